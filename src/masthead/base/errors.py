@@ -1,0 +1,64 @@
+"""The four errors that a caller can meet.
+
+    MastheadError
+      InvalidInput    the caller's value cannot be used; the message names field, value and domain
+      NotFound        the named thing does not exist
+      Conflict        it exists, but its state or its content forbids the action
+      LimitReached    a stated bound (size, number, rate, disk) would be exceeded
+
+Messages follow one form, `field: expected DOMAIN, got VALUE`, so that a person knows what to change.
+Each boundary adds its noun with `raise ... from`.
+"""
+
+__all__ = ["Conflict", "InvalidInput", "LimitReached", "MastheadError", "NotFound", "shown"]
+
+
+class MastheadError(Exception):
+    """What every error that Masthead raises on purpose derives from."""
+
+    code = "Error"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field if field is not None else _leading_field(message)
+
+
+class InvalidInput(MastheadError):
+    """The caller's value cannot be used."""
+
+    code = "InvalidInput"
+
+
+class NotFound(MastheadError):
+    """The named thing does not exist."""
+
+    code = "NotFound"
+
+
+class Conflict(MastheadError):
+    """The thing exists, but its state or content forbids the action."""
+
+    code = "Conflict"
+
+
+class LimitReached(MastheadError):
+    """A stated bound would be exceeded."""
+
+    code = "LimitReached"
+
+
+def _leading_field(message: str) -> str | None:
+    """Return the field that a message of the form `field: ...` names, or None."""
+    head, colon, _ = message.partition(":")
+    return head if colon and head and " " not in head else None
+
+
+def shown(value: object, limit: int = 120) -> str:
+    """Return `value` as it may stand in a message: quoted, on one line and cut at `limit` characters.
+
+    >>> shown("a" * 200, limit=8)
+    "'aaaaaaa..."
+    """
+    text = repr(value)
+    return text if len(text) <= limit else text[:limit] + "..."

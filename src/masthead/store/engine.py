@@ -1,0 +1,150 @@
+"""One database behind one interface: SQLite in WAL by default, PostgreSQL by URL.
+
+Writers are short and one at a time on SQLite (`BEGIN IMMEDIATE`), so a transaction that started never fails for a
+lock in its middle. Readers never wait.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
+
+from masthead.base.errors import InvalidInput, LimitReached
+from masthead.store.schema import metadata
+
+_BUSY_MS = 30_000
+_CHANGES = "masthead_changes"
+
+
+class Database:
+    """A database: `write()` and `read()` give connections, `version()` tells that somebody else wrote."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self._watch: Connection | None = None
+        self._watch_lock = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str | Path) -> "Database":
+        """Return the database at a SQLite path or an SQLAlchemy URL.
+
+        Raises:
+            InvalidInput: The URL names another engine than SQLite or PostgreSQL.
+        """
+        target = URL.create("sqlite", database=str(url)) if isinstance(url, Path) else make_url(url)
+        if target.drivername in ("postgresql", "postgres"):
+            target = target.set(drivername="postgresql+psycopg")
+        if target.get_backend_name() not in ("sqlite", "postgresql"):
+            raise InvalidInput(
+                f"database_url: expected sqlite or postgresql, got {target.get_backend_name()}"
+            )
+        if target.get_backend_name() == "sqlite":
+            if target.database and target.database != ":memory:":
+                Path(target.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            engine = create_engine(target)
+            event.listen(engine, "connect", _prepare_sqlite)
+        else:
+            engine = create_engine(target, pool_size=5, max_overflow=10, pool_pre_ping=True)
+        return cls(engine)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give a connection inside one transaction: committed at the end, rolled back by an exception."""
+        with self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                if not self.is_sqlite:
+                    self._count_change(connection)
+                connection.commit()
+            except OperationalError as error:
+                connection.rollback()
+                if "disk is full" in str(error) or "No space left" in str(error):
+                    raise LimitReached(
+                        "disk: no space left for the database; free some and try again"
+                    ) from error
+                raise
+            except BaseException:
+                connection.rollback()
+                raise
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection that sees one state of the database."""
+        with self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    def version(self) -> int:
+        """Return a number that changes when another connection, also of another process, has committed."""
+        with self._watch_lock:
+            if self._watch is None:
+                self._watch = self._open_watch()
+            if self.is_sqlite:
+                found = self._watch.exec_driver_sql("PRAGMA data_version").scalar_one()
+            else:
+                found = self._watch.execute(text(f"SELECT last_value FROM {_CHANGES}")).scalar_one()
+                self._watch.rollback()
+            return int(found)
+
+    def _open_watch(self) -> Connection:
+        if self.is_sqlite:
+            return self.engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+        with self.engine.begin() as connection:
+            connection.execute(text(f"CREATE SEQUENCE IF NOT EXISTS {_CHANGES}"))
+        return self.engine.connect()
+
+    def _count_change(self, connection: Connection) -> None:
+        if self._watch is None:
+            self.version()
+        connection.execute(text(f"SELECT nextval('{_CHANGES}')"))
+
+    def create_all(self) -> None:
+        """Make every declared table without migrations; for tests of single rooms."""
+        metadata.create_all(self.engine)
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        with self._watch_lock:
+            if self._watch is not None:
+                self._watch.close()
+                self._watch = None
+        self.engine.dispose()
+
+    def insert_ignore(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Insert the rows whose key is new; return how many were."""
+        if not rows:
+            return 0
+        dialect = sqlite if self.is_sqlite else postgresql
+        statement = dialect.insert(table).on_conflict_do_nothing()
+        return sum(connection.execute(statement, dict(row)).rowcount for row in rows)
+
+    def upsert(self, connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
+        """Insert the row, or update the row that has its primary key."""
+        dialect = sqlite if self.is_sqlite else postgresql
+        keys = [column.name for column in table.primary_key]
+        statement = dialect.insert(table).values(dict(row))
+        changes = {name: statement.excluded[name] for name in row if name not in keys}
+        if changes:
+            statement = statement.on_conflict_do_update(index_elements=keys, set_=changes)
+        else:
+            statement = statement.on_conflict_do_nothing(index_elements=keys)
+        connection.execute(statement)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    """Set what SQLite forgets at each connect. FULL: a committed row survives a power failure."""
+    connection.isolation_level = None  # SQLAlchemy begins transactions itself, so that they can be IMMEDIATE
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
