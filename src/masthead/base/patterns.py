@@ -15,8 +15,21 @@ from functools import lru_cache
 
 from masthead.base.errors import InvalidInput, shown
 
-MONTHS = ("January February March April May June July August September October November December").split()
-WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _LETTERS = frozenset("yuYMdDwEahKHkmsSXxZ")
 _MAX_PATTERN = 256
 _MAX_RUN = {"S": 9, "X": 5, "x": 5, "Z": 5, "E": 4, "M": 4, "y": 4, "u": 4, "Y": 4, "D": 3, "a": 1}
@@ -39,7 +52,9 @@ class Pattern:
         self.warnings = warnings
         self.letters = frozenset(letter for letter, _ in tokens if letter in _LETTERS)
         self._groups = [(index, *token) for index, token in enumerate(_letters_only(tokens), start=1)]
-        self._match = re.compile("".join(_expression(token) for token in tokens), re.IGNORECASE).fullmatch
+        self._match = re.compile(
+            "".join(_expression(token) for token in tokens), re.IGNORECASE | re.ASCII
+        ).fullmatch
         self._printers = [_printer(token) for token in tokens if token[0] not in "[]"]
 
     def parse(self, text: str) -> tuple[datetime, int | None]:
@@ -56,7 +71,9 @@ class Pattern:
         try:
             return _resolve(self._fields(match))
         except (ValueError, OverflowError) as error:
-            raise InvalidInput(f"time: expected a real time in the form {self.text!r}, got {shown(text)}") from error
+            raise InvalidInput(
+                f"time: expected a real time in the form {self.text!r}, got {shown(text)}"
+            ) from error
 
     def format(self, moment: datetime) -> str:
         """Return `moment` as text, in the moment's own zone; a naive one counts as UTC where an offset is asked.
@@ -139,7 +156,9 @@ def _quoted(text: str, start: int) -> tuple[str, int]:
             place += 2
         else:
             return literal, place + 1
-    raise InvalidInput(f"format: expected a closing quote for the one at place {start + 1}, got {shown(text)}")
+    raise InvalidInput(
+        f"format: expected a closing quote for the one at place {start + 1}, got {shown(text)}"
+    )
 
 
 def _letter_token(text: str, letter: str, place: int, count: int) -> _Token:
@@ -149,7 +168,7 @@ def _letter_token(text: str, letter: str, place: int, count: int) -> _Token:
             f"got {letter!r} at place {place + 1} of {shown(text)}"
         )
     most = _MAX_RUN.get(letter, 2)
-    if count > most:
+    if count > most or (letter == "Z" and count == 4):  # ZZZZ is a localised name
         raise InvalidInput(f"format: expected at most {most} of {letter!r} at place {place + 1}, got {count}")
     return letter, count
 
@@ -162,7 +181,7 @@ def _reread(tokens: list[_Token]) -> tuple[list[_Token], list[str]]:
     if "Y" in letters and "w" not in letters:
         replaced["Y"] = "y"
         warnings.append("Y is the week-year, wrong around New Year; it is read as the calendar year y")
-    if "D" in letters and "M" in letters:
+    if "M" in letters and "D" in letters and ("D", 3) not in tokens:
         replaced["D"] = "d"
         warnings.append("D is the day of the year; beside a month it is read as the day of the month d")
     if letters & set("hK") and not letters & set("a"):
@@ -202,16 +221,154 @@ def _expression(token: _Token) -> str:
 
 
 def _offset_expression(letter: str, count: int) -> str:
-    zulu = "Z|" if letter == "X" or (letter == "Z" and count == 5) else ""
-    if letter == "Z":
-        minutes = ":[0-9]{2}(?::[0-9]{2})?" if count == 5 else "[0-9]{2}"
-        prefix = "GMT" if count == 4 else ""
-        return f"({prefix})" if False else f"({zulu}{prefix}[+-][0-9]{{2}}{':[0-9]{2}' if count == 4 else minutes})"
-    minutes = {
-        1: "(?:[0-9]{2})?",
-        2: "[0-9]{2}",
-        3: ":[0-9]{2}",
-        4: "[0-9]{2}(?:[0-9]{2})?",
-        5: ":[0-9]{2}(?::[0-9]{2})?",
-    }[count]
+    style = 5 if letter == "Z" and count == 5 else 2 if letter == "Z" else count
+    zulu = "Z|" if letter == "X" or (count == 5 and letter == "Z") else ""
+    minutes = (
+        "(?:[0-9]{2})?",
+        "[0-9]{2}",
+        ":[0-9]{2}",
+        "[0-9]{2}(?:[0-9]{2})?",
+        ":[0-9]{2}(?::[0-9]{2})?",
+    )[style - 1]
     return f"({zulu}[+-][0-9]{{2}}{minutes})"
+
+
+def _offset_s(text: str, _count: int) -> int:
+    """Return the seconds east of Greenwich of `Z`, `+01`, `+0130`, `+01:30` or `+01:30:15`; 18 h at most."""
+    if text in "Zz":
+        return 0
+    digits = text[1:].replace(":", "")
+    hours, minutes, seconds = int(digits[:2]), int(digits[2:4] or 0), int(digits[4:6] or 0)
+    total = hours * 3600 + minutes * 60 + seconds
+    if minutes > 59 or seconds > 59 or total > 18 * 3600:
+        raise ValueError("offset beyond 18 hours")
+    return -total if text[0] == "-" else total
+
+
+def _year(text: str, count: int) -> int:
+    return 2000 + int(text) if count == 2 else int(text)
+
+
+def _month(text: str, count: int) -> int:
+    return int(text) if count < 3 else _NAMES[text[:3].lower()]
+
+
+def _number(text: str, _count: int) -> int:
+    return int(text)
+
+
+_READERS: dict[str, Callable[[str, int], int]] = dict.fromkeys("dDwhKHkms", _number)
+_READERS |= dict.fromkeys("yuY", _year) | dict.fromkeys("XxZ", _offset_s)
+_READERS |= {
+    "M": _month,
+    "E": lambda text, _: [name[:3].lower() for name in WEEKDAYS].index(text[:3].lower()),
+    "a": lambda text, _: 12 if text in ("PM", "pm", "Pm", "pM") else 0,
+    "S": lambda text, count: int(text) * 10 ** (9 - count) // 1000,
+}
+
+
+def _resolve(fields: dict[str, int]) -> tuple[datetime, int | None]:
+    """Return the local time and offset that the fields name. Raises ValueError when they contradict or overflow."""
+    day = _resolve_day(fields)
+    if "E" in fields and fields["E"] != day.weekday():
+        raise ValueError("weekday and date differ")
+    local = datetime(
+        day.year,
+        day.month,
+        day.day,
+        _hour(fields),
+        fields.get("m", 0),
+        fields.get("s", 0),
+        fields.get("S", 0),
+    )
+    for letter in "XxZ":
+        if letter in fields:
+            return local, fields[letter]
+    return local, None
+
+
+def _resolve_day(fields: dict[str, int]) -> date:
+    years = [fields[letter] for letter in "yuY" if letter in fields] or [1970]
+    if len(set(years)) > 1 and "w" not in fields:
+        raise ValueError("two different years")
+    if "D" in fields:
+        day = date(years[0], 1, 1) + timedelta(days=fields["D"] - 1)
+        if fields["D"] < 1 or day.year != years[0]:
+            raise ValueError("no such day of the year")
+        return day
+    if "w" in fields and "d" not in fields:
+        return date.fromisocalendar(fields.get("Y", years[0]), fields["w"], fields.get("E", 0) + 1)
+    return date(years[0], fields.get("M", 1), fields.get("d", 1))
+
+
+def _hour(fields: dict[str, int]) -> int:
+    """Return the hour 0-23; `k` counts 1 to 24 and `h` 1 to 12, where 24 and 12 stand for 0."""
+    if "H" in fields:
+        return fields["H"]
+    if "k" in fields:
+        return _clock(fields["k"], 24)
+    if "h" in fields:
+        return _clock(fields["h"], 12) + fields["a"]
+    if fields.get("K", 0) > 11:
+        raise ValueError("K is 0 to 11")
+    return fields.get("K", 0) + fields.get("a", 0)
+
+
+def _clock(hour: int, most: int) -> int:
+    if not 1 <= hour <= most:
+        raise ValueError(f"hour outside 1 to {most}")
+    return hour % most
+
+
+def _printer(token: _Token) -> Callable[[datetime], str]:
+    letter, count = token
+    if letter[0] == "'":
+        literal = letter[1:]
+        return lambda moment: literal
+    if letter in "XxZ":
+        return lambda moment: _format_offset(moment, letter, count)
+    if letter == "M" and count >= 3:
+        return lambda moment: MONTHS[moment.month - 1][: 3 if count == 3 else None]
+    if letter == "E":
+        return lambda moment: WEEKDAYS[moment.weekday()][: 3 if count < 4 else None]
+    if letter == "a":
+        return lambda moment: "PM" if moment.hour >= 12 else "AM"
+    if letter == "S":
+        return lambda moment: f"{moment.microsecond * 1000:09d}"[:count]
+    if letter in "yuY" and count == 2:
+        return lambda moment: f"{_NUMBERS[letter](moment) % 100:02d}"
+    return lambda moment: f"{_NUMBERS[letter](moment):0{count}d}"
+
+
+_NUMBERS: dict[str, Callable[[datetime], int]] = {
+    "y": lambda moment: moment.year,
+    "u": lambda moment: moment.year,
+    "Y": lambda moment: moment.isocalendar().year,
+    "M": lambda moment: moment.month,
+    "d": lambda moment: moment.day,
+    "D": lambda moment: moment.timetuple().tm_yday,
+    "w": lambda moment: moment.isocalendar().week,
+    "h": lambda moment: (moment.hour + 11) % 12 + 1,
+    "K": lambda moment: moment.hour % 12,
+    "H": lambda moment: moment.hour,
+    "k": lambda moment: (moment.hour + 23) % 24 + 1,
+    "m": lambda moment: moment.minute,
+    "s": lambda moment: moment.second,
+}
+
+
+def _format_offset(moment: datetime, letter: str, count: int) -> str:
+    offset = moment.utcoffset()
+    total = int(offset.total_seconds()) if offset is not None else 0
+    if total == 0 and (letter == "X" or (letter == "Z" and count == 5)):
+        return "Z"
+    sign, total = ("-" if total < 0 else "+"), abs(total)
+    hours, minutes, seconds = total // 3600, total // 60 % 60, total % 60
+    style = count if letter != "Z" else 5 if count == 5 else 2
+    colon = ":" if style in (3, 5) else ""
+    text = f"{sign}{hours:02d}"
+    if style > 1 or minutes:
+        text += f"{colon}{minutes:02d}"
+    if style > 3 and seconds:
+        text += f"{colon}{seconds:02d}"
+    return text
