@@ -97,9 +97,9 @@ class Journal:
         wait_s: float = 0.2,
     ) -> Iterator[dict[str, Any]]:
         """Yield the last `limit` lines, then each new one until `stop()` is true."""
-        yield from self.read(kind, name, limit=limit)
         path = self._path(kind, name)
-        place = path.stat().st_size if path.exists() else 0
+        place = path.stat().st_size if path.exists() else 0  # taken first: a line may be told twice, never missed
+        yield from self.read(kind, name, limit=limit)
         while not stop():
             size = path.stat().st_size if path.exists() else 0
             if size < place:  # the file was turned over

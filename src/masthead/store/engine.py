@@ -92,7 +92,7 @@ class Database:
             if self.is_sqlite:
                 found = self._watch.exec_driver_sql("PRAGMA data_version").scalar_one()
             else:
-                found = self._watch.execute(text(f"SELECT last_value FROM {_CHANGES}")).scalar_one()
+                found = self._watch.execute(text(f"SELECT last_value + is_called::int FROM {_CHANGES}")).scalar_one()
                 self._watch.rollback()
             return int(found)
 
@@ -125,8 +125,8 @@ class Database:
         if not rows:
             return 0
         dialect = sqlite if self.is_sqlite else postgresql
-        statement = dialect.insert(table).on_conflict_do_nothing()
-        return sum(connection.execute(statement, dict(row)).rowcount for row in rows)
+        statement = dialect.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+        return sum(len(connection.execute(statement, dict(row)).all()) for row in rows)
 
     def upsert(self, connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
         """Insert the row, or update the row that has its primary key."""
