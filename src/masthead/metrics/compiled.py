@@ -1,0 +1,44 @@
+"""Compiling with numba, once per machine: the only place that chooses how.
+
+No fast-math and no parallel loops: the same numbers come out of one thread and of many. The global
+interpreter lock is released, so that threads can score different series of one interval at once.
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar, cast
+
+import numba
+
+__all__ = ["compiled"]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def compiled(function: F) -> F:
+    """Return `function` compiled to machine code at its first call, kept on disk for the next process."""
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+def _find_cache() -> None:
+    """Point numba to a folder it may write when neither the package nor the home folder is one.
+
+    numba raises at import time of the kernel when it finds none: a service user without a home has none.
+    """
+    beside = Path(__file__).parent
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    parents = [beside / "__pycache__", beside, home, *home.parents[:1]]
+    if numba.config.CACHE_DIR or any(path.is_dir() and os.access(path, os.W_OK) for path in parents):
+        return
+    folder = Path(tempfile.gettempdir()) / f"masthead-kernel-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    told = folder.lstat()
+    if not stat.S_ISDIR(told.st_mode) or told.st_uid != os.getuid() or told.st_mode & 0o077:
+        folder = Path(tempfile.mkdtemp(prefix="masthead-kernel-"))  # never run code that another user may write
+    numba.config.CACHE_DIR = str(folder)
+
+
+_find_cache()
