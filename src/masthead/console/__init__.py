@@ -1,0 +1,1 @@
+"""The web pages: one file per capability, shared parts in `shell` and `parts`. Reads services, decides nothing."""

@@ -1,0 +1,7 @@
+"""Every page, in the order of the navigation. A page is a function that takes the console and registers its routes."""
+
+from collections.abc import Callable
+
+from masthead.console.shell import Console
+
+PAGES: tuple[Callable[[Console], None], ...] = ()
