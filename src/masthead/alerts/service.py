@@ -1,0 +1,421 @@
+"""The verbs of the alerts room: rules, notify, deliveries, self-watch."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from prometheus_client import Counter
+from sqlalchemy import Connection
+
+from masthead.alerts import records
+from masthead.alerts.channels import (
+    SENDERS,
+    Outcome,
+    Sender,
+    check_channel,
+    keep_secrets,
+    split_secrets,
+)
+from masthead.alerts.events import AlertEvent
+from masthead.alerts.messages import Arns, Message, compose, plain_arn
+from masthead.alerts.records import STATES, Delivery
+from masthead.alerts.rules import AlertRule, matches, next_stage, quiet_until
+from masthead.alerts.watch import STUCK_TRIES, Facts, changes
+from masthead.alerts.worker import DeliveryWorker
+from masthead.base.clock import Clock
+from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound, shown
+from masthead.base.ids import check_name, new_id
+from masthead.base.log import Journal
+from masthead.base.pages import Page, check_limit, decode_token, encode_token
+from masthead.base.secrets import SecretBox
+from masthead.base.telemetry import REGISTRY
+from masthead.store.engine import Database
+
+MOST_RULES = 1_000
+TEST_WAIT_S = 15.0
+
+_DELIVERED = Counter(
+    "masthead_alerts_delivered", "Alerts that a channel took.", ["channel"], registry=REGISTRY
+)
+_UNDELIVERED = Counter(
+    "masthead_alerts_undelivered", "Alerts given up after 24 hours of tries.", registry=REGISTRY
+)
+_TRIES = Counter(
+    "masthead_alert_tries", "Tries to deliver an alert.", ["channel", "outcome"], registry=REGISTRY
+)
+
+
+class AlertsService:
+    """Who hears of what, and whether it arrived.
+
+    Args:
+        database: Holds rules and outbox.
+        box: Seals the channels' secrets.
+        clock: Real time: alerts concern people and networks, also while a demonstration's clock runs fast.
+        journal: One log per rule, kind `alert`.
+        link: Gives the address of an event's page, for the messages.
+        arn: Gives the resource name for (kind, name) in JSON messages.
+        commands: False refuses rules that run a command.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        box: SecretBox,
+        clock: Clock,
+        journal: Journal,
+        *,
+        link: Callable[[AlertEvent], str] = lambda event: "",
+        arn: Arns = plain_arn,
+        commands: bool = True,
+    ) -> None:
+        self._database, self._box, self._clock, self._journal = database, box, clock, journal
+        self._link, self._arn, self._commands = link, arn, commands
+        self._senders: dict[str, Sender] = dict(SENDERS)
+        self._worker = DeliveryWorker(database, clock, self)
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Begin to deliver in the background, starting with what an earlier run left."""
+        self._worker.start()
+
+    def stop(self) -> None:
+        """End the background work; what is under way is repeated at the next start."""
+        self._worker.stop()
+
+    def wake(self) -> None:
+        """Deliver now: call it after the transaction of `notify` has committed."""
+        self._worker.wake()
+
+    def refresh(self) -> None:
+        """Follow what another process wrote. Rules are read at each event, so only the outbox needs a look."""
+        self._worker.wake()
+
+    def deliver_due(self) -> int:
+        """Deliver what is due in the calling thread; return the number of tries."""
+        return self._worker.deliver_due()
+
+    def register_channel(self, kind: str, sender: Sender) -> None:
+        """Let another room send for `kind`, as devices does for `subject`."""
+        self._senders[kind] = sender
+
+    # ----------------------------------------------------------------- rules
+
+    def create_rule(self, rule: AlertRule | Mapping[str, Any]) -> AlertRule:
+        """Return the stored rule; its secrets are sealed and shown as `***`.
+
+        Raises:
+            InvalidInput: A field is outside its domain.
+            Conflict: The name is taken.
+            LimitReached: There are too many rules.
+        """
+        asked = rule if isinstance(rule, AlertRule) else AlertRule.from_json(rule)
+        now = self._clock.now()
+        given, sealed = self._sealed(asked.changed(created=now, updated=now))
+        with self._database.write() as connection:
+            if records.get_rule(connection, given.name) is not None:
+                raise Conflict(f"name: alert rule {given.name} exists already")
+            if len(records.all_rules(connection)) >= MOST_RULES:
+                raise LimitReached(f"rules: expected at most {MOST_RULES} alert rules")
+            records.put_rule(self._database, connection, given, sealed)
+        self._journal.write("alert", given.name, "created", channel=given.channel["kind"])
+        return given
+
+    def update_rule(self, name: str, changes: Mapping[str, Any]) -> AlertRule:
+        """Return the rule with `changes` applied; a secret given back as it was shown stays what it is.
+
+        Raises:
+            NotFound: There is no such rule.
+            InvalidInput: A field is outside its domain.
+        """
+        with self._database.read() as connection:
+            stored, sealed = self._get(connection, name)
+        merged = stored.to_json() | {key: value for key, value in changes.items() if key != "name"}
+        asked = AlertRule.from_json(merged, name=name)
+        channel = keep_secrets(asked.channel, stored.channel, self._open(name, sealed))
+        given, sealed = self._sealed(
+            asked.changed(channel=channel, created=stored.created, updated=self._clock.now())
+        )
+        with self._database.write() as connection:
+            self._get(connection, name)  # deleted meanwhile: not brought back
+            records.put_rule(self._database, connection, given, sealed)
+        self._journal.write("alert", name, "changed", fields=sorted(changes))
+        return given
+
+    def list_rules(self, detector: str | None = None) -> list[AlertRule]:
+        """Return the rules by name; with `detector` only those bound to it."""
+        with self._database.read() as connection:
+            rules = records.all_rules(connection)
+        return [rule for rule in rules if detector is None or rule.detector == detector]
+
+    def get_rule(self, name: str) -> AlertRule:
+        """Return a rule, its secrets shown as `***`.
+
+        Raises:
+            NotFound: There is no such rule.
+        """
+        with self._database.read() as connection:
+            return self._get(connection, name)[0]
+
+    def delete_rule(self, name: str) -> None:
+        """Delete a rule, and what it had not told yet.
+
+        Raises:
+            NotFound: There is no such rule.
+        """
+        with self._database.write() as connection:
+            if not records.remove_rules(connection, [name]):
+                raise NotFound(f"name: there is no alert rule {shown(name)}")
+        self._journal.write("alert", name, "deleted")
+
+    def delete_rules_of(self, connection: Connection, detector: str) -> int:
+        """Delete the rules bound to a detector, in the caller's transaction; return how many."""
+        names = records.names_of_detector(connection, detector)
+        return records.remove_rules(connection, names) if names else 0
+
+    def test_rule(self, name: str, *, wait_s: float = TEST_WAIT_S) -> Delivery:
+        """Send a message marked as a test and return how it ended.
+
+        A channel that only the server can use (a subject) is asked through the outbox: the result is then
+        awaited for `wait_s`, and a delivery that still says `pending` means that no server runs.
+
+        Raises:
+            NotFound: There is no such rule.
+        """
+        now = self._clock.now()
+        with self._database.write() as connection:
+            rule, _ = self._get(connection, name)
+            event = _example(rule, now)
+            # Out of the worker's reach while this thread sends it.
+            here = rule.channel["kind"] in self._senders
+            due = now + timedelta(days=1) if here else now
+            key = records.add_delivery(
+                self._database, connection, rule, event, stage="test", now=now, due=due
+            )
+        assert key is not None  # a fresh group id
+        if here:
+            self._worker.attempt(self.get_delivery(key))
+            return self.get_delivery(key)
+        self._worker.wake()
+        deadline = time.monotonic() + wait_s
+        while (found := self.get_delivery(key)).state == "pending" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
+    # ---------------------------------------------------------------- notify
+
+    def notify(self, connection: Connection, event: AlertEvent) -> int:
+        """Put what the rules want told into the outbox, in the caller's transaction; return how many alerts.
+
+        Call it at every change of a group, then `wake()` after the commit. Telling the same event again
+        adds nothing.
+        """
+        rules = [rule for rule in records.all_rules(connection) if matches(rule, event)]
+        if not rules:
+            return 0
+        now, told, count = self._clock.now(), records.told(connection, event.group), 0
+        for rule in rules:
+            stage = next_stage(rule, event, told.get(rule.name, {}))
+            if stage is None:
+                continue
+            due = quiet_until(rule, now, zone=event.zone) or now
+            key = records.add_delivery(self._database, connection, rule, event, stage=stage, now=now, due=due)
+            count += key is not None
+        return count
+
+    def watch(self, facts: Facts) -> list[AlertEvent]:
+        """Return what Masthead now says about itself: conditions that began, grew worse or ended.
+
+        The app calls it every few seconds; `facts.troubled` is filled in here.
+        """
+        now = self._clock.now()
+        with self._database.read() as connection:
+            troubled = records.troubled_rules(connection, STUCK_TRIES)
+            opened = records.open_conditions(connection)
+        if not changes(replace(facts, troubled=troubled), opened, now):
+            return []
+        told = []
+        with self._database.write() as connection:  # looked at again: another process may have been faster
+            opened = records.open_conditions(connection)
+            for event, condition in changes(replace(facts, troubled=troubled), opened, now):
+                if condition is not None:
+                    records.put_condition(connection, condition)
+                else:
+                    records.remove_condition(connection, _name_of(event, opened))
+                self.notify(connection, event)
+                told.append(event)
+        self._worker.wake()
+        return told
+
+    # ------------------------------------------------------------ deliveries
+
+    def deliveries(
+        self,
+        rule: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        *,
+        group: str | None = None,
+        token: str | None = None,
+    ) -> Page[Delivery]:
+        """Return deliveries, newest first.
+
+        Raises:
+            InvalidInput: The state, limit or token is unknown.
+        """
+        if state is not None and state not in STATES:
+            raise InvalidInput(f"state: expected one of {', '.join(STATES)}, got {shown(state)}")
+        check_limit(limit)
+        before = None
+        if token is not None:
+            place = decode_token("deliveries", token)
+            before = (datetime.fromisoformat(place[0]), str(place[1]))
+        with self._database.read() as connection:
+            found = records.find_deliveries(
+                connection, rule=rule, state=state, group=group, limit=limit + 1, before=before
+            )
+        more = found[limit - 1] if len(found) > limit else None
+        following = encode_token("deliveries", [more.created.isoformat(), more.id]) if more else None
+        return Page(tuple(found[:limit]), following)
+
+    def get_delivery(self, key: str) -> Delivery:
+        """Return one delivery.
+
+        Raises:
+            NotFound: There is none of this id.
+        """
+        with self._database.read() as connection:
+            found = records.get_delivery(connection, key)
+        if found is None:
+            raise NotFound(f"id: there is no delivery {shown(key)}")
+        return found
+
+    def retry(self, key: str) -> Delivery:
+        """Try a delivery again now, with all its tries, and return it.
+
+        Raises:
+            NotFound: There is none of this id.
+            Conflict: It was delivered, or its rule is gone.
+        """
+        found = self.get_delivery(key)
+        with self._database.write() as connection:
+            if records.get_rule(connection, found.rule) is None:
+                raise Conflict(f"id: the rule {found.rule} of this delivery is gone")
+            if not records.start_again(connection, key, self._clock.now()):
+                raise Conflict(f"id: delivery {key} was delivered already")
+        self._worker.wake()
+        return self.get_delivery(key)
+
+    def counts(self) -> dict[str, Any]:
+        """Return the numbers of pending, delivered and undelivered alerts, in all and by channel; tests left out."""
+        with self._database.read() as connection:
+            found = records.count_states(connection)
+        channels: dict[str, dict[str, int]] = {}
+        for (channel, state), count in sorted(found.items()):
+            channels.setdefault(channel, dict.fromkeys(STATES, 0))[state] = count
+        total = {state: sum(one[state] for one in channels.values()) for state in STATES}
+        return total | {"channels": channels}
+
+    def trim(self, before: datetime) -> int:
+        """Delete ended deliveries made before `before`; return how many."""
+        with self._database.write() as connection:
+            return records.trim_deliveries(connection, before)
+
+    # --------------------------------------------------- for the worker only
+
+    def send(self, delivery: Delivery) -> Outcome:
+        """Make one try."""
+        with self._database.read() as connection:
+            found = records.get_rule(connection, delivery.rule)
+        if found is None:
+            return Outcome(False, "the rule is gone", delivery.reached)
+        if delivery.stage == "test" and self._clock.now() - delivery.created > timedelta(hours=1):
+            return Outcome(False, "the test was interrupted")
+        rule, sealed = found
+        channel = dict(rule.channel) | self._open(rule.name, sealed)
+        if channel["kind"] == "command" and not self._commands:
+            return Outcome(False, "commands are switched off", delivery.reached)
+        sender = self._senders.get(channel["kind"])
+        if sender is None:
+            return Outcome(False, f"no sender for {channel['kind']} runs here", delivery.reached)
+        return sender(channel, self._message(rule, delivery))
+
+    def held_until(self, delivery: Delivery, now: datetime) -> datetime | None:
+        """Return the end of the quiet time that `now` lies in, if the rule has one."""
+        if delivery.stage == "test":
+            return None
+        with self._database.read() as connection:
+            found = records.get_rule(connection, delivery.rule)
+        return quiet_until(found[0], now, zone=delivery.event.zone) if found else None
+
+    def ended(self, delivery: Delivery, outcome: Outcome, *, final: bool) -> None:
+        """Count and log a try."""
+        _TRIES.labels(delivery.channel, "taken" if outcome.delivered else "failed").inc()
+        if delivery.stage != "test" and outcome.delivered:
+            _DELIVERED.labels(delivery.channel).inc()
+        if delivery.stage != "test" and final and not outcome.delivered:
+            _UNDELIVERED.inc()
+        said = "delivered" if outcome.delivered else "undelivered" if final else "failed"
+        fields = {"id": delivery.id, "group": delivery.group, "stage": delivery.stage, "note": outcome.note}
+        self._journal.write("alert", delivery.rule, said, channel=delivery.channel, **fields)
+
+    # --------------------------------------------------------------- private
+
+    def _message(self, rule: AlertRule, delivery: Delivery) -> Message:
+        event = delivery.event
+        link = self._link(event)
+        return compose(rule, event, key=delivery.id, link=link, arn=self._arn, reached=delivery.reached)
+
+    def _get(self, connection: Connection, name: str) -> tuple[AlertRule, bytes | None]:
+        found = records.get_rule(connection, name)
+        if found is None:
+            raise NotFound(f"name: there is no alert rule {shown(name)}")
+        return found
+
+    def _sealed(self, rule: AlertRule) -> tuple[AlertRule, bytes | None]:
+        """Return the rule as it may be shown and its channel's secrets, sealed. Outside any transaction: slow."""
+        whole = check_channel(rule.channel)
+        if whole["kind"] == "command" and not self._commands:
+            raise Conflict("channel.kind: commands are switched off on this installation")
+        open_part, secret = split_secrets(whole)
+        sealed = self._box.seal(orjson.dumps(secret), context=_context(rule.name)) if secret else None
+        return rule.changed(channel=open_part), sealed
+
+    def _open(self, name: str, sealed: bytes | None) -> dict[str, Any]:
+        if sealed is None:
+            return {}
+        secret: dict[str, Any] = orjson.loads(self._box.open(sealed, context=_context(name)))
+        return secret
+
+
+def _context(rule: str) -> str:
+    return f"alert_rule:{check_name(rule)}"
+
+
+def _name_of(event: AlertEvent, opened: Mapping[str, records.OpenCondition]) -> str:
+    return next(name for name, condition in opened.items() if condition.group == event.group)
+
+
+def _example(rule: AlertRule, now: datetime) -> AlertEvent:
+    """Return an event like those that `rule` will tell, marked as a test."""
+    dimensions = {name: values[0] for name, values in rule.dimensions.items()}
+    value, expected = 120.0, 65.0
+    return AlertEvent(
+        detector=rule.detector or "example",
+        group=new_id("test", time_s=now.timestamp()),
+        stage="test",
+        measure=rule.measures[0] if rule.measures else "example",
+        severity=max(rule.threshold, 70.0),
+        start=now - timedelta(minutes=5),
+        end=now,
+        value=value,
+        expected=expected,
+        reason="a test message: nothing happened",
+        contributions={name: {only: 100.0} for name, only in dimensions.items()},
+        series=({"dimensions": dimensions, "value": value, "expected": expected},),
+        zone=rule.zone or "UTC",
+    )
