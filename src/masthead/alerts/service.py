@@ -7,45 +7,27 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from prometheus_client import Counter
 from sqlalchemy import Connection
 
 from masthead.alerts import records
-from masthead.alerts.channels import (
-    SENDERS,
-    Outcome,
-    Sender,
-    check_channel,
-    keep_secrets,
-    split_secrets,
-)
+from masthead.alerts.carrier import Carrier, open_secrets, secret_context
+from masthead.alerts.channels import SENDERS, Sender, check_channel, keep_secrets, split_secrets
 from masthead.alerts.events import AlertEvent
-from masthead.alerts.messages import Arns, Message, compose, plain_arn
+from masthead.alerts.messages import Arns, plain_arn
 from masthead.alerts.records import STATES, Delivery
 from masthead.alerts.rules import AlertRule, matches, next_stage, quiet_until
 from masthead.alerts.watch import STUCK_TRIES, Facts, changes
 from masthead.alerts.worker import DeliveryWorker
 from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound, shown
-from masthead.base.ids import check_name, new_id
+from masthead.base.ids import new_id
 from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.base.secrets import SecretBox
-from masthead.base.telemetry import REGISTRY
 from masthead.store.engine import Database
 
 MOST_RULES = 1_000
 TEST_WAIT_S = 15.0
-
-_DELIVERED = Counter(
-    "masthead_alerts_delivered", "Alerts that a channel took.", ["channel"], registry=REGISTRY
-)
-_UNDELIVERED = Counter(
-    "masthead_alerts_undelivered", "Alerts given up after 24 hours of tries.", registry=REGISTRY
-)
-_TRIES = Counter(
-    "masthead_alert_tries", "Tries to deliver an alert.", ["channel", "outcome"], registry=REGISTRY
-)
 
 
 class AlertsService:
@@ -73,9 +55,10 @@ class AlertsService:
         commands: bool = True,
     ) -> None:
         self._database, self._box, self._clock, self._journal = database, box, clock, journal
-        self._link, self._arn, self._commands = link, arn, commands
+        self._commands = commands
         self._senders: dict[str, Sender] = dict(SENDERS)
-        self._worker = DeliveryWorker(database, clock, self)
+        carrier = Carrier(database, box, clock, journal, self._senders, link=link, arn=arn, commands=commands)
+        self._worker = DeliveryWorker(database, clock, carrier)
 
     # ------------------------------------------------------------------ life
 
@@ -136,7 +119,7 @@ class AlertsService:
             stored, sealed = self._get(connection, name)
         merged = stored.to_json() | {key: value for key, value in changes.items() if key != "name"}
         asked = AlertRule.from_json(merged, name=name)
-        channel = keep_secrets(asked.channel, stored.channel, self._open(name, sealed))
+        channel = keep_secrets(asked.channel, stored.channel, open_secrets(self._box, name, sealed))
         given, sealed = self._sealed(
             asked.changed(channel=channel, created=stored.created, updated=self._clock.now())
         )
@@ -325,50 +308,7 @@ class AlertsService:
         with self._database.write() as connection:
             return records.trim_deliveries(connection, before)
 
-    # --------------------------------------------------- for the worker only
-
-    def send(self, delivery: Delivery) -> Outcome:
-        """Make one try."""
-        with self._database.read() as connection:
-            found = records.get_rule(connection, delivery.rule)
-        if found is None:
-            return Outcome(False, "the rule is gone", delivery.reached)
-        if delivery.stage == "test" and self._clock.now() - delivery.created > timedelta(hours=1):
-            return Outcome(False, "the test was interrupted")
-        rule, sealed = found
-        channel = dict(rule.channel) | self._open(rule.name, sealed)
-        if channel["kind"] == "command" and not self._commands:
-            return Outcome(False, "commands are switched off", delivery.reached)
-        sender = self._senders.get(channel["kind"])
-        if sender is None:
-            return Outcome(False, f"no sender for {channel['kind']} runs here", delivery.reached)
-        return sender(channel, self._message(rule, delivery))
-
-    def held_until(self, delivery: Delivery, now: datetime) -> datetime | None:
-        """Return the end of the quiet time that `now` lies in, if the rule has one."""
-        if delivery.stage == "test":
-            return None
-        with self._database.read() as connection:
-            found = records.get_rule(connection, delivery.rule)
-        return quiet_until(found[0], now, zone=delivery.event.zone) if found else None
-
-    def ended(self, delivery: Delivery, outcome: Outcome, *, final: bool) -> None:
-        """Count and log a try."""
-        _TRIES.labels(delivery.channel, "taken" if outcome.delivered else "failed").inc()
-        if delivery.stage != "test" and outcome.delivered:
-            _DELIVERED.labels(delivery.channel).inc()
-        if delivery.stage != "test" and final and not outcome.delivered:
-            _UNDELIVERED.inc()
-        said = "delivered" if outcome.delivered else "undelivered" if final else "failed"
-        fields = {"id": delivery.id, "group": delivery.group, "stage": delivery.stage, "note": outcome.note}
-        self._journal.write("alert", delivery.rule, said, channel=delivery.channel, **fields)
-
     # --------------------------------------------------------------- private
-
-    def _message(self, rule: AlertRule, delivery: Delivery) -> Message:
-        event = delivery.event
-        link = self._link(event)
-        return compose(rule, event, key=delivery.id, link=link, arn=self._arn, reached=delivery.reached)
 
     def _get(self, connection: Connection, name: str) -> tuple[AlertRule, bytes | None]:
         found = records.get_rule(connection, name)
@@ -382,18 +322,8 @@ class AlertsService:
         if whole["kind"] == "command" and not self._commands:
             raise Conflict("channel.kind: commands are switched off on this installation")
         open_part, secret = split_secrets(whole)
-        sealed = self._box.seal(orjson.dumps(secret), context=_context(rule.name)) if secret else None
+        sealed = self._box.seal(orjson.dumps(secret), context=secret_context(rule.name)) if secret else None
         return rule.changed(channel=open_part), sealed
-
-    def _open(self, name: str, sealed: bytes | None) -> dict[str, Any]:
-        if sealed is None:
-            return {}
-        secret: dict[str, Any] = orjson.loads(self._box.open(sealed, context=_context(name)))
-        return secret
-
-
-def _context(rule: str) -> str:
-    return f"alert_rule:{check_name(rule)}"
 
 
 def _name_of(event: AlertEvent, opened: Mapping[str, records.OpenCondition]) -> str:

@@ -24,7 +24,7 @@ _LOOK_S = 30.0  # a look without a wake-up: for rows that another process wrote
 _RECORD_PAUSE_S = 2.0
 
 
-class Carrier(Protocol):
+class Carries(Protocol):
     """What the worker asks of the room: send one delivery, say until when it must wait, hear how it ended."""
 
     def send(self, delivery: Delivery) -> Outcome: ...
@@ -42,7 +42,7 @@ def next_try(tries: int, now: datetime) -> datetime | None:
 class DeliveryWorker:
     """Sends the outbox. `start` makes its thread; `wake` tells it that something is due."""
 
-    def __init__(self, database: Database, clock: Clock, carrier: Carrier, *, workers: int = WORKERS) -> None:
+    def __init__(self, database: Database, clock: Clock, carrier: Carries, *, workers: int = WORKERS) -> None:
         self._database, self._clock, self._carrier = database, clock, carrier
         self._places = threading.BoundedSemaphore(workers)
         self._wake, self._stop = threading.Event(), threading.Event()
