@@ -12,14 +12,18 @@ the channel with its secrets and one message, and returns an `Outcome`; it never
 
 import hashlib
 import hmac
+import logging
 import re
 import smtplib
 import ssl
+import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate, parseaddr
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -70,7 +74,7 @@ def check_channel(channel: Mapping[str, Any]) -> dict[str, Any]:
         InvalidInput: The kind is unknown, or a field is unknown, missing or outside its domain.
     """
     kind = channel.get("kind")
-    if kind not in _FIELDS:
+    if not isinstance(kind, str) or kind not in _FIELDS:
         raise InvalidInput(f"channel: expected a kind of {', '.join(_FIELDS)}, got {shown(kind)}")
     needed, further = _FIELDS[kind]
     given = {name: value for name, value in channel.items() if value is not None}
@@ -180,11 +184,7 @@ def send_email(channel: Mapping[str, Any], message: Message) -> Outcome:
 
 def send_apprise(channel: Mapping[str, Any], message: Message) -> Outcome:
     """Send through the service that the URL names. apprise returns False and logs why: the log becomes the note."""
-    import logging
-    import threading
-
-    import apprise
-
+    apprise = _apprise()
     said: list[str] = []
     here = threading.get_ident()
 
@@ -196,8 +196,9 @@ def send_apprise(channel: Mapping[str, Any], message: Message) -> Outcome:
     keep, log = Keep(), logging.getLogger("apprise")
     log.addHandler(keep)
     try:
-        service = apprise.Apprise()
-        taken = service.add(channel["url"]) and service.notify(
+        # The service itself, not the Apprise object: that one sends, and logs, in threads of its own.
+        service = apprise.Apprise.instantiate(channel["url"])
+        taken = service is not None and service.notify(
             title="" if message.form == "short" else message.title,
             body=message.body.decode() if message.form == "json" else message.text,
             body_format=apprise.NotifyFormat.TEXT,
@@ -222,6 +223,20 @@ SENDERS: dict[str, Sender] = {
     "apprise": send_apprise,
     "command": send_command,
 }
+
+
+_LOADING = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _apprise() -> Any:
+    """Return apprise with its services loaded; some of them import what Python 3.11 has deprecated."""
+    with _LOADING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import apprise
+
+        apprise.Apprise().add("json://localhost")
+    return apprise
 
 
 def _smtp(channel: Mapping[str, Any]) -> smtplib.SMTP:
@@ -339,9 +354,7 @@ def _check_apprise(channel: dict[str, Any]) -> dict[str, Any]:
     url = _text(channel, "url")
     if MASK in url:
         raise InvalidInput(f"channel.url: expected the whole address, got the mask {MASK}")
-    import apprise
-
-    if not apprise.Apprise().add(url):
+    if not _apprise().Apprise().add(url):
         raise InvalidInput(
             "channel.url: expected one apprise URL (https://appriseit.com/services/), got none"
         )

@@ -61,9 +61,10 @@ def run_command(
     reader.join()
     process.stdout.close()
     said = bytes(kept).decode(errors="replace").strip()
-    if status is None:
-        return False, f"killed after {limit_s:g} s: {said}"
-    return status == 0, said if status == 0 else f"exit status {status}: {said}"
+    if status == 0:
+        return True, said
+    how = f"killed after {limit_s:g} s" if status is None else f"exit status {status}"
+    return False, f"{how}: {said}" if said else how
 
 
 def _drain(pipe: IO[bytes], kept: bytearray, ended: threading.Event) -> None:

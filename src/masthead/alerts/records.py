@@ -338,9 +338,9 @@ def troubled_rules(connection: Connection, tries: int) -> dict[str, tuple[int, b
         .where(table.stage != "test", table.detector != SELF, stuck)
         .order_by(table.created, table.id)
     )
-    latest = select(table.rule, func.max(table.delivered_at)).group_by(table.rule)
+    latest = select(table.rule, func.max(table.delivered_at).label("at")).group_by(table.rule)
     rows = connection.execute(failed).all()
-    success = dict(connection.execute(latest).tuples().all()) if rows else {}
+    success = {row.rule: row.at for row in connection.execute(latest)} if rows else {}
     found: dict[str, tuple[int, bool, str]] = {}
     for row in rows:
         well_since = success.get(row.rule)
