@@ -1,11 +1,13 @@
 """Parts that several pages share: severity in colour and words, tables with a word when empty, numbers, errors."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from nicegui import ui
+from nicegui.events import GenericEventArguments
 
 from masthead.base.errors import MastheadError
 from masthead.base.units import format_duration
@@ -55,25 +57,85 @@ def number_card(title: str, value: str, note: str = "", *, tone: str = "") -> No
         ui.label(note).classes("mh-soft text-caption")
 
 
+Row = dict[str, Any]
+
+
 def table(
     columns: Sequence[tuple[str, str]],
-    rows: list[dict[str, Any]],
+    rows: list[Row],
     *,
     empty: str,
-    key: str = "id",
+    key: str = "name",
     page: int = 25,
+    links: str = "",
+    actions: Mapping[str, tuple[str, Callable[[Row], object]]] = MappingProxyType({}),
 ) -> ui.table:
-    """Draw rows under (field, title) columns; `empty` says what to do when there are none."""
-    drawn = ui.table(
-        columns=[
-            {"name": name, "field": name, "label": title, "align": "left", "sortable": True}
-            for name, title in columns
-        ],
-        rows=rows,
-        row_key=key,
-        pagination=page,
+    """Draw rows under (field, title) columns.
+
+    Args:
+        columns: What to show; a field named `severity` or `state` is drawn as a badge.
+        rows: Values by field; `href` is the target of the first column when `links` is set.
+        empty: What to say, and what to do, when there are no rows.
+        key: The field that is unique.
+        page: Rows on a page.
+        links: The field that becomes a link to the row's `href`.
+        actions: Title -> (icon, handler of the row) of the buttons at each row's end.
+    """
+    shown = [
+        {"name": name, "field": name, "label": title, "align": "left", "sortable": True}
+        for name, title in columns
+    ]
+    if actions:
+        shown.append(
+            {"name": "actions", "field": "actions", "label": "", "align": "right", "sortable": False}
+        )
+    drawn = ui.table(columns=shown, rows=rows, row_key=key, pagination=page)
+    drawn.classes("w-full mh-card").props(f'flat dense no-data-label="{empty}"')
+    if links:
+        drawn.add_slot(f"body-cell-{links}", _LINK_CELL)
+    drawn.add_slot("body-cell-severity", _SEVERITY_CELL)
+    drawn.add_slot("body-cell-state", _STATE_CELL)
+    if actions:
+        _add_actions(drawn, actions)
+    return drawn
+
+
+_LINK_CELL = (
+    '<q-td :props="props"><a :href="props.row.href" class="text-primary">{{ props.value }}</a></q-td>'
+)
+_SEVERITY_CELL = """<q-td :props="props"><q-badge text-color="white" :style="{background:
+  props.value >= 90 ? '#c53030' : props.value >= 70 ? '#dd6b20' : props.value >= 50 ? '#b7791f' : '#718096'}">
+  {{ Math.round(props.value) }} {{ props.value >= 90 ? 'critical' : props.value >= 70 ? 'high' : props.value >= 50 ? 'low' : '' }}
+</q-badge></q-td>"""
+_STATE_CELL = f"""<q-td :props="props"><q-badge :color="({STATES!r})[props.value] || 'grey-7'">
+  {{{{ props.value }}}}</q-badge></q-td>"""
+
+
+def _add_actions(drawn: ui.table, actions: Mapping[str, tuple[str, Callable[[Row], object]]]) -> None:
+    buttons = "".join(
+        f"""<q-btn flat dense size="sm" icon="{icon}" aria-label="{title}"
+              @click="() => $parent.$emit('row_action', '{title}', props.row)"><q-tooltip>{title}</q-tooltip></q-btn>"""
+        for title, (icon, _) in actions.items()
     )
-    return drawn.classes("w-full mh-card").props(f'flat dense no-data-label="{empty}"')
+    drawn.add_slot("body-cell-actions", f'<q-td :props="props">{buttons}</q-td>')
+
+    def handle(event: GenericEventArguments) -> None:
+        title, row = event.args
+        with telling_errors():
+            actions[title][1](row)
+
+    drawn.on("row_action", handle)
+
+
+async def confirmed(question: str, *, verb: str) -> bool:
+    """Ask before something cannot be taken back; return whether the person said yes."""
+    with ui.dialog() as dialog, ui.card():
+        ui.label(question)
+        with ui.row().classes("w-full justify-end"):
+            ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat")
+            ui.button(verb, color="negative", on_click=lambda: dialog.submit(True))
+    answer = await dialog
+    return bool(answer)
 
 
 def short_time(at: datetime | None) -> str:
