@@ -14,7 +14,7 @@ MOST_PARTITIONS = 64
 BUFFERS_HELD = 4  # times the buffer size: what a stream may hold before it stops taking
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Chunk:
     """The content of one object. `instant` (epoch s) is what every expression in its name is evaluated at."""
 
@@ -80,17 +80,15 @@ class Buffers:
         Those in `held` are never among them. A partition opened after its interval was sealed waits for the hints.
         """
         free = [chunk for name, chunk in self.open.items() if name not in held]
-        found = [chunk.partition for chunk in free if self._is_due(chunk, now, watermark)]
-        rest = [chunk.partition for chunk in sorted(free, key=lambda chunk: chunk.opened)]
-        rest = [name for name in rest if name not in found]
-        open_after = len(free) - len(found)
-        size_after = sum(chunk.size for chunk in free) - sum(self.open[name].size for name in found)
-        while rest and (open_after > MOST_PARTITIONS or size_after > (BUFFERS_HELD - 1) * self.buffer_bytes):
-            name = rest.pop(0)
-            found.append(name)
-            open_after -= 1
-            size_after -= self.open[name].size
-        return found
+        found = [chunk for chunk in free if self._is_due(chunk, now, watermark)]
+        size_after = sum(chunk.size for chunk in free) - sum(chunk.size for chunk in found)
+        most = (BUFFERS_HELD - 1) * self.buffer_bytes
+        if len(free) - len(found) > MOST_PARTITIONS or size_after > most:
+            rest = sorted((chunk for chunk in free if chunk not in found), key=lambda chunk: chunk.opened)
+            while len(rest) > MOST_PARTITIONS or size_after > most:
+                found.append(rest.pop(0))
+                size_after -= found[-1].size
+        return [chunk.partition for chunk in sorted(found, key=lambda chunk: chunk.opened)]
 
     def _is_due(self, chunk: Chunk, now: float, watermark: float) -> bool:
         if chunk.size >= self.buffer_bytes or now - chunk.opened >= self.buffer_s:
