@@ -14,7 +14,7 @@ from typing import Any
 
 from masthead.base.errors import InvalidInput, shown
 
-__all__ = ["KINDS", "Injection", "Injector", "Truth", "parse_injection"]
+__all__ = ["KINDS", "SIZELESS", "Injection", "Injector", "Truth", "parse_injection"]
 
 KINDS = ("spike", "shock", "dip", "level", "drift", "flatline", "silence")
 SIZELESS = ("flatline", "silence")
