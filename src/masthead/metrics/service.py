@@ -1,0 +1,560 @@
+"""The verbs of the room. Every face calls these; what runs in the background is in `running`.
+
+    service.create_detector(spec); service.validate(name); service.activate(name)
+    service.list_groups(name); service.chart(name, "CO", {"LOCATION_ID": "B-101"})
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from masthead.alerts.events import AlertEvent
+from masthead.base.clock import Clock
+from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
+from masthead.base.folder import DataFolder
+from masthead.base.ids import new_id
+from masthead.base.log import Journal
+from masthead.base.pages import Page, check_limit, decode_token, encode_token
+from masthead.metrics import records, results
+from masthead.metrics.export import groups_csv
+from masthead.metrics.records import AnomalyGroup, Detector, Execution, Feedback
+from masthead.metrics.related import Related, Span, find_related
+from masthead.metrics.results import Chart
+from masthead.metrics.running import Bounds, Runner
+from masthead.metrics.spec import DetectorSpec
+from masthead.store.engine import Database
+from masthead.store.objects import Objects
+
+__all__ = ["Alerts", "MetricsService", "RoutedRecords"]
+
+DEFAULT_SEVERITY = 70.0
+EDITABLE = ("created", "stopped", "failed", "backtested")
+MOST_DETECTORS = 1_000
+MOST_POINTS = 100_000
+PAST_GROUPS = 2_000
+
+
+class Alerts(Protocol):
+    """What this room asks of the alerts."""
+
+    def notify(self, connection: Connection, event: AlertEvent) -> int:
+        """Put what the rules want told into the outbox."""
+
+    def wake(self) -> None:
+        """Deliver now."""
+
+    def delete_rules_of(self, connection: Connection, detector: str) -> int:
+        """Delete the rules bound to a detector."""
+
+
+class RecordLike(Protocol):
+    """One record as a topic rule lets it through."""
+
+    @property
+    def fields(self) -> Mapping[str, Any]: ...
+    @property
+    def thing(self) -> str | None: ...
+    @property
+    def arrived(self) -> float: ...
+    @property
+    def raw(self) -> bytes: ...
+
+
+class RoutedRecords(Protocol):
+    """Records of one log message for one detector."""
+
+    @property
+    def detector(self) -> str: ...
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def records(self) -> Sequence[RecordLike]: ...
+
+
+class MetricsService:
+    """Detectors: made, validated, run and asked.
+
+    Only the process that calls `take`, `tick` or `position` runs detectors; any other may change them, and the
+    running one follows by `refresh`.
+
+    Args:
+        database: Holds detectors, groups and scores.
+        objects: Where `s3://` paths lead.
+        alerts: Hears of every change of a group.
+        clock: The time of intervals closed by clock.
+        journal: One log per detector.
+        folder: Holds snapshots and interval logs.
+        bounds: Limits of series, memory and stored scores.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        objects: Objects,
+        alerts: Alerts,
+        clock: Clock,
+        journal: Journal,
+        folder: DataFolder,
+        *,
+        bounds: Bounds | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database, self._objects, self._alerts = database, objects, alerts
+        self._clock, self._journal, self._folder = clock, journal, folder
+        self._bounds = bounds or Bounds()
+        self._lock = threading.RLock()
+        self._runner = Runner(database, objects, alerts, clock, journal, folder, self._bounds, monotonic)
+
+    # ------------------------------------------------------------------ detectors
+
+    def create_detector(self, spec: DetectorSpec | Mapping[str, Any]) -> Detector:
+        """Return the stored detector, in the state `created`.
+
+        Raises:
+            InvalidInput: A field is outside its domain.
+            Conflict: The name is taken.
+            LimitReached: There are too many detectors.
+        """
+        given = spec if isinstance(spec, DetectorSpec) else DetectorSpec.from_json(spec)
+        now = self._clock.now()
+        found = Detector(given.name, "created", "", given, now, now)
+        with self._database.write() as connection:
+            if records.find_detector(connection, given.name) is not None:
+                raise Conflict(f"name: a detector {given.name} exists already")
+            records.require_room(connection, MOST_DETECTORS)
+            records.put_detector(self._database, connection, found)
+        self._journal.write("detector", given.name, "created")
+        return found
+
+    def update_detector(self, name: str, changes: Mapping[str, Any]) -> Detector:
+        """Return the detector with some fields of its specification replaced (`time`, `source` whole).
+
+        Raises:
+            NotFound: There is no such detector.
+            InvalidInput: A field is outside its domain, or the name would change.
+            Conflict: It is running: deactivate it first.
+        """
+        if changes.get("name", name) != name:
+            raise InvalidInput(f"name: expected {name}, which cannot change, got {shown(changes['name'])}")
+        with self._database.write() as connection:
+            found = records.require_detector(connection, name)
+            self._require_state(found, EDITABLE, "changed")
+            changed = _with(found, spec=found.spec.changed(changes), updated=self._clock.now())
+            records.put_detector(self._database, connection, changed)
+        self._journal.write("detector", name, "changed", fields=sorted(changes))
+        return changed
+
+    def set_dataset(self, name: str, part: Mapping[str, Any]) -> Detector:
+        """Return the detector with its data set: `source`, `time`, `measures`, `dimensions`, `filters` and the like."""
+        return self.update_detector(name, part)
+
+    def list_detectors(self) -> list[Detector]:
+        """Return every detector, by name."""
+        with self._database.read() as connection:
+            return records.all_detectors(connection)
+
+    def get_detector(self, name: str) -> Detector:
+        """Return a detector.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        with self._database.read() as connection:
+            return records.require_detector(connection, name)
+
+    def delete_detector(self, name: str) -> None:
+        """Delete a detector with its groups, scores and alert rules; the objects it read stay.
+
+        Raises:
+            NotFound: There is no such detector.
+            Conflict: It is running: deactivate it first.
+        """
+        with self._database.write() as connection:
+            found = records.require_detector(connection, name)
+            self._require_state(found, (*EDITABLE,), "deleted")
+            self._alerts.delete_rules_of(connection, name)
+            records.remove_detector(connection, name)
+            results.remove_results(connection, detector=name)
+        self._runner.forget(name)
+        self._journal.delete("detector", name)
+
+    # ------------------------------------------------------------------ life
+
+    def activate(self, name: str, *, validated: bool = False) -> Detector:
+        """Begin to learn and to watch; return the detector, `activating`. The server does the work.
+
+        Args:
+            validated: Leave out the look at history and objects (the caller has just validated).
+
+        Raises:
+            NotFound: There is no such detector.
+            InvalidInput: The specification is not complete, or the data do not fit it; the finding is named.
+            Conflict: It runs already, or it is a backtest.
+        """
+        found = self.get_detector(name)
+        if found.spec.mode != "continuous":
+            raise Conflict("mode: a backtest never becomes live; make a new detector with its data as history")
+        return self._begin(found, "activating", ("created", "stopped", "failed"), validated)
+
+    def backtest(self, name: str, *, validated: bool = False) -> Detector:
+        """Score all of a backtest detector's data once; return the detector, `backtesting`. The server does the work.
+
+        Raises: As `activate`.
+        """
+        found = self.get_detector(name)
+        if found.spec.mode != "backtest":
+            raise Conflict(f"mode: expected backtest, got {found.spec.mode}")
+        return self._begin(found, "backtesting", ("created", "failed", "backtested"), validated)
+
+    def _begin(self, found: Detector, state: str, only: Sequence[str], validated: bool) -> Detector:
+        self._require_state(found, only, "activated")
+        found.spec.require_complete()
+        if not validated:
+            self.validate(found.spec).require_valid()
+        now = self._clock.now()
+        with self._database.write() as connection:
+            fresh = records.require_detector(connection, found.name)
+            self._require_state(fresh, only, "activated")
+            begun = _with(fresh, state=state, failure="", run=new_id("run"), updated=now)
+            records.put_detector(self._database, connection, begun)
+            records.put_execution(
+                self._database,
+                connection,
+                Execution(begun.run, found.name, "activation" if state == "activating" else "backtest", "running", now),
+            )
+        self._journal.write("detector", found.name, state)
+        self._runner.wake()
+        return self.get_detector(found.name)
+
+    def deactivate(self, name: str) -> Detector:
+        """Stop a detector that learns or is active; return it, `stopped` (`deactivating` while a server does it).
+
+        Raises:
+            NotFound: There is no such detector.
+            Conflict: It is neither learning nor active.
+        """
+        now = self._clock.now()
+        with self._database.write() as connection:
+            found = records.require_detector(connection, name)
+            self._require_state(found, ("learning", "active"), "deactivated")
+            records.set_state(connection, name, "deactivating", now=now)
+        self._journal.write("detector", name, "deactivating")
+        if self._runner.is_here() or self._folder.served_by() is None:
+            self._runner.stop(name)
+        return self.get_detector(name)
+
+    def validate(self, detector: str | DetectorSpec | Mapping[str, Any]) -> "Any":
+        """Return what the data look like under a specification, without side effects.
+
+        Raises:
+            NotFound: There is no such detector.
+            InvalidInput: The specification is not complete.
+        """
+        from masthead.metrics.validating import validate
+
+        if isinstance(detector, str):
+            detector = self.get_detector(detector).spec
+        spec = detector if isinstance(detector, DetectorSpec) else DetectorSpec.from_json(detector)
+        return validate(spec, self._objects, self._clock)
+
+    # ------------------------------------------------------------------ groups
+
+    def list_groups(
+        self,
+        detector: str | None = None,
+        *,
+        min_severity: float = DEFAULT_SEVERITY,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        measure: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        token: str | None = None,
+    ) -> Page[AnomalyGroup]:
+        """Return groups that overlap a span of time, the latest first.
+
+        Args:
+            min_severity: Lowest severity shown, 0 to 100.
+            start, end: Aware times; `end` is excluded.
+
+        Raises:
+            NotFound: There is no such detector.
+            InvalidInput: A bound, the limit or the token is outside its domain.
+        """
+        check_limit(limit)
+        if not 0 <= min_severity <= 100:
+            raise InvalidInput(f"min_severity: expected 0 to 100, got {min_severity}")
+        for name, moment in (("start", start), ("end", end)):
+            if moment is not None and moment.tzinfo is None:
+                raise InvalidInput(f"{name}: expected a time with a zone, got {moment.isoformat()}")
+        with self._database.read() as connection:
+            if detector is not None:
+                records.require_detector(connection, detector)
+            found = records.find_groups(
+                connection,
+                detector=detector,
+                min_severity=min_severity,
+                start=start,
+                end=end,
+                measure=measure,
+                state=state,
+                after=_after(token),
+                limit=limit + 1,
+            )
+        shown_ones = tuple(found[:limit])
+        more = len(found) > limit
+        last = shown_ones[-1] if more else None
+        following = None if last is None else encode_token("groups", [last.start.isoformat(), last.id])
+        return Page(shown_ones, following)
+
+    def get_group(self, group: str) -> AnomalyGroup:
+        """Return a group.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        with self._database.read() as connection:
+            return records.require_group(connection, group)
+
+    def group_series(self, group: str) -> list[dict[str, Any]]:
+        """Return the series of a group, the most severe first: value, expected, severity, reason, start and end."""
+        return list(self.get_group(group).series)
+
+    def related(self, group: str) -> list[Related]:
+        """Return which other measures moved beside a group, how often before, and which came first."""
+        with self._database.read() as connection:
+            found = records.require_group(connection, group)
+            detector = records.require_detector(connection, found.detector)
+            others = records.find_groups(
+                connection, detector=found.detector, end=_later(found.end, detector), limit=PAST_GROUPS
+            )
+        return find_related(
+            _span(found), [_span(one) for one in others], interval_s=float(detector.spec.interval_s or 1)
+        )
+
+    def acknowledge_group(self, group: str, acknowledged: bool = True) -> AnomalyGroup:
+        """Mark a group as seen by a person (or not), and return it."""
+        return self._tell_group(group, "acknowledged", acknowledged=acknowledged)
+
+    def mute_group(self, group: str, until: datetime | None) -> AnomalyGroup:
+        """Tell nobody of this group before `until` (aware); None ends the silence."""
+        if until is not None and until.tzinfo is None:
+            raise InvalidInput(f"until: expected a time with a zone, got {until.isoformat()}")
+        return self._tell_group(group, "muted", muted_until=until)
+
+    def _tell_group(self, group: str, event: str, **changes: Any) -> AnomalyGroup:
+        with self._database.write() as connection:
+            records.require_group(connection, group)
+            found = records.update_group(connection, group, **changes)
+        self._journal.write("detector", found.detector, f"group {event}", group=group, **changes)
+        return found
+
+    def give_feedback(
+        self, group: str, series: Mapping[str, Any] | int | None = None, *, is_anomaly: bool
+    ) -> list[Feedback]:
+        """Store a person's word on a group, or on one of its series; the detector learns it at its next step.
+
+        Args:
+            series: Place in `group_series`, or `{"measure", "dimensions"}`; None = every listed series.
+
+        Raises:
+            NotFound: There is no such group or series.
+            InvalidInput: The group is a silence: there is no value to learn.
+        """
+        now = self._clock.now()
+        with self._database.write() as connection:
+            found = records.require_group(connection, group)
+            chosen = [one for one in _chosen(found, series) if one["value"] is not None]
+            if not chosen:
+                raise InvalidInput("series: expected one with a value, got silence only", field="series")
+            told = [
+                records.add_feedback(
+                    connection,
+                    Feedback(
+                        id=0,
+                        group=group,
+                        detector=found.detector,
+                        measure=one["measure"],
+                        dimensions=one["dimensions"],
+                        value=one["value"],
+                        reason=one["reason"],
+                        is_anomaly=is_anomaly,
+                        given=now,
+                        applied=False,
+                        run=found.run,
+                    ),
+                )
+                for one in chosen
+            ]
+        self._journal.write(
+            "detector", found.detector, "feedback", group=group, is_anomaly=is_anomaly, series=len(told)
+        )
+        self._runner.wake()
+        return told
+
+    def feedback(self, group: str) -> list[Feedback]:
+        """Return what people said of a group, oldest first."""
+        with self._database.read() as connection:
+            records.require_group(connection, group)
+            return records.find_feedback(connection, group=group)
+
+    def export_groups(self, detector: str, *, min_severity: float = 0.0) -> str:
+        """Return a detector's groups as CSV with a header, oldest first."""
+        with self._database.read() as connection:
+            records.require_detector(connection, detector)
+            found = records.find_groups(connection, detector=detector, min_severity=min_severity)
+        return groups_csv(found[::-1])
+
+    # ------------------------------------------------------------------ scores and quality
+
+    def series(self, detector: str) -> list[dict[str, Any]]:
+        """Return every series of a detector's present run: `{"measure", "dimensions"}`; `*` = all values."""
+        with self._database.read() as connection:
+            found = records.require_detector(connection, detector)
+            names = found.spec.dimensions
+            return [
+                {"measure": key[0], "dimensions": dict(zip(names, key[1], strict=True))}
+                for run, _, key in results.find_series(connection, detector)
+                if run == found.run
+            ]
+
+    def chart(
+        self,
+        detector: str,
+        measure: str,
+        dimensions: Mapping[str, str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        limit: int = 5_000,
+    ) -> Chart:
+        """Return one series over time: the last `limit` intervals from `start` to before `end`.
+
+        Raises:
+            NotFound: There is no such detector or series.
+        """
+        if not 1 <= limit <= MOST_POINTS:
+            raise InvalidInput(f"limit: expected 1 to {MOST_POINTS:,}, got {limit}")
+        with self._database.read() as connection:
+            found = records.require_detector(connection, detector)
+            wanted = _key(found.spec, measure, dimensions)
+            return results.find_chart(
+                connection,
+                detector,
+                wanted,
+                names=found.spec.dimensions,
+                interval_s=found.spec.interval_s,
+                start_s=start.timestamp() if start else 0.0,
+                end_s=end.timestamp() if end else 1e12,
+                limit=limit,
+            )
+
+    def data_quality(self, name: str) -> dict[str, Any]:
+        """Return what was found about a detector's data: rows, intervals, duplicates, late and refused records."""
+        with self._database.read() as connection:
+            found = records.require_detector(connection, name)
+            stored = records.find_quality(connection, name)
+        live = {"late": found.late, "duplicates": found.duplicates, "refused": found.refused}
+        return {"detector": name, **live, "late_by_thing": found.late_by_thing, **stored}
+
+    def executions(self, name: str) -> list[Execution]:
+        """Return a detector's activations and backtests, the latest first."""
+        with self._database.read() as connection:
+            records.require_detector(connection, name)
+            return records.find_executions(connection, name)
+
+    # ------------------------------------------------------------------ the running part
+
+    def take(self, routed: RoutedRecords) -> None:
+        """Give records to a running detector; of others they are dropped. One caller at a time, sequences rising."""
+        self._runner.take(routed.detector, routed.sequence, routed.records)
+
+    def advance(self, sequence: int, arrived: float | None = None) -> None:
+        """Learn that all readings up to `sequence` have been given; `arrived` is when its last one came."""
+        self._runner.advance(sequence, arrived)
+
+    def tick(self, now: float) -> None:
+        """Do what is due: close intervals by clock, begin and end detectors, learn feedback, trim."""
+        self._runner.tick(now)
+
+    def position(self) -> int | None:
+        """Return the sequence from which readings must be given again after a restart; None: none are needed."""
+        return self._runner.position()
+
+    def refresh(self) -> None:
+        """Follow what another process has changed."""
+        self._runner.wake()
+
+    def topic_routes(self) -> dict[str, str]:
+        """Return detector -> topic filter of the detectors that listen to topics now."""
+        found = self.list_detectors()
+        return {
+            one.name: one.spec.source.topic
+            for one in found
+            if one.state in records.RUNNING and one.spec.source is not None and one.spec.source.topic
+        }
+
+    def wait(self, name: str, timeout_s: float = 60.0) -> Detector:
+        """Return the detector once its job has ended: neither activating, backtesting nor deactivating."""
+        return self._runner.wait(name, timeout_s)
+
+    def close(self) -> None:
+        """Bring every detector to rest with a snapshot."""
+        self._runner.close()
+
+    def _require_state(self, found: Detector, only: Sequence[str], what: str) -> None:
+        if found.state not in only:
+            raise Conflict(f"state: {found.name} is {found.state} and can be {what} only when {' or '.join(only)}")
+
+
+def _with(found: Detector, **changes: Any) -> Detector:
+    from dataclasses import replace
+
+    return replace(found, **changes)
+
+
+def _after(token: str | None) -> tuple[datetime, str] | None:
+    if token is None:
+        return None
+    place = decode_token("groups", token)
+    try:
+        return datetime.fromisoformat(place[0]), str(place[1])
+    except (ValueError, TypeError, IndexError) as error:
+        raise InvalidInput(f"token: expected the next_token of an earlier page, got {shown(token)}") from error
+
+
+def _span(group: AnomalyGroup) -> Span:
+    return Span(group.id, group.measure, group.start.timestamp(), group.end.timestamp())
+
+
+def _later(end: datetime, detector: Detector) -> datetime:
+    from datetime import timedelta
+
+    return end + timedelta(seconds=4 * max(1, detector.spec.interval_s))
+
+
+def _chosen(group: AnomalyGroup, series: Mapping[str, Any] | int | None) -> list[dict[str, Any]]:
+    if series is None:
+        return group.series
+    if isinstance(series, int):
+        if not 0 <= series < len(group.series):
+            raise NotFound(f"series: expected 0 to {len(group.series) - 1}, got {series}")
+        return [group.series[series]]
+    wanted = (series.get("measure", group.measure), dict(series.get("dimensions", {})))
+    found = [one for one in group.series if (one["measure"], one["dimensions"]) == wanted]
+    if not found:
+        raise NotFound(f"series: the group has none with {shown(dict(series))}")
+    return found
+
+
+def _key(spec: DetectorSpec, measure: str, dimensions: Mapping[str, str] | None) -> tuple[str, tuple[str, ...]]:
+    """Return a series' key; dimensions left out are rolled up."""
+    given = dict(dimensions or {})
+    for name in given:
+        if name not in spec.dimensions:
+            raise NotFound(f"dimensions: {spec.name} has none named {shown(name)}", field="dimensions")
+    return measure, tuple(given.get(name, "*") for name in spec.dimensions)
