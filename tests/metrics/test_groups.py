@@ -1,8 +1,10 @@
 """Which events become one group, how long it lasts and what it tells."""
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 from masthead.base.errors import InvalidInput
 from masthead.metrics.contributions import SeriesKey
 from masthead.metrics.groups import Group, GroupChange, Grouper, IntervalResult, learning_points
+from masthead.metrics.scorer import SeriesScorer
+from masthead.metrics.timestamps import compile_pattern
 
 START_S = 1_700_000_100.0
 INTERVAL_S = 300
@@ -436,3 +440,44 @@ def test_every_story_opens_once_closes_at_most_once_and_sums_to_one_hundred(
         for values in change.group.contributions.values():
             assert sum(round(100 * percent) for percent in values.values()) == 10_000
         assert Group.from_json(json.loads(json.dumps(change.group.to_json()))) == change.group
+
+
+def article_rows() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Return the article's history and live rows."""
+    folder = files("masthead") / "samples" / "air"
+    history = (folder / "historic_data.json").read_text("utf-8-sig").splitlines()
+    live = (folder / "live_data_sample.csv").read_text().splitlines()
+    names = ("TIMESTAMP", "LOCATION_ID", "CO", "SO2", "NO2")
+    return [json.loads(line) for line in history if line], list(csv.DictReader(live, names))
+
+
+def test_the_two_anomalies_planted_in_the_articles_file_are_two_groups() -> None:
+    measures, times = ("CO", "SO2", "NO2"), compile_pattern("yyyy-MM-dd HH:mm")
+    keys: list[SeriesKey] = [(measure, ("B-101",)) for measure in measures]
+    scorer = SeriesScorer(series=3, interval_s=INTERVAL_S, silence=False)
+    grouper = Grouper(keys, INTERVAL_S, dimensions=("LOCATION_ID",))
+    history, live = article_rows()
+    past = {times.parse(row["TIMESTAMP"]): [float(row[m]) for m in measures] for row in history}
+    now = {times.parse(row["TIMESTAMP"]): [float(row[m]) for m in measures] for row in live}
+    scorer.update_many(sorted(past), [past[at] for at in sorted(past)])
+    told: dict[int, Group] = {}
+    for at in sorted(now):
+        severity = scorer.update(at, now[at])
+        closed = IntervalResult(
+            start_s=at,
+            keys=keys,
+            values=np.array(now[at]),
+            expected=scorer.expected(),
+            severity=severity,
+            undamped=scorer.undamped(),
+            reasons=scorer.reasons(),
+            seen=scorer.seen(),
+        )
+        told |= {change.group.number: change.group for change in grouper.close_interval(at, closed)}
+    found = [group for group in told.values() if group.severity >= 70]
+    assert [(group.measure, times.format(group.start_s), times.format(group.end_s)) for group in found] == [
+        ("SO2", "2022-03-24 23:30", "2022-03-24 23:35"),
+        ("CO", "2022-03-24 23:45", "2022-03-24 23:50"),
+    ]
+    assert all(group.contributions == {"LOCATION_ID": {"B-101": 100.0}} for group in found)
+    assert [group.series[0].value for group in found] == [120, 4.8]
