@@ -63,3 +63,17 @@ def test_a_roll_up_covers_exactly_its_leaves() -> None:
     assert not leaves.covered([("c", "*")]).any()
     sums = leaves.sums(np.array([1.0, 2.0, 4.0]), leaves.covered([("*", "x")]))
     assert sums == [{"a": 1.0, "b": 4.0}, {"x": 5.0}]
+
+
+tuples = st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.sampled_from("12"))
+
+
+@given(st.dictionaries(tuples, st.integers(-1000, 1000), min_size=1), st.sampled_from(["a", "b", "*"]))
+def test_every_dimension_carries_the_whole_deviation(
+    amounts: dict[tuple[str, str, str], int], city: str
+) -> None:
+    leaves = leaves_of([("m", key) for key in amounts], "m")
+    mask = leaves.covered([(city, "*", "*")])
+    values = np.array(list(amounts.values()), float)[leaves.indices]
+    whole = sum(amount for key, amount in amounts.items() if city in ("*", key[0]))
+    assert all(sum(by_value.values()) == whole for by_value in leaves.sums(values, mask))
