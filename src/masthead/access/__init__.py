@@ -1,0 +1,1 @@
+"""Who may do what: things, their certificates and their policies."""

@@ -1,0 +1,119 @@
+"""One ordered run of messages out of a JetStream consumer: bounded demand, and any doubt ends the run.
+
+A run ends by `Interrupted`, and its owner starts a fresh one from a place that it knows. So nothing here has to
+reason about redelivery: within a run, sequences rise.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+_EXPIRES_S = 5.0
+
+
+class Interrupted(Exception):
+    """The run cannot go on: connection lost, consumer gone, or silence where the server owes an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """One message of a stream. `time_ns` is when the server stored it, nanoseconds since the epoch."""
+
+    subject: str
+    data: bytes
+    headers: dict[str, str] | None
+    sequence: int
+    time_ns: int
+    reply: str
+
+
+class Puller:
+    """Messages of one consumer as they come; at most `ahead` wait here."""
+
+    def __init__(self, client: Client, *, stream: str, consumer: str, ahead: int) -> None:
+        self._client, self._ahead = client, ahead
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._waiting: list[Pulled] = []
+        self._arrived = asyncio.Event()
+        self._demand = 0
+        self._last = 0
+        self._trouble: str | None = None
+        self._subscription: Any = None
+
+    async def __aenter__(self) -> Self:
+        self._inbox = self._client.new_inbox()
+        self._subscription = await self._client.subscribe(
+            self._inbox, cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._client.is_connected:
+            await self._subscription.unsubscribe()
+
+    async def next(self, *, linger_s: float, most: int) -> list[Pulled]:
+        """Return 1 to `most` messages, `linger_s` after the first of them came.
+
+        Raises:
+            Interrupted: See the class.
+        """
+        while not self._waiting:
+            await self._ask()
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), _EXPIRES_S + 2.0)
+            except TimeoutError:
+                raise Interrupted("the server owes an answer") from None
+            if self._trouble and not self._waiting:
+                raise Interrupted(self._trouble)
+        if linger_s and len(self._waiting) < most:
+            await asyncio.sleep(linger_s)
+        found, self._waiting = self._waiting[:most], self._waiting[most:]
+        if self._trouble is None:
+            await self._ask()
+        return found
+
+    async def _ask(self) -> None:
+        """Keep the demand near `ahead`; ask in halves, so that a request is rare and large."""
+        if not self._client.is_connected:
+            raise Interrupted("not connected")
+        room = self._ahead - len(self._waiting) - self._demand
+        if room >= self._ahead // 2 or self._demand == 0 < room:
+            self._demand += room
+            request = {"batch": room, "expires": int(_EXPIRES_S * 1e9)}
+            await self._client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
+
+    async def _receive(self, message: Msg) -> None:
+        if not message.reply:
+            self._note_status(message.headers or {})
+        else:
+            # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>
+            words = message.reply.split(".")
+            sequence = int(words[5])
+            self._demand -= 1
+            if sequence <= self._last:  # delivered again after the acknowledgement took too long
+                return
+            self._last = sequence
+            self._waiting.append(
+                Pulled(message.subject, message.data, message.headers, sequence, int(words[7]), message.reply)
+            )
+        self._arrived.set()
+
+    def _note_status(self, headers: dict[str, str]) -> None:
+        status = headers.get("Status", "")
+        if status in (
+            "404",
+            "408",
+        ):  # nothing there, or the request expired: `Nats-Pending-Messages` were not sent
+            self._demand = max(0, self._demand - int(headers.get("Nats-Pending-Messages", self._demand)))
+        else:
+            self._trouble = (
+                f"{status} {headers.get('Description', '')}".strip() or "an answer of unknown form"
+            )
