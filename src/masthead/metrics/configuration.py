@@ -39,18 +39,28 @@ class Configuration:
     season_penalty: float = 1.2
     # Beyond the top filled bin of a histogram rarity goes on as an exponential tail in the logarithm of the score,
     # fitted to at least this many of the largest scores, by at most this many powers of ten.
-    tail_points: float = 20.0
-    tail_weight: float = 0.0
-    tail_limit: float = 2.0
+    tail_points: float = 8.0
+    novelty_tail: float = 0.0
+    deviation_tail: float = 0.0
+    season_tail: float = 1.0
+    tail_limit: float = 3.0
     # Damping: a surprise counts in full only above all of the last so many points.
     refractory: float = 100.0
     damping: float = 0.3
+    pace_weight: float = 3.0
+    pace_prior: float = 3.0
+    pace_from: float = 1.2
     # The season: cycles it remembers, cycles before it may predict, and the share of the error of a model without
     # season that it must stay below to be trusted.
     season_cycles: float = 8.0
     week_cycles: float = 4.0
     season_trust: float = 0.75
     week_trust: float = 0.95
+    season_far: float = 4.0
+    season_floor: float = 0.1
+    slot_spread_cycles: float = 24.0
+    slot_spread_prior: float = 6.0
+    season_witness: float = 3.0
     # A flat line: at least so many equal values in a row, so many times the longest run before, and less likely
     # by chance than 10^-flat_evidence.
     flat_points: float = 6.0

@@ -50,7 +50,7 @@ Record = Any
 Array = Any
 
 LN10 = np.log(10.0)
-# Histograms divide the logarithm of a score evenly: 1e-6 to 148, a factor of 1.16 per bin.
+# Histograms divide the logarithm of a score evenly: 1e-6 to 148, a factor of 1.17 per bin.
 LOG_LOW, LOG_HIGH = -13.8155, 5.0
 BINS_PER_LOG = BINS / (LOG_HIGH - LOG_LOW)
 FARTHEST = 100.0  # residual ratios beyond this are alike
@@ -82,14 +82,17 @@ def score(s: Record, x: float, moment: Record, p: Record, silence: bool, out: Re
     day, week, trust, weeks = forecast(s, moment, p)
     expect(s, week if weeks else day, trust, weeks, p, out)
     surprise, reason = surprises(s, x, p)
-    against_season = season(s, x, day, week, weeks, p)
+    against_season = season(s, x, day, week, weeks, moment, p)
     if trust and against_season > surprise:
         surprise, reason = against_season, SEASON
     if moment.slot >= 0.0:
         learn_season(s, x, day, week, weeks, moment, p)
     s.last = x
-    damped = surprise if surprise > top(s, p) else p.damping * surprise
+    highest = surprise > top(s, p)
     remember(s, surprise, p)
+    surprise = paced(s, surprise, p)
+    damped = surprise if highest else p.damping * surprise
+    s.alarms += damped >= 3.4
     s.points += 1
     out.severity = severity(damped)
     out.undamped = severity(surprise)
@@ -105,7 +108,7 @@ def surprises(s: Record, x: float, p: Record) -> Any:
     best, reason = 0.0, NOTHING
     for channel in (VALUE, LEVEL):
         distance = novelty(s, channel, np.float32((x if channel == VALUE else s.course) - s.origin)) / scale
-        rarity = rank(s, channel, distance, p)
+        rarity = rank(s, channel, distance, p.novelty_tail, True, p)
         effect = min(max(np.log10(max(distance, 1e-4)), -3.0), 0.5) + 3.0
         penalty = s.penalty[channel] + (p.value_penalty if channel == VALUE else p.level_penalty)
         surprise = rarity + p.effect_weight * effect - penalty
@@ -114,7 +117,7 @@ def surprises(s: Record, x: float, p: Record) -> Any:
     for channel in (COURSE, JUMP):
         residual = off_course if channel == COURSE else off_last
         ratio = residual_ratio(s, channel - COURSE, residual, p)
-        surprise = deviation(s, channel, ratio, p.deviation_penalty, p)
+        surprise = deviation(s, channel, ratio, p.deviation_penalty, p.deviation_tail, True, p)
         if surprise > best:
             best, reason = surprise, channel
     surprise = flatness(s, x, p)
@@ -218,7 +221,7 @@ def insert(book: Array, filled: int, at: int, v: float) -> int:
 
 
 @compiled
-def rank(s: Record, channel: int, raw: float, p: Record) -> float:
+def rank(s: Record, channel: int, raw: float, tail: float, counts: bool, p: Record) -> float:
     """Return -log10 of the share of the channel's past scores that reach `raw`, below 0 if too few; count `raw`."""
     histogram, counted = s.histogram[channel], s.counted[channel]
     log = np.log(max(raw, 1e-6))
@@ -229,15 +232,16 @@ def rank(s: Record, channel: int, raw: float, p: Record) -> float:
         for j in range(b + 1, BINS):
             above += histogram[j]
         rarity = np.log10((counted + 1.0) / (above + 0.5 * histogram[b] + 0.5))
-        if above == 0 and histogram[b] == 0 and p.tail_weight > 0.0:
-            rarity += beyond(histogram, b, log, p)
-    histogram[b] += np.uint32(1)
+        if above == 0 and histogram[b] == 0 and tail > 0.0:
+            rarity += min(tail * beyond(histogram, b, log, counted, p), p.tail_limit)
+    if counts:
+        histogram[b] += np.uint32(1)
     s.counted[channel] = counted + 1
     return rarity
 
 
 @compiled
-def beyond(histogram: Array, b: int, log: float, p: Record) -> float:
+def beyond(histogram: Array, b: int, log: float, counted: int, p: Record) -> float:
     """Return the powers of ten that a score above all past ones is rarer than "never seen".
 
     Peaks over a threshold with shape 0: above the threshold that `tail_points` past scores exceed, the logarithm
@@ -245,23 +249,26 @@ def beyond(histogram: Array, b: int, log: float, p: Record) -> float:
     """
     j, count, weighted = b, 0.0, 0.0
     highest = -1
-    while j > 0 and count < p.tail_points:
+    enough = max(p.tail_points, np.sqrt(counted))
+    while j > 0 and count < enough:
         j -= 1
         if histogram[j] > 0:
             highest = max(highest, j)
             count += histogram[j]
             weighted += histogram[j] * (j + 0.5)
-    if count < p.tail_points:
+    if count < enough:
         return 0.0
     mean_excess = max(weighted / count - j, 0.5) / BINS_PER_LOG
     distance = log - (LOG_LOW + (highest + 1) / BINS_PER_LOG)
-    return min(p.tail_weight * max(distance, 0.0) / (mean_excess * LN10), p.tail_limit)
+    return max(distance, 0.0) / (mean_excess * LN10)
 
 
 @compiled
-def deviation(s: Record, channel: int, ratio: float, penalty: float, p: Record) -> float:
+def deviation(
+    s: Record, channel: int, ratio: float, penalty: float, tail: float, counts: bool, p: Record
+) -> float:
     """Return the surprise of a residual that is `ratio` times its usual size."""
-    rarity = rank(s, channel, ratio, p)
+    rarity = rank(s, channel, ratio, tail, counts, p)
     if rarity < 0.0:
         return 0.0
     effect = min(max(np.log10(max(ratio, 1e-9)), 0.0), 1.5) + 1.0
@@ -297,33 +304,68 @@ def forecast(s: Record, moment: Record, p: Record) -> Any:
     weight = 1.0 if seen_left == 0 else 0.0 if seen_right == 0 else share
     day = s.origin + s.drift + (1.0 - weight) * s.slots[left] + weight * s.slots[right]
     week = day + s.blocks[moment.block]
-    weeks = s.blocks_seen[moment.block] >= 2.0 * p.block_hits and s.weekly < p.week_trust * s.daily
+    weeks = s.blocks_seen[moment.block] >= 2.0 * p.block_hits and 0.0 < s.weekly < p.week_trust * s.daily
     ready = (seen_right if share > 0.5 else seen_left) >= 2.0 * p.slot_hits and s.season_points > p.min_points
     return day, week, ready and (s.weekly if weeks else s.daily) < p.season_trust * s.plain, weeks
 
 
 @compiled
-def season(s: Record, x: float, day: float, week: float, weeks: bool, p: Record) -> float:
+def season(s: Record, x: float, day: float, week: float, weeks: bool, moment: Record, p: Record) -> float:
     """Return the surprise of x against its season and learn the errors of all three predictions."""
     if np.isnan(day):
         return 0.0
-    usual, off = (s.weekly, abs(x - week)) if weeks else (s.daily, abs(x - day))
+    off = abs(x - (week if weeks else day))
+    usual = max(usual_here(s, moment, s.weekly if weeks else s.daily, p), p.season_floor * s.plain)
     surprise = 0.0
     if s.season_points > 10 and usual > 0.0:
-        surprise = deviation(s, SEASON, min(off / usual, FARTHEST), p.season_penalty, p)
-    s.plain = widened(s.plain, abs(x - s.day_mean), s.season_points, p)
+        ratio = min(off / usual, FARTHEST)
+        surprise = deviation(s, SEASON, ratio, p.season_penalty, p.season_tail, witness(s, ratio, p), p)
+    s.plain = widened(s.plain, abs(x - s.day_median), s.season_points, p)
     s.daily = widened(s.daily, abs(x - day), s.season_points, p)
-    s.weekly = widened(s.weekly, abs(x - week), s.season_points, p)
     s.season_points += 1
+    if s.blocks_seen[moment.block] >= p.block_hits:  # the week has been this way before
+        s.weekly = widened(s.weekly, abs(x - week), s.week_points, p)
+        s.week_points += 1
     return surprise
+
+
+@compiled
+def usual_here(s: Record, moment: Record, usual: float, p: Record) -> float:
+    """Return the usual error at this time of the day: its own, leaning on the whole day's until it is known.
+
+    Some hours are hard to predict (the edge of a shift, a rush hour), others, such as nights, are easy.
+    """
+    left, right, share = corners(moment.slot, p)
+    nearest = right if share > 0.5 else left
+    known = s.slots_seen[nearest] / (s.slots_seen[nearest] + p.slot_spread_prior)
+    return known * s.slot_spread[nearest] + (1.0 - known) * usual
+
+
+@compiled
+def witness(s: Record, ratio: float, p: Record) -> bool:
+    """Return whether a ratio shall count among the ordinary ones.
+
+    Hours out of season are one event, so only their first value may count. And of events every fourth does: if
+    each did, a fault that comes back would soon be ordinary; if none did, heavy tails would alarm for ever.
+    """
+    if ratio <= p.season_far:
+        s.off_season = False
+        return True
+    begins = not s.off_season
+    s.off_season = True
+    s.seasons_off += begins
+    return begins and s.seasons_off % int(p.season_witness) == 0
 
 
 @compiled
 def learn_season(s: Record, x: float, day: float, week: float, weeks: bool, moment: Record, p: Record) -> None:
     """Move slots, block and drift towards x; residuals are cut so that an anomaly does not become the season."""
     if s.points == 0:
-        s.day_mean = x
-    s.day_mean += moment.share * (x - s.day_mean)
+        s.day_median = x
+    # Half of the values lie on either side of it. A mean would be far from most values of a series with rare
+    # spikes, and any season would beat it.
+    step = max(2.0 * moment.share, 1.0 / (s.points + 1)) * np.sqrt(s.variance)
+    s.day_median += step if x > s.day_median else -step if x < s.day_median else 0.0
     left, right, share = corners(moment.slot, p)
     nearest, other, weight = (right, left, share) if share > 0.5 else (left, right, 1.0 - share)
     seen = s.slots_seen[nearest]
@@ -339,6 +381,8 @@ def learn_season(s: Record, x: float, day: float, week: float, weeks: bool, mome
     s.slots[nearest] += rate * weight * cut
     if s.slots_seen[other] > 0:
         s.slots[other] += rate * (1.0 - weight) * cut
+    rate = max(1.0 / (seen + 1.0), 1.0 / (p.slot_spread_cycles * p.slot_hits))
+    s.slot_spread[nearest] += rate * (abs(cut) - s.slot_spread[nearest])
     # The week learns what the day leaves over.
     seen = s.blocks_seen[moment.block]
     s.blocks_seen[moment.block] = min(seen + 1, 65535)
@@ -424,6 +468,17 @@ def gap_bin(gap: int) -> int:
 
 
 # Damping, severity, expectation ---------------------------------------------------------------------------------
+
+
+@compiled
+def paced(s: Record, surprise: float, p: Record) -> float:
+    """Return the surprise less what this series has cried too often.
+
+    Severity 50 promises at most one alert in 1,000 points. Where more have been given, whatever the reason, a
+    surprise is worth that much less: the promise is kept by the series itself.
+    """
+    given = (s.alarms + p.pace_prior) / (s.points * 1e-3 + p.pace_prior) / p.pace_from
+    return max(0.0, surprise - p.pace_weight * np.log10(given)) if given > 1.0 else surprise
 
 
 @compiled

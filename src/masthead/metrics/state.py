@@ -59,20 +59,25 @@ SERIES = np.dtype(
         ("spread", "f8", (2,)),  # mean absolute residual: against the course, against the last value
         ("daily", "f8"),  # mean absolute residual against the season of the day
         ("weekly", "f8"),  # the same with the blocks of the week added
-        ("plain", "f8"),  # the same against the day's mean: what a season must beat
+        ("plain", "f8"),  # the same against the median of about a day: what a season must beat
         ("drift", "f8"),  # level above the season, half-life one day
-        ("day_mean", "f8"),  # level without season, half-life one day
+        ("day_median", "f8"),  # level without season, of about a day
+        ("alarms", "i8"),  # scores that could open an event
         ("season_points", "i8"),  # values that the season has predicted
+        ("week_points", "i8"),  # values that the blocks of the week have predicted
+        ("seasons_off", "i8"),  # times the series left its season
         ("counted", "i4", (CHANNELS,)),  # scores in each histogram
         ("filled", "i4", (2,)),  # entries in each codebook
         ("penalty", "f4", (CHANNELS,)),  # added by feedback
         ("tops", "f4", (BLOCKS,)),  # highest surprise in each block of the refractory window
+        ("off_season", "?"),  # the last value was far from its season
         ("silent", "i1"),  # silence of the present gap has been reported
         ("accused", "i1"),  # channel of the last score that could open an event
         ("slots_seen", "u2", (SLOTS,)),
         ("blocks_seen", "u2", (WEEK_BLOCKS,)),
         ("gaps", "u2", (GAPS,)),  # past gaps by length
         ("slots", "f4", (SLOTS,)),
+        ("slot_spread", "f4", (SLOTS,)),  # mean absolute residual at this time of the day
         ("blocks", "f4", (WEEK_BLOCKS,)),
         ("histogram", "u4", (CHANNELS, BINS)),
         ("codebook", "f4", (2, CODEBOOK)),
