@@ -41,8 +41,7 @@ def aggregate(
 def _sums(column: NDArray[np.float64], group: NDArray[np.int64], size: int) -> NDArray[np.float64]:
     """Return (size,) sums per group, added one by one in ascending order: the same bits for any order of rows."""
     order = np.argsort(column, kind="stable")
-    sums: NDArray[np.float64] = np.bincount(group[order], weights=column[order], minlength=size)
-    return sums
+    return np.bincount(group[order], weights=column[order], minlength=size).astype(np.float64, copy=False)
 
 
 def _quantiles(
