@@ -441,7 +441,6 @@ class Delivery:
 
     def _position(self, pending: Sequence[_Pending]) -> int:
         needed = [self._taken + 1, *(each.chunk.from_sequence for each in pending)]
-        needed += [row.from_sequence for rows in self._plans.values() for row in rows]
         first = self._buffers.first_sequence()
         return max(min(needed if first is None else [*needed, first]), self._start)
 
