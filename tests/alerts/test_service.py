@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
@@ -394,3 +395,17 @@ def test_twenty_groups_at_once_cost_one_rule_no_order(
         alerts.stop()
     assert len({one.key for one in receiver.seen}) == 20
     assert timedelta(seconds=receiver.tries[-1] - receiver.tries[0]) < timedelta(seconds=5)
+
+
+def test_an_event_of_numpy_numbers_and_thousands_of_series_is_stored_short(
+    alerts: AlertsService, any_database: Database, clock: ManualClock, receiver: Receiver
+) -> None:
+    alerts.create_rule({"name": "r", "channel": SUBJECT, "dimensions": {"D": ["999"]}})
+    series = tuple({"dimensions": {"D": str(one)}, "value": np.float32(one)} for one in range(1000))
+    many = {"D": {str(one): np.float64(0.1) for one in range(1000)}}
+    wide = event(clock, severity=np.float32(89.5), value=np.float64("nan"), series=series, contributions=many)
+    assert tell(alerts, any_database, wide) == 1
+    alerts.deliver_due()
+    (found,) = receiver.seen
+    assert len(found.event.series) == len(found.event.contributions["D"]) == 50
+    assert found.event.value is None

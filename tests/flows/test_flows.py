@@ -307,3 +307,15 @@ def test_a_closed_and_reopened_set_goes_on(url: str, journal: Journal, tmp_path:
     assert again.wait("job-1").output == "all"
     again.close()
     assert ran == ["first", "second", "second"]
+
+
+def test_flows_live_in_postgresql_too(postgres_url: str, journal: Journal) -> None:
+    found = Flows(postgres_url, journal)
+    found.register("work", lambda run, args: run.step("s", lambda: args["x"] + 1))
+    assert found.open() == 0
+    found.start("work", "job-1", {"x": 1})
+    assert found.wait("job-1").output == 2
+    found.close()
+    again = Flows(postgres_url, journal)
+    assert again.open() == 0
+    again.close()

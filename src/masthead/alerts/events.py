@@ -1,5 +1,6 @@
 """What a capability tells the alerts room: one thing worth telling people, at one stage of its life."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -9,6 +10,8 @@ from masthead.base.errors import InvalidInput, shown
 Stage = Literal["open", "raised", "closed", "test"]
 
 STAGES: tuple[Stage, ...] = ("open", "raised", "closed", "test")
+
+MOST_SERIES = 50  # series, and values of one dimension, in an alert: a phone's gateway is no data pipe
 
 SELF = "masthead"
 """The detector name under which Masthead reports on itself."""
@@ -69,6 +72,14 @@ class AlertEvent:
             raise InvalidInput(f"severity: expected 0 to 100, got {self.severity}")
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise InvalidInput("start: expected times with a zone, got one without")
+
+    def shortened(self, most: int = MOST_SERIES) -> "AlertEvent":
+        """Return the event with at most `most` series and values per dimension: as much as a message shows."""
+        contributions = {
+            name: dict(sorted(values.items(), key=lambda pair: (-pair[1], pair[0]))[:most])
+            for name, values in self.contributions.items()
+        }
+        return dataclasses.replace(self, series=self.series[:most], contributions=contributions)
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as JSON values; times in ISO 8601 with offset."""

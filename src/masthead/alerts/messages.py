@@ -15,11 +15,10 @@ from typing import Any
 
 import orjson
 
-from masthead.alerts.events import SELF, AlertEvent
+from masthead.alerts.events import MOST_SERIES, SELF, AlertEvent
 from masthead.alerts.rules import AlertRule
 
 SHORT_SEPTETS = 160  # one SMS, 3GPP TS 23.040
-MOST_SERIES = 50  # series, and values of one dimension, in a JSON message: a phone's gateway is no data pipe
 
 _GSM7 = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"

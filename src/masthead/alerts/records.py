@@ -215,8 +215,8 @@ def add_delivery(
         "detector": event.detector,
         "measure": event.measure,
         "channel": rule.channel["kind"],
-        "severity": event.severity,
-        "event": event.to_json(),
+        "severity": float(event.severity),
+        "event": _stored(event),
         "state": "pending",
         "tries": 0,
         "due": due,
@@ -380,6 +380,12 @@ def put_condition(connection: Connection, condition: OpenCondition) -> None:
 def remove_condition(connection: Connection, name: str) -> None:
     """Forget a condition that is over."""
     connection.execute(delete(alert_conditions).where(alert_conditions.c.name == name))
+
+
+def _stored(event: AlertEvent) -> Any:
+    """Return the event's JSON, no longer than messages show; numpy numbers become plain ones, NaN becomes null."""
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    return orjson.loads(orjson.dumps(event.shortened().to_json(), option=options))
 
 
 def _delivery(row: Row[Any]) -> Delivery:

@@ -28,6 +28,16 @@ def prepare(url: str) -> None:
     path.chmod(0o600)
 
 
+def with_driver(url: str) -> str:
+    """Return the URL with the one PostgreSQL driver that Masthead ships.
+
+    >>> with_driver("postgres://db/flows"), with_driver("sqlite:///flows.db")
+    ('postgresql+psycopg://db/flows', 'sqlite:///flows.db')
+    """
+    head, separator, rest = url.partition("://")
+    return f"postgresql+psycopg://{rest}" if head in ("postgres", "postgresql") else head + separator + rest
+
+
 def reader(url: str) -> Engine:
     """Return an engine for the questions below; it opens nothing yet."""
     return create_engine(make_url(url))

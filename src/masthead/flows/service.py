@@ -211,6 +211,7 @@ class Flows:
     """
 
     def __init__(self, url: str, journal: Journal, *, executes: bool = True) -> None:
+        url = records.with_driver(url)
         self._url, self._journal, self._executes = url, journal, executes
         self._functions: dict[str, Function] = {}
         self._reader = records.reader(url)
