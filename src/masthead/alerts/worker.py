@@ -19,7 +19,7 @@ from masthead.store.engine import Database
 
 # Tries at 0, 5, 30 s, 2, 10 min, then hourly for 24 h: the pauses between them, seconds.
 PAUSES_S: tuple[float, ...] = (5, 25, 90, 480) + (3600,) * 24
-WORKERS = 8
+WORKERS = 16  # sixteen channels may hang for their whole time limit before another rule waits
 _LOOK_S = 30.0  # a look without a wake-up: for rows that another process wrote
 _RECORD_PAUSE_S = 2.0
 
