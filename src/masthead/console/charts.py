@@ -15,11 +15,11 @@ _GRID = {True: "#2b3541", False: "#e2e8f0"}
 
 def band_chart(
     times: Sequence[float],
-    values: Sequence[float],
-    expected: Sequence[float],
-    low: Sequence[float],
-    high: Sequence[float],
-    severity: Sequence[float],
+    values: Sequence[float | None],
+    expected: Sequence[float | None],
+    low: Sequence[float | None],
+    high: Sequence[float | None],
+    severity: Sequence[float | None],
     *,
     title: str,
     dark: bool,
@@ -28,7 +28,7 @@ def band_chart(
     """Return the options of a series' chart: value, expected value and band, and a mark at each anomaly.
 
     Args:
-        times: Interval starts, epoch seconds; all sequences are equally long; NaN = missing.
+        times: Interval starts, epoch seconds; all sequences are equally long; NaN or None = missing.
         severity: 0 to 100; from `bar` on a point is marked in its band's colour and with its number.
     """
     stamps = [1000 * time for time in times]
@@ -43,7 +43,7 @@ def band_chart(
             "symbolSize": 7 + 9 * (score - bar) / (100 - bar),
         }
         for stamp, value, score in zip(stamps, values, severity, strict=True)
-        if score >= bar and _number(value) is not None
+        if score is not None and score >= bar and _number(value) is not None
     ]
     return {
         "backgroundColor": "transparent",

@@ -7,7 +7,7 @@ sets it to what the system prefers and loads the page once more.
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import FastAPI
 from nicegui import ui
@@ -47,15 +47,33 @@ a:focus-visible, button:focus-visible { outline: 2px solid #4084c4; outline-offs
 """
 
 
+class Devices(Protocol):
+    """What the pages ask of the devices' door, when this server has one."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what is connected, the lag, the rate and the size of the stream."""
+
+    def last_readings(self) -> dict[str, dict[str, Any]]:
+        """Return the last reading of each thing: topic, payload, arrived."""
+
+
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What the pages read: the product, and the state of the devices' door (None when that role is not run)."""
+    """What the pages read: the product, and the devices' door (None when that role is not run)."""
 
     masthead: Masthead
-    devices: Callable[[], dict[str, Any] | None]
+    devices: Devices | None
+
+    def devices_state(self) -> dict[str, Any]:
+        """Return the door's state; empty without a door."""
+        return self.devices.state() if self.devices else {}
+
+    def last_readings(self) -> dict[str, dict[str, Any]]:
+        """Return the last reading of each thing; empty without a door."""
+        return self.devices.last_readings() if self.devices else {}
 
 
-def mount(api: FastAPI, masthead: Masthead, devices: Callable[[], dict[str, Any] | None]) -> None:
+def mount(api: FastAPI, masthead: Masthead, devices: Devices | None) -> None:
     """Make every page and mount them under `/ui`. Nothing that a page loads lies on another machine."""
     from masthead.console.pages import PAGES
 
@@ -98,10 +116,14 @@ def frame(section: str, title: str, *, trail: tuple[tuple[str, str], ...] = ()) 
         negative="#c53030",
         warning="#b7791f",
     )
+    with (
+        ui.left_drawer(value=True, bordered=True)
+        .props("width=200 breakpoint=900")
+        .classes("q-pa-sm") as drawer
+    ):
+        _navigation(section)
     with ui.header(elevated=False).classes("items-center q-px-md q-py-xs").style("background: #12304f"):
-        ui.button(icon="menu", on_click=lambda: drawer.toggle()).props(
-            "flat dense color=white aria-label='Navigation'"
-        )
+        ui.button(icon="menu", on_click=drawer.toggle).props("flat dense color=white aria-label='Navigation'")
         with ui.link(target=link("/")).classes("no-underline text-white row items-center q-gutter-xs"):
             ui.icon("visibility", size="sm")
             ui.label("Masthead").classes("text-h6")
@@ -110,12 +132,6 @@ def frame(section: str, title: str, *, trail: tuple[tuple[str, str], ...] = ()) 
         ui.button(icon=icon, on_click=lambda: _switch_theme(dark)).props(
             f"flat dense color=white aria-label='{label}'"
         )
-    with (
-        ui.left_drawer(value=True, bordered=True)
-        .props("width=200 breakpoint=900")
-        .classes("q-pa-sm") as drawer
-    ):
-        _navigation(section)
     with ui.column().classes("w-full q-pa-md").style("max-width: 1440px; margin: 0 auto; gap: 16px"):
         with ui.row().classes("items-center w-full").style("gap: 8px"):
             for text, path in trail:

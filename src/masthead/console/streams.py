@@ -58,18 +58,18 @@ def register(console: Console) -> None:
 
 def _readings(console: Console) -> None:
     """Draw the figures of the stream of readings; without the devices' role there are none to show."""
-    state = console.devices()
+    state = console.devices_state()
     ui.label("Readings").classes("mh-title")
-    if state is None:
+    if not state:
         ui.label("This server does not run the role devices.").classes("mh-soft")
         return
     with ui.row().classes("w-full"):
-        number_card("Stored", f"{state.get('messages', 0):,}", "batches in the stream")
+        number_card("Stored", f"{state.get('log_messages', 0):,}", "batches in the stream")
         number_card(
-            "Size", format_bytes(state.get("bytes", 0)), f"of {format_bytes(state.get('max_bytes', 0))}"
+            "Size", format_bytes(state.get("log_bytes", 0)), f"of {format_bytes(state.get('max_bytes', 0))}"
         )
-        number_card("Lag", f"{state.get('lag', 0):,}", "readings not yet taken")
-        number_card("Rate", f"{state.get('rate', 0):,.0f}", "readings per second")
+        number_card("Lag", f"{state.get('lag_batches', 0):,}", "batches not yet taken")
+        number_card("Rate", f"{state.get('rate_per_s', 0):,.0f}", "readings per second")
 
 
 def _row(console: Console, name: str) -> Row:

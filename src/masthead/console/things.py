@@ -5,6 +5,7 @@ from typing import Any
 
 from nicegui import ui
 
+from masthead.base.clock import utc
 from masthead.console.parts import Row, ago, confirmed, plain, short_time, table, telling_errors
 from masthead.console.shell import Console, frame, link, watch
 
@@ -45,14 +46,10 @@ def register(console: Console) -> None:
             _one_thing(console, name)
 
 
-def _state(console: Console) -> dict[str, Any]:
-    return console.devices() or {}
-
-
 def _rows(console: Console) -> list[Row]:
     """Return a row per thing; what was forbidden is summed over topics."""
-    access, now, state = console.masthead.access, console.masthead.clock.now(), _state(console)
-    connected, last = set(state.get("connected", ())), state.get("last_readings", {})
+    access, now = console.masthead.access, console.masthead.clock.now()
+    connected, last = set(console.devices_state().get("connected", ())), console.last_readings()
     forbidden: dict[str, int] = {}
     for row in access.forbidden():
         forbidden[row.thing] = forbidden.get(row.thing, 0) + row.count
@@ -77,7 +74,7 @@ def _rows(console: Console) -> list[Row]:
 def _last(reading: dict[str, Any] | None, now: datetime) -> str:
     if not reading:
         return "none since the start"
-    return f"{ago(datetime.fromisoformat(reading['at']), now)}: {str(reading['payload'])[:120]}"
+    return f"{ago(utc(reading['arrived']), now)}: {str(reading['payload'])[:120]}"
 
 
 def _one_thing(console: Console, name: str) -> None:
@@ -122,7 +119,7 @@ def _one_thing(console: Console, name: str) -> None:
     )
 
     def update() -> None:
-        last.text = _last(_state(console).get("last_readings", {}).get(name), console.masthead.clock.now())
+        last.text = _last(console.last_readings().get(name), console.masthead.clock.now())
         forbidden.rows = [row.to_json() | {"at": short_time(row.at)} for row in access.forbidden(name)]
 
     watch(update)
