@@ -29,7 +29,8 @@ from sqlalchemy import (
     update,
 )
 
-from masthead.base.errors import NotFound, shown
+from masthead.base.errors import LimitReached, NotFound, shown
+from masthead.metrics.related import Span
 from masthead.metrics.spec import DetectorSpec
 from masthead.store.engine import Database
 from masthead.store.schema import Json, UtcDateTime, metadata
@@ -332,6 +333,16 @@ def set_state(
     return connection.execute(statement).rowcount > 0
 
 
+def require_room(connection: Connection, most: int) -> None:
+    """Refuse one detector more than `most`.
+
+    Raises:
+        LimitReached: There are as many already.
+    """
+    if int(connection.execute(select(func.count()).select_from(detectors)).scalar_one()) >= most:
+        raise LimitReached(f"detectors: expected at most {most:,}")
+
+
 def remove_detector(connection: Connection, name: str) -> None:
     """Delete a detector and all that was derived for it."""
     for table in (detector_progress, anomaly_groups, group_feedback, detector_executions, detector_quality):
@@ -358,16 +369,24 @@ def put_progress(
     last_interval: datetime | None,
     facts: Mapping[str, Any],
 ) -> None:
-    """Store how far a run is, in the transaction of its effects."""
-    row = {"run": run, "detector": detector, "entry": entry, "last_interval": last_interval, "facts": facts}
+    """Store how far a run is, in the transaction of its effects; a `last_interval` of None leaves the stored one."""
+    row = {"run": run, "detector": detector, "entry": entry, "facts": facts}
+    if last_interval is not None:
+        row["last_interval"] = last_interval
     database.upsert(connection, detector_progress, row)
+
+
+def find_facts(connection: Connection, run: str) -> dict[str, Any]:
+    """Return the counts of a run as they were stored last; empty = none yet."""
+    statement = select(detector_progress.c.facts).where(detector_progress.c.run == run)
+    return dict(connection.execute(statement).scalar() or {})
 
 
 # --- groups ------------------------------------------------------------------------------------------------
 
 
-def put_group(database: Database, connection: Connection, group: AnomalyGroup) -> None:
-    """Store what a detector says of a group; what people said of it (acknowledged, muted) stays."""
+def put_group(connection: Connection, group: AnomalyGroup) -> AnomalyGroup:
+    """Store what a detector says of a group and return it; what people said of it (acknowledged, muted) stays."""
     row = {entry.name: getattr(group, entry.name) for entry in fields(group)}
     told = {
         name: value
@@ -375,8 +394,10 @@ def put_group(database: Database, connection: Connection, group: AnomalyGroup) -
         if name not in ("id", "created", "acknowledged", "muted_until")
     }
     changed = connection.execute(update(anomaly_groups).where(anomaly_groups.c.id == group.id).values(told))
-    if not changed.rowcount:
-        connection.execute(insert(anomaly_groups).values(row))
+    if changed.rowcount:
+        return require_group(connection, group.id)
+    connection.execute(insert(anomaly_groups).values(row))
+    return group
 
 
 def require_group(connection: Connection, group: str) -> AnomalyGroup:
@@ -428,6 +449,21 @@ def find_groups(
         statement = statement.where(or_(table.start < after[0], before))
     statement = statement.order_by(table.start.desc(), table.id.desc()).limit(limit)
     return [AnomalyGroup(**row) for row in connection.execute(statement).mappings()]
+
+
+def find_spans(connection: Connection, detector: str, *, start: datetime, limit: int = 2_000) -> list[Span]:
+    """Return when a detector's latest groups were, for what is told of their company."""
+    table = anomaly_groups.c
+    statement = (
+        select(table.id, table.measure, table.start, table.end)
+        .where(table.detector == detector, table.start >= start)
+        .order_by(table.start.desc(), table.id.desc())
+        .limit(limit)
+    )
+    return [
+        Span(id, measure, start.timestamp(), end.timestamp())
+        for id, measure, start, end in connection.execute(statement)
+    ]
 
 
 def count_groups(connection: Connection, detector: str, min_severity: float = 0.0) -> int:

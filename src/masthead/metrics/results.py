@@ -27,7 +27,9 @@ from sqlalchemy import (
 )
 
 from masthead.base.clock import utc
+from masthead.base.errors import NotFound, shown
 from masthead.metrics.contributions import SeriesKey
+from masthead.metrics.state import REASONS
 from masthead.store.schema import Blob, Json, metadata
 
 CHUNK = 64
@@ -64,6 +66,9 @@ RESULT = np.dtype(
     ]
 )
 """One series in one interval; `reason` is a place in `state.REASONS`."""
+
+
+_COLUMNS = {"values": "value", "expected": "expected", "low": "low", "high": "high"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,12 @@ def put_series(
     ]
     if rows:
         connection.execute(insert(detector_series), rows)
+
+
+def count_series(connection: Connection, run: str) -> int:
+    """Return how many series of a run are stored."""
+    statement = select(func.count()).where(detector_series.c.run == run)
+    return int(connection.execute(statement).scalar_one())
 
 
 def find_series(connection: Connection, detector: str) -> list[tuple[str, int, SeriesKey]]:
@@ -159,6 +170,47 @@ def find_results(
     return starts[::-1], np.array(found[::-1], RESULT)
 
 
+def find_chart(
+    connection: Connection,
+    detector: str,
+    key: SeriesKey,
+    *,
+    names: Sequence[str],
+    interval_s: int,
+    start_s: float,
+    end_s: float,
+    limit: int,
+) -> Chart:
+    """Return the last `limit` intervals of a series over all runs; of an interval scored twice the later run counts.
+
+    Raises:
+        NotFound: No run has such a series.
+    """
+    table = detector_series.c
+    statement = select(table.run, table.number).where(
+        table.detector == detector, table.measure == key[0], table.dimensions == list(key[1])
+    )
+    places = connection.execute(statement.order_by(table.run)).all()
+    if not places:
+        raise NotFound(f"series: {detector} has none of {shown(key[0])} with {shown(list(key[1]))}")
+    rows: dict[int, Any] = {}
+    for run, number in places:
+        starts, found = find_results(connection, run, number, start_s=start_s, end_s=end_s, limit=limit)
+        rows.update(zip(starts, found, strict=True))
+    order = sorted(rows)[-limit:]
+    block = np.array([rows[start] for start in order], RESULT)
+    return Chart(
+        detector=detector,
+        measure=key[0],
+        dimensions=dict(zip(names, key[1], strict=True)),
+        interval_s=interval_s,
+        times=[utc(start) for start in order],
+        **{column: _numbers_or_none(block[field]) for column, field in _COLUMNS.items()},
+        severity=[round(float(value), 2) for value in block["severity"]],
+        reason=[REASONS[code] for code in block["reason"].tolist()],
+    )
+
+
 def remove_results(connection: Connection, *, detector: str | None = None, run: str | None = None) -> None:
     """Delete the results and series of a detector or of one run."""
     for table in (detector_results, detector_series):
@@ -190,11 +242,5 @@ def trim_results(connection: Connection, *, before: datetime, most_bytes: int) -
     return removed
 
 
-def times_of(starts: Sequence[int]) -> list[datetime]:
-    """Return interval starts as aware times."""
-    return [utc(start) for start in starts]
-
-
-def numbers_or_none(column: NDArray[np.float64]) -> list[float | None]:
-    """Return a column with None for NaN."""
+def _numbers_or_none(column: NDArray[np.float64]) -> list[float | None]:
     return [None if value != value else value for value in column.tolist()]

@@ -1,0 +1,285 @@
+"""One live detector: readings in, decisions written down, scores, groups and alerts stored exactly once.
+
+The order that makes a crash harmless: an interval is decided, the decision is on the disk, it is scored, and its
+groups, alerts and scores are stored in one transaction together with the number of the log entry. After a crash the
+newest snapshot and the log behind it are followed through the same code; entries whose number is already stored
+change memory only. Readings of intervals that were open are given again, from `position`.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from masthead.base.clock import Clock
+from masthead.base.errors import MastheadError
+from masthead.base.folder import DataFolder
+from masthead.base.log import Journal
+from masthead.metrics.detection import Decision, Detection, Scored
+from masthead.metrics.effects import Alerts, Effects
+from masthead.metrics.intake import RecordLike, arrivals_of, chunks_of, error_lines, format_of, selection_of
+from masthead.metrics.log import Entry, IntervalLog
+from masthead.metrics.open_intervals import OpenIntervals
+from masthead.metrics.records import Detector, Feedback
+from masthead.metrics.snapshots import Snapshot, newest_snapshot, write_snapshot
+from masthead.store.engine import Database
+from masthead.store.objects import Objects
+
+__all__ = ["Bounds", "LiveDetector", "Surroundings", "run_folder"]
+
+SNAPSHOT_INTERVALS = 288
+SNAPSHOT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Limits of one installation's detectors.
+
+    Attributes:
+        series: Of one detector.
+        results_keep_s: How long scores stay for charts. results_bytes: How many bytes of them at most.
+        drain_s: While readings have come within so many real seconds, time is that of their arrival.
+        start_s: How long after the start, in real seconds, readings that wait may take to come.
+        waiting_records: Held in memory for a detector that still learns its history.
+    """
+
+    series: int = 50_000
+    results_keep_s: float = 400 * 86_400.0
+    results_bytes: int = 10 << 30
+    drain_s: float = 2.0
+    start_s: float = 15.0
+    waiting_records: int = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every live detector of a process shares."""
+
+    database: Database
+    objects: Objects
+    alerts: Alerts
+    clock: Clock
+    journal: Journal
+    folder: DataFolder
+    bounds: Bounds
+    monotonic: Callable[[], float] = time.monotonic
+
+
+def run_folder(folder: DataFolder, detector: str, run: str) -> Path:
+    """Return where a run keeps its snapshots and its log."""
+    return folder.metrics / detector / run
+
+
+class LiveDetector:
+    """A detector that learns or is active.
+
+    Args:
+        detector: Its row; the run names the folder.
+        around: What it shares with others.
+
+    Raises:
+        Conflict: Its log is damaged, or another version of the kernel wrote its memory.
+    """
+
+    def __init__(self, detector: Detector, around: Surroundings) -> None:
+        self.name, self.spec, self.run = detector.name, detector.spec, detector.run
+        self._around = around
+        self._folder = run_folder(around.folder, detector.name, detector.run)
+        self._effects = Effects(detector, around.database, around.alerts, around.clock)
+        self._log = IntervalLog(self._folder / "log")
+        self._format = ""
+        self._pending: tuple[Entry, Scored | None] | None = None
+        self._durable: int | None = None  # sequence from which readings are needed again, as the log has it
+        self._restore()
+        self._snapshot_entry, self._snapshot_at = self._log.last, around.monotonic()
+
+    # ------------------------------------------------------------------ restart
+
+    def _restore(self) -> None:
+        snapshot = newest_snapshot(self._folder / "snapshots")
+        most = self._around.bounds.series
+        state: dict[str, Any] = {} if snapshot is None else snapshot.state
+        after = 0 if snapshot is None else snapshot.entry
+        if snapshot is None:
+            self.detection = Detection.fresh(self.spec, most_series=most)
+        else:
+            self.detection = Detection.restored(
+                self.spec, state["detection"], snapshot.scorer, most_series=most
+            )
+        self.intervals = OpenIntervals(self.spec, self.detection.cube)
+        self._format = state.get("format", "")
+        self._learned_before = int(state.get("learned_before", 0))
+        last: dict[str, Any] | None = state.get("intervals")
+        started = bool(state.get("started", False))
+        stored = self._effects.last_entry()
+        for entry in self._log.read(after):
+            last, started = entry.data["intervals"], True
+            self.intervals.restore(last)
+            self._format = entry.data.get("format", self._format)
+            scored = self._apply(entry)
+            if entry.number > stored:
+                self._store(entry, scored)
+        if last is not None:
+            self.intervals.restore(last)
+        if started and last is not None:
+            seen, open_from = int(last["seen"][0]), last["open_from"]
+            self._durable = seen if open_from is None else min(seen, int(open_from))
+
+    def _apply(self, entry: Entry) -> Scored | None:
+        """Bring the memory on by one entry that was read back."""
+        if entry.kind == "interval":
+            return self.detection.follow(Decision.from_json(entry.data, entry.values, entry.counts))
+        if entry.kind == "feedback":
+            self._learn(entry)
+        return None
+
+    # ------------------------------------------------------------------ readings
+
+    def take(self, sequence: int, given: Sequence[RecordLike]) -> None:
+        """Use the records of one message of the log; sequences rise, and a message may be given again.
+
+        Raises:
+            LimitReached: More series or records than allowed, or a full disk.
+        """
+        self._settle()
+        if self._durable is None:
+            self._begin(sequence, given)
+        selection = selection_of(self.spec, self._format)
+        for first, piece in chunks_of(self.spec, given):
+            arrivals, refused = arrivals_of(piece, selection, self.spec, sequence=sequence, first=first)
+            if refused:
+                place = f"s3://errors/detectors/{self.name}/{sequence:020d}-{first:06d}.jsonl"
+                self._around.objects.put(place, error_lines(piece, refused, sequence), create_only=True)
+            for start_s in self.intervals.add(arrivals):
+                self._close(start_s)
+
+    def advance(self, sequence: int) -> None:
+        """Learn that nothing up to `sequence` is still to come."""
+        if self._durable is not None:
+            self.intervals.done = max(self.intervals.done, (sequence + 1, -1))
+
+    def close_by_clock(self, now_s: float) -> None:
+        """Close what the clock has passed."""
+        self._settle()
+        for start_s in self.intervals.due_by_clock(now_s):
+            self._close(start_s)
+
+    def position(self) -> int | None:
+        """Return the sequence from which readings are needed after a crash; None before the first reading."""
+        if self._durable is None:
+            return None
+        open_from = self.intervals.open_from()
+        return self._durable if open_from is None else min(open_from, self._durable)
+
+    def _begin(self, sequence: int, given: Sequence[RecordLike]) -> None:
+        """Write down that from this message on readings are needed, and how their stamps are read."""
+        self._format = self._format or format_of(self.spec, given[:1000])
+        self.intervals.counted = (sequence, -1)
+        self._write("start", {"format": self._format, "intervals": self.intervals.to_json()})
+
+    # ------------------------------------------------------------------ closing
+
+    def _close(self, start_s: int) -> None:
+        decision, used, dropped = self.detection.cube.decide(start_s)
+        self.intervals.closed(start_s, used, dropped)
+        data = {**decision.to_json(), "intervals": self.intervals.to_json()}
+        self._pending = (
+            Entry(self._log.last + 1, "interval", data, decision.values, decision.counts),
+            None,
+        )
+        self._settle(decision)
+
+    def _write(self, kind: str, data: dict[str, Any]) -> None:
+        self._pending = (Entry(self._log.last + 1, kind, data), None)
+        self._settle()
+
+    def _settle(self, decided: Decision | None = None) -> None:
+        """Finish the entry under way: log, score, store. What failed (a full disk) is tried again at the next call."""
+        if self._pending is None:
+            return
+        entry, scored = self._pending
+        if self._log.last < entry.number:
+            self._log.append(entry)
+            self._durable = int(entry.data["intervals"]["seen"][0])
+            if entry.kind == "feedback":
+                self._learn(entry)
+        if entry.kind == "interval" and scored is None:
+            if decided is None:
+                decided = Decision.from_json(entry.data, entry.values, entry.counts)
+            scored = self.detection.score(decided)
+            self._pending = (entry, scored)
+        self._store(entry, scored)
+        self._pending = None
+
+    def _store(self, entry: Entry, scored: Scored | None) -> None:
+        """Store what an entry led to, once."""
+        ids = entry.data.get("ids", [])
+        self._effects.store(
+            entry.number,
+            scored,
+            counts=self.intervals.counts,
+            learned_before=self._learned_before,
+            applied=ids,
+        )
+
+    # ------------------------------------------------------------------ feedback
+
+    def learn(self, waiting: Sequence[Feedback]) -> None:
+        """Learn what people said, in the order in which they said it."""
+        if not waiting:
+            return
+        self._settle()
+        words = [
+            {
+                "measure": one.measure,
+                "dimensions": [one.dimensions.get(name, "") for name in self.spec.dimensions],
+                "value": one.value,
+                "is_anomaly": one.is_anomaly,
+                "reason": one.reason,
+            }
+            for one in waiting
+            if one.value is not None
+        ]
+        ids = [one.id for one in waiting]
+        self._write("feedback", {"ids": ids, "words": words, "intervals": self.intervals.to_json()})
+
+    def _learn(self, entry: Entry) -> None:
+        for word in entry.data["words"]:
+            key = (word["measure"], tuple(word["dimensions"]))
+            if not self.detection.learn(key, word["value"], word["is_anomaly"], word["reason"]):
+                self._around.journal.write("detector", self.name, "feedback on an unknown series", series=key)
+
+    # ------------------------------------------------------------------ snapshots
+
+    def snapshot_if_due(self) -> None:
+        """Write a snapshot after 288 intervals, or 10 minutes with something new."""
+        new = self._log.last - self._snapshot_entry
+        waited = self._around.monotonic() - self._snapshot_at
+        if new >= SNAPSHOT_INTERVALS or (new > 0 and waited >= SNAPSHOT_S):
+            self.snapshot()
+
+    def snapshot(self) -> None:
+        """Write down the memory as it stands after the last entry, and drop the log before it."""
+        self._settle()
+        state = {
+            "detection": self.detection.to_json(),
+            "format": self._format,
+            "learned_before": self._learned_before,
+            "started": self._durable is not None,
+            "intervals": self.intervals.to_json(),
+        }
+        kept = write_snapshot(
+            self._folder / "snapshots", Snapshot(self._log.last, state, self.detection.scorer)
+        )
+        self._log.turn_over(keep_after=kept)
+        self._snapshot_entry, self._snapshot_at = self._log.last, self._around.monotonic()
+
+    def close(self) -> None:
+        """Bring the detector to rest."""
+        try:
+            if self._log.last > self._snapshot_entry:
+                self.snapshot()
+        except (MastheadError, OSError) as error:  # the log has it all: only the next start takes longer
+            self._around.journal.write("detector", self.name, "no snapshot", error=str(error))
+        self._log.close()
