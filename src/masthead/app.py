@@ -4,23 +4,27 @@
         masthead.metrics.list_detectors()
 
 A reading walks down once: the devices' door calls `take`, rules and delivery streams have their turn, then the
-detectors. Time comes in by `tick`, other processes' changes by `refresh`.
+detectors. Time comes in by `tick`, what other processes change by `refresh`.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 from masthead.access.service import AccessService
-from masthead.alerts.service import AlertService
+from masthead.alerts.events import AlertEvent
+from masthead.alerts.service import AlertsService
+from masthead.alerts.watch import Facts
 from masthead.base.clock import Clock, SystemClock
 from masthead.base.errors import LimitReached
 from masthead.base.folder import DataFolder
 from masthead.base.log import Journal
 from masthead.base.secrets import SecretBox
 from masthead.base.settings import Settings
-from masthead.flows.service import Flows
+from masthead.metrics.live import Bounds
 from masthead.metrics.service import MetricsService
 from masthead.store.engine import Database
 from masthead.store.migrate import migrate
@@ -28,7 +32,8 @@ from masthead.store.objects import Objects
 from masthead.streams.readings import Batch, Reading
 from masthead.streams.service import StreamsService
 
-_HOUSEKEEPING_S = 60.0
+_WATCH_S = 5.0
+_HOUSEKEEPING_S = 3600.0
 
 
 class Masthead:
@@ -41,15 +46,34 @@ class Masthead:
         self.secrets = SecretBox.open_or_create(self.folder.path, settings.master_key_file)
         self.database = Database.open(settings.database_url or self.folder.database_path)
         migrate(self.database, copy_from=self.folder.database_path if self.database.is_sqlite else None)
-        self.objects = Objects(self.folder.objects)
-        self.flows = Flows(settings.flows_url or self.folder.flows_path, journal=self.journal)
+        self.objects = Objects(settings.objects_url or self.folder.objects, settings.objects_options)
         self.access = AccessService(self.database, self.folder, self.secrets, clock, self.journal)
-        self.streams = StreamsService(self.database, self.objects, clock, self.journal)
-        self.alerts = AlertService(self.database, self.secrets, clock, self.journal)
-        self.metrics = MetricsService(self.database, self.objects, self.alerts, clock, self.journal, self.folder)
+        self.streams = StreamsService(
+            self.database,
+            self.objects,
+            clock,
+            self.journal,
+            keep_days=settings.objects_keep_days,
+            keep_gib=settings.objects_max_gib,
+        )
+        # Alerts concern people and networks, so they live in real time, also while a demonstration's clock runs fast.
+        self.alerts = AlertsService(self.database, self.secrets, SystemClock(), self.journal, link=self._link)
+        self.metrics = MetricsService(
+            self.database,
+            self.objects,
+            self.alerts,
+            clock,
+            self.journal,
+            self.folder,
+            bounds=Bounds(
+                series=settings.max_series,
+                results_keep_s=settings.results_keep_days * 86_400,
+                results_bytes=int(settings.results_max_gib * 2**30),
+            ),
+        )
         self._ingest: Callable[[Sequence[Reading]], None] | None = None
-        self._housekept = time.monotonic()
-        self.refresh()
+        self._behind_s: Callable[[], float | None] = lambda: None
+        self._watched = self._housekept = 0.0
 
     @classmethod
     def open(cls, settings: Settings, *, clock: Clock | None = None) -> Self:
@@ -63,16 +87,39 @@ class Masthead:
         """
         return cls(settings, clock=clock or SystemClock())
 
+    # ------------------------------------------------------------------ the server's calls
+
+    def start(self) -> None:
+        """Begin what only the one server does: deliver alerts, run detectors. Readings may come after this."""
+        self.alerts.start()
+        self.refresh()
+
+    def can_take(self) -> bool:
+        """Return whether every sink has room for another batch."""
+        return self.streams.can_take()
+
     def take(self, batch: Batch) -> None:
-        """Give a batch of readings to every sink. One caller at a time, sequences rising."""
+        """Give a batch of readings to every sink. One caller at a time, sequences rising.
+
+        Raises:
+            LimitReached: A sink has no room (`can_take` said so); nothing was taken.
+        """
         for routed in self.streams.take(batch):
             self.metrics.take(routed)
-        self.metrics.advance(batch.sequence)
+        self.metrics.advance(batch.sequence, batch.readings[-1].arrived if batch.readings else None)
 
     def tick(self, now: float) -> None:
-        """Do what is due at `now`: flush buffers, close intervals, keep house once a minute."""
+        """Do what is due at `now`: flush buffers, close intervals, look after ourselves."""
         self.streams.tick(now)
         self.metrics.tick(now)
+        real = time.monotonic()
+        if real - self._watched >= _WATCH_S or not self._watched:
+            self._watched = real
+            self._watch()
+        if real - self._housekept >= _HOUSEKEEPING_S or not self._housekept:
+            self._housekept = real
+            kept = timedelta(days=self.settings.results_keep_days)
+            self.alerts.trim(SystemClock().now() - kept)
 
     def position(self) -> int | None:
         """Return the sequence from which the stream of readings must be read again; None: from its end."""
@@ -83,11 +130,18 @@ class Masthead:
         """Follow what another process has changed in the database."""
         self.streams.refresh()
         self.metrics.refresh()
+        self.alerts.refresh()
         self.streams.set_topic_routes(self.metrics.topic_routes())
 
-    def register_ingest(self, ingest: Callable[[Sequence[Reading]], None] | None) -> None:
-        """Name who stores readings durably: the devices' door, once it is open."""
-        self._ingest = ingest
+    # ------------------------------------------------------------------ the second door
+
+    def register_ingest(
+        self,
+        ingest: Callable[[Sequence[Reading]], None] | None,
+        behind_s: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        """Name who stores readings durably, and who knows how old the oldest reading is that waits."""
+        self._ingest, self._behind_s = ingest, behind_s
 
     def ingest(self, readings: Sequence[Reading]) -> None:
         """Store readings that came by another door than MQTT; returns once they are durable.
@@ -96,14 +150,36 @@ class Masthead:
             LimitReached: No stream takes readings here: the role `devices` is not run, or not up yet.
         """
         if self._ingest is None:
-            raise LimitReached("ingest: the stream of readings is not open; run `masthead serve` with the role devices")
+            raise LimitReached(
+                "ingest: the stream of readings is not open; run `masthead serve` with the role devices"
+            )
         self._ingest(readings)
 
+    # ------------------------------------------------------------------ ourselves
+
+    def _watch(self) -> None:
+        """Tell the conditions of Masthead itself through the same alerts as anomalies."""
+        things = [*self.access.list_things()]
+        self.alerts.watch(
+            Facts(
+                ingest_behind_s=self._behind_s(),
+                disk_free_bytes=float(shutil.disk_usage(self.folder.path).free),
+                disk_warn_bytes=self.settings.disk_free_warn_gib * 2**30,
+                certificates={thing.name: thing.expires for thing in things if not thing.revoked},
+            )
+        )
+
+    def _link(self, event: AlertEvent) -> str:
+        """Return the address of an event's page in the console."""
+        return f"http://{self.settings.host}:{self.settings.port}/ui/groups/{event.group}"
+
+    # ------------------------------------------------------------------ the end
+
     def close(self) -> None:
-        """Bring everything to rest: snapshots, deliveries, connections."""
+        """Bring everything to rest: deliveries, snapshots, buffers, connections."""
+        self.alerts.stop()
         self.metrics.close()
-        self.alerts.close()
-        self.flows.close()
+        self.streams.close()
         self.database.close()
 
     def __enter__(self) -> Self:
