@@ -6,6 +6,7 @@ and new cells of an interval are numbered in the order of their names: neither a
 change a bit or an index. One interval at a time (live) and many at once (files) run the same code.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -57,12 +58,14 @@ class Block:
         keys: (measure, dimension values) per series, in index order.
         values: (intervals, series) float64, NaN = missing.
         counts: (intervals, series) int64, records behind each value; the denominator's sum for a ratio.
+        present: (intervals, series) bool, whether the interval held rows of the cell.
         records: (intervals,) int64, rows used. duplicates: (intervals,) int64, rows dropped as equal.
     """
 
     keys: Sequence[SeriesKey]
     values: NDArray[np.float64]
     counts: NDArray[np.int64]
+    present: NDArray[np.bool_]
     records: NDArray[np.int64]
     duplicates: NDArray[np.int64]
 
@@ -205,7 +208,19 @@ class Cube:
         with np.errstate(invalid="ignore"):
             values[np.abs(values) > LARGEST] = np.nan  # a sum or a ratio no double counts in ones any more
         shape = (steps, cells * size)
-        return Block(self._keys, values.reshape(shape), counts.reshape(shape), records, duplicates)
+        present = np.repeat(seen, size, axis=1)
+        return Block(self._keys, values.reshape(shape), counts.reshape(shape), present, records, duplicates)
+
+    def keys_after(self, rows: Rows, step: NDArray[np.int64]) -> Sequence[SeriesKey]:
+        """Return the keys there will be once these rows are closed; this cube stays as it is.
+
+        Raises:
+            LimitReached: They need more series than allowed.
+        """
+        ahead = copy.deepcopy(self)
+        if len(rows):
+            ahead._register(rows, step)
+        return ahead._keys
 
     def to_json(self) -> dict[str, Any]:
         """Return the registry as JSON values; rows of open intervals are not part of it."""

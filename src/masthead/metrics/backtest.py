@@ -1,0 +1,314 @@
+"""Old files through the same path as live data: rows, cube, scores, groups. Orchestration, nothing of its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masthead.base.clock import utc
+from masthead.base.errors import InvalidInput
+from masthead.metrics.contributions import SeriesKey
+from masthead.metrics.cubes import Block, Cube, Limits
+from masthead.metrics.files import Source
+from masthead.metrics.groups import Group, GroupChange, Grouper, IntervalResult
+from masthead.metrics.intervals import check_interval, interval_range, interval_starts
+from masthead.metrics.problems import Problems
+from masthead.metrics.quality import DataQuality, measure_quality
+from masthead.metrics.raw import Format
+from masthead.metrics.readers import Rows, Selection, read_rows
+from masthead.metrics.scorer import SeriesScorer
+from masthead.metrics.spec import Measure
+from masthead.metrics.state import REASONS
+
+_CELLS = 1_000_000  # intervals times series scored at once: about 60 MB
+_LEARN_SHARE, _LEARN_LEAST, _LEARN_MOST = 0.15, 100, 300
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a backtest is told.
+
+    Attributes:
+        time: Column of the event time. time_format: "" = found. zone: IANA name.
+        measures: What is watched. dimensions: Columns of categories.
+        interval_s: Length of an interval; 0 = each record is the next point of its series.
+        rollups, filters, limits: As in `Cube` and `Selection`.
+        dedupe: none, exact or key; key needs `dedupe_key`, a column.
+        data_format, history_format: How the files are written.
+        learn: Intervals at the start whose groups are not reported; None = none after a history, else
+            15 %, at least 100 and at most 300.
+    """
+
+    time: str
+    measures: tuple[Measure, ...]
+    dimensions: tuple[str, ...] = ()
+    interval_s: int = 300
+    time_format: str = ""
+    zone: str = "UTC"
+    rollups: str = "none"
+    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dedupe: str = "none"
+    dedupe_key: str = ""
+    limits: Limits = field(default_factory=Limits)
+    data_format: Format = field(default_factory=Format)
+    history_format: Format = field(default_factory=Format)
+    learn: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Intervals of DATA as they were scored, in time order.
+
+    Attributes:
+        keys: Every series of the whole run, in index order; `block` has the first of them.
+        times: (intervals,) float64 UTC epoch seconds of their starts.
+        block: Keys, values and counts.
+        scores: (intervals, series) records of `masthead.metrics.state.SCORE`.
+    """
+
+    keys: Sequence[SeriesKey]
+    times: NDArray[np.float64]
+    block: Block
+    scores: NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """What a backtest found.
+
+    Attributes:
+        groups: In order of start, most severe first; of any severity from the opening bar on.
+        quality: Of DATA. history: Of the history, or None.
+        configuration: Hash of the kernel's configuration.
+        keys: Every series. learned: Intervals of DATA whose groups were not reported.
+    """
+
+    groups: tuple[Group, ...]
+    quality: DataQuality
+    history: DataQuality | None
+    configuration: str
+    keys: Sequence[SeriesKey]
+    learned: int
+
+    def to_json(self, severity: float = 0.0) -> dict[str, Any]:
+        """Return groups of at least `severity`, quality and configuration as JSON values."""
+        quality = self.quality.to_json()
+        if self.history is not None:
+            quality["history"] = self.history.to_json()
+        return {
+            "groups": [group_json(group) for group in self.groups if group.severity >= severity],
+            "quality": quality,
+            "configuration": self.configuration,
+        }
+
+
+def group_json(group: Group) -> dict[str, Any]:
+    """Return a group as a backtest prints it; `end` is the start of its last interval."""
+    return {
+        "start": utc(group.start_s).isoformat(),
+        "end": utc(group.end_s).isoformat(),
+        "measure": group.measure,
+        "severity": round(group.severity, 2),
+        "reason": group.reason,
+        "contributions": group.contributions,
+        "series": group.series_count,
+    }
+
+
+def run_backtest(
+    data: Sequence[Source],
+    plan: Plan,
+    *,
+    history: Sequence[Source] = (),
+    sink: Callable[[Scored], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Backtest:
+    """Score `data`, after `history` if any, and return its groups.
+
+    Args:
+        sink: Called with the scored intervals of DATA, in order.
+        progress: Called with (intervals done, intervals in all).
+
+    Raises:
+        InvalidInput: Files, columns or times cannot be used. LimitReached: Too many series or records.
+    """
+    if plan.interval_s:
+        check_interval(plan.interval_s)
+    run = _Run(plan)
+    past, past_quality = run.read(history, plan.history_format) if history else (None, None)
+    # A file without header takes the names of the history, as the published sample needs it.
+    names = past.names if past is not None else ()
+    rows, quality = run.read(data, plan.data_format, names)
+    if past is not None:
+        past = _before(past, rows, plan)
+        run.score(past, lambda scored: None, None)
+        run.scorer.pause()
+    finder = _Finder(run, plan)
+
+    def took(scored: Scored) -> None:
+        finder.take(scored)
+        if sink is not None:
+            sink(scored)
+
+    def steps_known(steps: int) -> None:
+        finder.skip = _learned(plan, steps, after_history=past is not None)
+
+    run.score(rows, took, progress, steps_known)
+    return Backtest(
+        groups=finder.groups(),
+        quality=quality,
+        history=past_quality,
+        configuration=run.scorer.configuration_hash,
+        keys=run.cube.keys,
+        learned=finder.skip,
+    )
+
+
+def _learned(plan: Plan, steps: int, *, after_history: bool) -> int:
+    if plan.learn is not None:
+        return plan.learn
+    return 0 if after_history else min(max(int(_LEARN_SHARE * steps), _LEARN_LEAST), _LEARN_MOST)
+
+
+def _before(past: Rows, rows: Rows, plan: Plan) -> Rows:
+    """Return the history's rows from before the first interval of DATA; a row is scored once."""
+    first = float(rows.times.min())
+    if plan.interval_s:
+        first = float(interval_starts(np.array([first]), plan.interval_s, plan.zone)[0])
+    kept = past.times < first
+    if not kept.any():
+        raise InvalidInput(
+            f"history: expected rows before {utc(first).isoformat()}, where the data starts, got none"
+        )
+    return past.take(kept)
+
+
+class _Run:
+    """Cube and scorer of one backtest."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        dedupe: Any = plan.dedupe
+        self.cube = Cube(plan.measures, plan.dimensions, plan.rollups, plan.limits, dedupe)
+        self.scorer = SeriesScorer(0, plan.interval_s, silence=False, zone=plan.zone)
+
+    def read(
+        self, sources: Sequence[Source], format: Format, names: tuple[str, ...] = ()
+    ) -> tuple[Rows, DataQuality]:
+        """Return the rows of files and what is to be said about them."""
+        plan, problems = self.plan, Problems()
+        selection = Selection(
+            plan.time,
+            plan.time_format,
+            plan.zone,
+            numbers=self.cube.columns,
+            labels=plan.dimensions,
+            filters=plan.filters,
+            key=plan.dedupe_key,
+        )
+        rows = read_rows(sources, selection, format, problems=problems, inherited=names)
+        return rows, measure_quality(rows, problems, interval_s=plan.interval_s, zone=plan.zone)
+
+    def score(
+        self,
+        rows: Rows,
+        sink: Callable[[Scored], None],
+        progress: Callable[[int, int], None] | None,
+        steps_known: Callable[[int], None] = lambda steps: None,
+    ) -> None:
+        """Close and score every interval from the first row to the last, in order."""
+        times, step = self._steps(rows)
+        steps_known(len(times))
+        order = np.argsort(step, kind="stable")
+        rows, step = rows.take(order), step[order]
+        keys = self.cube.keys_after(rows, step)
+        size = max(1, _CELLS // max(1, len(keys)))
+        for start in range(0, len(times), size):
+            end = min(start + size, len(times))
+            inside = slice(*np.searchsorted(step, [start, end]).tolist())
+            places = np.arange(inside.start, inside.stop)
+            block = self.cube.close_block(rows.take(places), step[inside] - start, end - start)
+            self.scorer.grow(len(block.keys))
+            scores = self.scorer.score_many(times[start:end], block.values)
+            sink(Scored(keys, times[start:end], block, scores))
+            if progress is not None:
+                progress(end, len(times))
+
+    def _steps(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return (intervals,) start times and (rows,) the interval of each row."""
+        if self.plan.interval_s:
+            starts = interval_starts(rows.times, self.plan.interval_s, self.plan.zone)
+            times = interval_range(int(starts.min()), int(starts.max()), self.plan.interval_s, self.plan.zone)
+            return times.astype(np.float64), np.searchsorted(times, starts)
+        # Without aggregation a step is one instant; rows of a series that share it follow each other.
+        codes = _codes(rows, self.plan.dimensions)
+        order = np.lexsort([codes, rows.times])
+        fresh = np.ones(len(rows), bool)
+        fresh[1:] = (np.diff(rows.times[order]) != 0) | (np.diff(codes[order]) != 0)
+        runs = np.flatnonzero(fresh)
+        repeat = np.empty(len(rows), np.int64)
+        repeat[order] = np.arange(len(rows)) - runs[np.cumsum(fresh) - 1]
+        pairs = np.stack([rows.times, repeat.astype(np.float64)], axis=1)
+        unique, step = np.unique(pairs, axis=0, return_inverse=True)
+        return np.ascontiguousarray(unique[:, 0]), step.reshape(-1)
+
+
+def _codes(rows: Rows, dimensions: Sequence[str]) -> NDArray[np.int64]:
+    codes = np.zeros(len(rows), np.int64)
+    for name in dimensions:
+        column = rows.labels[name]
+        _, codes = np.unique(codes * len(column.values) + column.codes, return_inverse=True)
+    return codes
+
+
+class _Finder:
+    """Feeds scored intervals to the grouper and keeps what it says last of each group."""
+
+    def __init__(self, run: _Run, plan: Plan) -> None:
+        self._run = run
+        self._grouper = Grouper(
+            (),
+            plan.interval_s,
+            dimensions=plan.dimensions,
+            aggregations={measure.name: measure.aggregation for measure in plan.measures},
+        )
+        self._last: dict[int, Group] = {}
+        self._done = 0
+        self.skip = 0
+
+    def take(self, scored: Scored) -> None:
+        """Let the grouper see the intervals after the learning part."""
+        values, scores = scored.block.values, scored.scores
+        seen = self._run.scorer.seen() - (~np.isnan(values)).sum(axis=0)
+        hot: NDArray[np.bool_] = np.any(scores["severity"] >= self._grouper.open_at, axis=1)
+        for step in range(len(scored.times)):
+            seen = seen + ~np.isnan(values[step])
+            self._done += 1
+            # While nothing is open, an interval without anything to open changes nothing.
+            if self._done <= self.skip or not (hot[step] or self._grouper.open_groups):
+                continue
+            row = scores[step]
+            result = IntervalResult(
+                start_s=float(scored.times[step]),
+                keys=list(scored.block.keys[: values.shape[1]]),
+                values=values[step],
+                expected=row["expected"],
+                severity=row["severity"],
+                undamped=row["undamped"],
+                reasons=[REASONS[code] for code in row["reason"].tolist()],
+                counts=scored.block.counts[step],
+                seen=seen,
+            )
+            self._note(self._grouper.close_interval(result.start_s, result))
+
+    def groups(self) -> tuple[Group, ...]:
+        """Return every group, in order of start, the most severe first."""
+        return tuple(
+            sorted(self._last.values(), key=lambda group: (group.start_s, -group.severity, group.measure))
+        )
+
+    def _note(self, changes: Sequence[GroupChange]) -> None:
+        for change in changes:
+            self._last[change.group.number] = change.group
