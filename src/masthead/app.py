@@ -31,6 +31,7 @@ from masthead.store.migrate import migrate
 from masthead.store.objects import Objects
 from masthead.streams.readings import Batch, Reading
 from masthead.streams.service import StreamsService
+from masthead.streams.webhooks import send_webhook
 
 _WATCH_S = 5.0
 _HOUSEKEEPING_S = 3600.0
@@ -56,6 +57,7 @@ class Masthead:
             keep_days=settings.objects_keep_days,
             keep_gib=settings.objects_max_gib,
         )
+        self.streams.register_action("webhook", send_webhook)
         # Alerts concern people and networks, so they live in real time, also while a demonstration's clock runs fast.
         self.alerts = AlertsService(self.database, self.secrets, SystemClock(), self.journal, link=self._link)
         self.metrics = MetricsService(
