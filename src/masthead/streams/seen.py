@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 DIGEST_BYTES = 16
 MOST = 2_000_000
 _RECENT = 50_000  # a set costs some 90 bytes a digest, so only the newest lie in one
+_GENERATIONS = 8  # full sorted arrays: each costs every batch one binary search
 _Pairs = NDArray[np.uint64]
 
 
@@ -52,7 +53,12 @@ class Seen:
     def _freeze(self, digests: bytes) -> None:
         pairs = np.frombuffer(digests, "<u8").reshape(-1, 2).astype(np.uint64)
         self._older.insert(0, pairs[np.argsort(pairs[:, 0], kind="stable")])
-        while len(self._older) > 1 and len(self) > self._most:
+        while (
+            len(self._older) > 1 and len(self._older[0]) + len(self._older[1]) <= self._most // _GENERATIONS
+        ):
+            merged = np.concatenate([self._older.pop(0), self._older.pop(0)])
+            self._older.insert(0, merged[np.argsort(merged[:, 0], kind="stable")])
+        while len(self._older) > 1 and sum(map(len, self._older)) > self._most:
             self._older.pop()
 
     def _in_older(self, digests: list[bytes]) -> list[bool]:

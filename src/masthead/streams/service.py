@@ -87,6 +87,7 @@ class StreamsService:
         self._owed_from = 1
         self._saved: dict[str, tuple[int, dict[str, Any]]] = {}
         self._saved_at = self._retained_at = float("-inf")
+        self._complaint = ""
 
     # rules
 
@@ -288,14 +289,15 @@ class StreamsService:
                 delivery.tick(now)
             for failure in self._outbox.failures():
                 self._take_failure(failure, now)
-            if self._wanted is not None:
-                self._switch(self._taken + 1)
             self._router.report()
-            if time.monotonic() - self._saved_at >= _SAVE_S:
-                self._save()
-            if now - self._retained_at >= _RETENTION_S:
-                self._retained_at = now
-                self._retain(now)
+            try:
+                self._keep_house(now)
+            except (
+                Exception
+            ) as error:  # a full disk, say: what is held stays held, and the next tick tries again
+                self._complain(error)
+            else:
+                self._complaint = ""
 
     def position(self) -> int:
         """Return the sequence from which the log must be read after a restart; what is below is settled."""
@@ -349,6 +351,22 @@ class StreamsService:
         self._router = Router(self._applied, self._routes, self._journal)
         self._started = True
         self.refresh()
+
+    def _keep_house(self, now: float) -> None:
+        if self._wanted is not None:
+            self._switch(self._taken + 1)
+        if time.monotonic() - self._saved_at >= _SAVE_S:
+            self._save()
+        if now - self._retained_at >= _RETENTION_S:
+            self._retained_at = now
+            self._retain(now)
+
+    def _complain(self, error: Exception) -> None:
+        """Write a trouble to the server's log once, not at each tick."""
+        reason = f"{type(error).__name__}: {error}"[:500]
+        if reason != self._complaint:
+            self._journal.write("server", "streams", "housekeeping failed", error=reason)
+        self._complaint = reason
 
     def _changed(self) -> None:
         """Follow a change of our own at once in the serving process; others only write."""
