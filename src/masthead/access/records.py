@@ -28,6 +28,7 @@ things = Table(
     Column("name", String(63), primary_key=True),
     Column("policies", Json, nullable=False),
     Column("attributes", Json, nullable=False),
+    Column("serial", String(40), nullable=False),
     Column("created", UtcDateTime, nullable=False),
     Column("revoked", Boolean, nullable=False, default=False),
 )
@@ -190,6 +191,8 @@ class Records:
         with self.database.write() as connection:
             self._end(connection, certificate.thing, others_end)
             self._add_certificate(connection, certificate)
+            mine = things.c.name == certificate.thing
+            connection.execute(update(things).where(mine).values(serial=certificate.serial))
             self._changed(connection)
 
     def revoke(self, name: str, now: datetime) -> None:
@@ -217,26 +220,14 @@ class Records:
     def things(self) -> list[Thing]:
         """Return all things by name."""
         with self.database.read() as connection:
-            rows = connection.execute(select(things).order_by(things.c.name)).all()
-            newest = {
-                row.thing: row
-                for row in connection.execute(
-                    select(thing_certificates).order_by(thing_certificates.c.issued)
-                )
-            }
-        return [_thing(row, newest[row.name]) for row in rows]
+            rows = connection.execute(_NEWEST.order_by(things.c.name)).all()
+        return [_thing(row) for row in rows]
 
     def thing(self, name: str) -> Thing | None:
         """Return one thing."""
         with self.database.read() as connection:
-            row = connection.execute(select(things).where(things.c.name == name)).first()
-            newest = connection.execute(
-                select(thing_certificates)
-                .where(thing_certificates.c.thing == name)
-                .order_by(thing_certificates.c.issued.desc())
-                .limit(1)
-            ).first()
-        return _thing(row, newest) if row and newest else None
+            row = connection.execute(_NEWEST.where(things.c.name == name)).first()
+        return _thing(row) if row else None
 
     def certificates(self, now: datetime) -> list[Certificate]:
         """Return the certificates that are accepted at `now`."""
@@ -315,14 +306,19 @@ class Records:
         connection.execute(update(access_revisions).values(value=access_revisions.c.value + 1))
 
 
-def _thing(row: Any, certificate: Any) -> Thing:
+_NEWEST = select(things, thing_certificates.c.sha256, thing_certificates.c.expires).join(
+    thing_certificates, thing_certificates.c.serial == things.c.serial
+)
+
+
+def _thing(row: Any) -> Thing:
     return Thing(
         name=row.name,
-        certificate_sha256=certificate.sha256,
-        serial=certificate.serial,
+        certificate_sha256=row.sha256,
+        serial=row.serial,
         policies=tuple(row.policies),
         attributes=row.attributes,
         created=row.created,
-        expires=certificate.expires,
+        expires=row.expires,
         revoked=row.revoked,
     )

@@ -110,7 +110,8 @@ class AccessService:
             raise Conflict(f"name: a thing {name} exists already")
         now = self._clock.now()
         issued = self._issue(name, days, now)
-        row = {"name": name, "policies": chosen, "attributes": given, "created": now, "revoked": False}
+        row: dict[str, Any] = {"name": name, "policies": chosen, "attributes": given, "serial": issued.serial}
+        row |= {"created": now, "revoked": False}
         if not self._records.add_thing(row, _certificate(name, issued, now)):
             raise Conflict(f"name: a thing {name} exists already")
         self._journal.write("thing", name, "created", policies=chosen, serial=issued.serial)

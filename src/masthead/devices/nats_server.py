@@ -100,6 +100,11 @@ class NatsServer:
         return self.options.folder / _CONFIG
 
     @property
+    def prepared_path(self) -> Path:
+        """Return the mark that the streams were made; it goes when somebody deletes the store."""
+        return self.options.folder / "store" / "prepared"
+
+    @property
     def pid(self) -> int | None:
         """Return the process id while the server runs."""
         return self._process.pid if self._process and self._process.poll() is None else None

@@ -11,6 +11,7 @@ has the reasoning and the measurements.
 import asyncio
 import contextlib
 import json
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ class ReadingsLog:
         self._client, self._js = client, client.jetstream(timeout=_PUBLISH_S)
         self._max_bytes, self.sender = max_bytes, sender
         self.place = Place()
+        self._consumer = ""
         self.blocked = ""
         self.refused = 0
 
@@ -101,7 +103,7 @@ class ReadingsLog:
         if position is not None and state.last_seq + 1 < position:
             _LOG.warning("the log lost its end; going on", last=state.last_seq, position=position)
             await self._purge(position)
-        await self._new_consumer()
+        self._consumer = await self._new_consumer()
 
     async def copy(self) -> None:
         """Copy for ever; any doubt starts over from the place that READINGS itself states.
@@ -197,7 +199,7 @@ class ReadingsLog:
         return int(max(0, target - state.first_seq))
 
     async def _copy_run(self) -> None:
-        consumer = await self._new_consumer()
+        consumer, self._consumer = self._consumer or await self._new_consumer(), ""
         async with Puller(self._client, stream=MQTT_STREAM, consumer=consumer, ahead=_AHEAD) as puller:
             while True:
                 messages = await puller.next(linger_s=_LINGER_S, most=_MOST_READINGS)
@@ -262,6 +264,8 @@ class ReadingsLog:
                 filter_subject=f"{MQTT_PREFIX}>",
             ),
         )
+        # A power failure must not find the old one gone and the new one not yet on disk.
+        await asyncio.to_thread(os.sync)
         for other in await self._copiers():
             if other != name:
                 with contextlib.suppress(NotFoundError):
