@@ -42,8 +42,10 @@ class Message:
 def number(value: Any) -> int | float | Undefined:
     """Return the number that `value` is or, as text, spells."""
     kind = type(value)
-    if kind is int or kind is float:
-        return value  # type: ignore[no-any-return]
+    if kind is int:
+        return int(value)
+    if kind is float:
+        return bounded(value)
     if kind is str and len(value) <= 64 and _DECIMAL.fullmatch(value):
         return bounded(float(value) if any(char in value for char in ".eE") else int(value))
     return UNDEFINED
