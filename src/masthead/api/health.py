@@ -1,0 +1,52 @@
+"""Whether the process lives, whether it is ready, what it counts; and the backup that only the folder's owner may ask."""
+
+import hmac
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import JSONResponse
+
+from masthead.api.errors import Unavailable
+from masthead.api.factory import Process
+from masthead.api.middleware import error_response
+from masthead.api.shapes import Json, body
+from masthead.base.telemetry import exposition
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def healthz() -> Json:
+    """Say that the process lives."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz")
+async def readyz(process: Process) -> JSONResponse:
+    """Answer 200 when every listener is up, else 503 with what is not."""
+    parts = process.ready()
+    waiting = {name: reason for name, reason in parts.items() if reason}
+    status = "ready" if not waiting else "not ready"
+    return JSONResponse(
+        {"status": status, "parts": dict.fromkeys(parts, "up") | waiting}, 503 if waiting else 200
+    )
+
+
+@router.get("/metrics", response_class=Response)
+def metrics() -> Response:
+    """Return what Masthead counts about itself, for Prometheus."""
+    return Response(exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.post("/backup", include_in_schema=False, response_model=None)
+def backup(
+    process: Process,
+    given: Annotated[Json, body({"path": "/backups/masthead.tar.gz"})],
+    authorization: Annotated[str, Header()] = "",
+) -> Json | Response:
+    """Write an archive of the running installation; `masthead backup` asks for it with the folder's own token."""
+    if process.backup is None:
+        raise Unavailable("backup: this process does not offer it")
+    if not hmac.compare_digest(authorization.encode(), f"Bearer {process.token}".encode()):
+        return error_response(403, "Forbidden", "token: expected the one in the data folder", "authorization")
+    return process.backup(str(given.get("path", "")))

@@ -1,0 +1,50 @@
+"""What every command shares: its options, the settings, and the data folder opened beside a running server."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from masthead.app import Masthead
+    from masthead.base.settings import Settings
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", metavar="DIR", help="The data folder. [env: MASTHEAD_DATA; default: ./masthead-data]"
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+File = Annotated[
+    Path, typer.Option("--file", metavar="F", help="JSON or TOML; `-` reads JSON from standard input.")
+]
+Message = Annotated[
+    Path | None, typer.Option("--message", metavar="FILE", help="A message to try it with; `-` reads it.")
+]
+
+
+def settings(data: Path | None, **options: Any) -> "Settings":
+    """Return the settings of this process. The only place that hands the environment over."""
+    from masthead.base.settings import load_settings
+
+    return load_settings(os.environ, data=data, **options)
+
+
+@contextlib.contextmanager
+def installation(data: Path | None) -> Iterator["Masthead"]:
+    """Give the product over its data folder, without the server's lock.
+
+    What a command writes reaches a running server through the database within a second.
+    """
+    from masthead.app import Masthead
+    from masthead.base.log import configure_logs
+
+    found = settings(data)
+    configure_logs(as_json=found.log_json, level="warning" if found.log_level == "info" else found.log_level)
+    with Masthead.open(found) as masthead:
+        yield masthead

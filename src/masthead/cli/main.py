@@ -1,0 +1,111 @@
+"""The command `masthead`: mounts every room's commands and turns errors into one line and an exit status.
+
+Exit status: 0; 2 for input that cannot be used; 1 for anything else.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from masthead.base.errors import InvalidInput, MastheadError
+
+# Name of the command, module; a module that is not part of this installation is left out.
+GROUPS = (
+    "things",
+    "policies",
+    "rules",
+    "streams",
+    "alerts",
+    "detectors",
+    "metrics",
+    "objects",
+    "demo",
+)
+COMMANDS = ("serve", "logs", "backup")
+_INVALID, _OTHER = 2, 1
+
+app = typer.Typer(
+    name="masthead",
+    help="Sees things coming: anomalies in streams of readings, on your own machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("masthead"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Sees things coming: anomalies in streams of readings, on your own machine."""
+
+
+def _mount() -> None:
+    for name in COMMANDS:
+        importlib.import_module(f"masthead.cli.{name}").mount(app)
+    for name in GROUPS:
+        module = f"masthead.cli.{name}"
+        if importlib.util.find_spec(module):
+            app.add_typer(importlib.import_module(module).app, name=name)
+
+
+_mount()
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status; errors are one line on standard error."""
+    try:
+        status = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except typer.TyperException as error:
+        # Typer's usage errors end with 2, as invalid input does; no arguments at all print the help.
+        return _failed(error.format_message(), error.exit_code)
+    except InvalidInput as error:
+        return _failed(error.message, _INVALID)
+    except MastheadError as error:
+        return _failed(error.message, _OTHER)
+    except (KeyboardInterrupt, typer.Abort):
+        return _failed("stopped", _OTHER)
+    except BrokenPipeError:
+        # The reader of our output went away, say `head`; Python's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _OTHER
+    except Exception as error:
+        if os.environ.get("MASTHEAD_LOG_LEVEL") == "debug":
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return _failed(f"{reason[:500]} (MASTHEAD_LOG_LEVEL=debug shows where)", _OTHER)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run())
+
+
+def _failed(message: str, status: int) -> int:
+    text = " ".join(message.split())
+    if text:
+        print(f"masthead: {text}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

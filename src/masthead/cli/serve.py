@@ -1,0 +1,104 @@
+"""`masthead serve`: the server, with every option that starts it."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from masthead.base.errors import InvalidInput
+from masthead.cli.installation import Data, settings
+from masthead.cli.output import print_json_line
+
+if TYPE_CHECKING:
+    from masthead.server import Addresses
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve")(serve)
+
+
+def serve(
+    data: Data = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on. [127.0.0.1]")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="Console and native API; 0: any free port. [8400]")
+    ] = None,
+    mqtt_port: Annotated[
+        int | None, typer.Option("--mqtt-port", help="MQTT over TLS; 0: any free port. [8883]")
+    ] = None,
+    mqtt_plain: Annotated[
+        bool | None, typer.Option("--mqtt-plain", help="Open MQTT without TLS on 127.0.0.1:1883.")
+    ] = None,
+    mqtt_plain_port: Annotated[
+        int | None, typer.Option("--mqtt-plain-port", help="Its port; 0: any free port.")
+    ] = None,
+    nats_url: Annotated[
+        str | None, typer.Option("--nats-url", metavar="URL", help="An external NATS server.")
+    ] = None,
+    roles: Annotated[
+        str | None, typer.Option("--roles", help="Parts to run: console,api,devices,worker. [all]")
+    ] = None,
+    sync: Annotated[
+        str | None, typer.Option("--sync", help="always survives power failure; interval is faster.")
+    ] = None,
+    insecure_http: Annotated[
+        bool | None, typer.Option("--insecure-http", help="Allow a host that is not loopback without TLS.")
+    ] = None,
+    tls: Annotated[str, typer.Option("--tls", help="auto: HTTPS by this installation's authority.")] = "",
+    tls_cert: Annotated[str, typer.Option("--tls-cert", metavar="F", help="HTTPS certificate.")] = "",
+    tls_key: Annotated[str, typer.Option("--tls-key", metavar="F", help="Its key.")] = "",
+    virtual_clock: Annotated[
+        bool | None, typer.Option("--virtual-clock", help="Follow a demonstration's clock.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the addresses as one JSON line when ready; log as JSON.")
+    ] = False,
+) -> None:
+    """Serve console, native API and devices until stopped."""
+    chosen = settings(
+        data,
+        host=host,
+        port=port,
+        mqtt_port=mqtt_port,
+        mqtt_plain=mqtt_plain or None,
+        mqtt_plain_port=mqtt_plain_port,
+        nats_url=nats_url,
+        roles=roles,
+        sync=sync,
+        insecure_http=insecure_http or None,
+        virtual_clock=virtual_clock or None,
+        log_json=as_json or None,
+    )
+    wanted: Any = _tls(tls, tls_cert, tls_key)
+    from masthead.base.log import configure_logs
+
+    configure_logs(as_json=chosen.log_json, level=chosen.log_level)
+    from masthead import server
+
+    server.serve(
+        chosen,
+        tls=None if wanted is None else server.Tls(*wanted),
+        announce=lambda found: _announce(found, as_json=as_json),
+    )
+
+
+def _tls(auto: str, certificate: str, key: str) -> tuple[str, str] | None:
+    if bool(certificate) != bool(key):
+        raise InvalidInput("tls_cert: expected both --tls-cert and --tls-key, got one")
+    if auto not in ("", "auto") or (auto and certificate):
+        raise InvalidInput("tls: expected auto, or --tls-cert and --tls-key")
+    return (certificate, key) if certificate or auto else None
+
+
+def _announce(found: "Addresses", *, as_json: bool) -> None:
+    if as_json:
+        print_json_line({"ready": True, **found.to_json()})
+        return
+    print(f"ready: console and API at {found.url}")
+    if found.mqtt_port:
+        print(f"       MQTT over TLS at {found.host}:{found.mqtt_port}")
+    if found.mqtt_plain_port:
+        print(f"       MQTT without TLS at 127.0.0.1:{found.mqtt_plain_port}")
+    print(f"       data in {found.data}; stop with Ctrl-C", flush=True)
+    sys.stdout.flush()

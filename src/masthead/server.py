@@ -1,0 +1,385 @@
+"""`masthead serve`: one process that holds the data folder, opens the doors and does what time asks for.
+
+    with Server(settings) as server:            # returns when every listener is up
+        print(server.addresses.url)
+
+Order of start: lock of the folder, port of HTTP, database with its migrations, HTTP (so that `/healthz` answers),
+devices and sinks. Order of stop: HTTP drains, readers stop, sinks write their snapshots, the broker ends.
+"""
+
+import contextlib
+import importlib.util
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self, cast
+
+import orjson
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import Counter, Gauge
+from starlette.responses import RedirectResponse
+
+from masthead.api.factory import Runtime, create_api
+from masthead.api.middleware import LOOPBACK
+from masthead.app import Masthead
+from masthead.base.clock import Clock, SystemClock, VirtualClock
+from masthead.base.errors import Conflict, InvalidInput, LimitReached
+from masthead.base.folder import DataFolder, write_atomic
+from masthead.base.log import get_logger
+from masthead.base.settings import Settings
+from masthead.base.telemetry import REGISTRY
+from masthead.devices.host import DeviceHost, Product
+from masthead.streams.readings import Batch
+
+ADDRESSES = "serve.json"
+"""In the data folder while a server runs: where it listens, and the token for what only the folder's owner may ask."""
+
+_TICK_S = 0.25
+_LOOK_S = 0.5
+_DRAIN_S = 5
+_LOG = get_logger("server")
+_TICK_ERRORS = Counter("masthead_tick_errors", "Ticks that failed; see the log.", registry=REGISTRY)
+_INFO = Gauge("masthead_info", "The running version.", ["version"], registry=REGISTRY)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running server listens; a port is 0 when that door is not open."""
+
+    url: str
+    host: str
+    port: int
+    mqtt_port: int
+    mqtt_plain_port: int
+    data: str
+    pid: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the addresses as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Certificate and key files of the HTTP port; both empty: issued by the installation's own authority."""
+
+    certificate: str = ""
+    key: str = ""
+
+
+class Served(Masthead):
+    """The product while it is served: readings and ticks take turns, so that a backup can hold both still."""
+
+    def __init__(self, settings: Settings, *, clock: Clock) -> None:
+        self.turn = threading.RLock()
+        super().__init__(settings, clock=clock)
+
+    def take(self, batch: Batch) -> None:
+        """Give a batch to every sink, in turn."""
+        with self.turn:
+            super().take(batch)
+
+    def tick(self, now: float) -> None:
+        """Do what is due, in turn."""
+        with self.turn:
+            super().tick(now)
+
+
+class Server:
+    """One running installation. `start` returns when it is ready; `stop` when everything is at rest."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, tls: Tls | None = None) -> None:
+        """Prepare a server.
+
+        Raises:
+            InvalidInput: The host is not loopback and neither TLS nor `insecure_http` was chosen, or a role is unknown.
+        """
+        self.settings, self._tls = settings, tls
+        self.roles = settings.role_set
+        if settings.host not in LOOPBACK and tls is None and not settings.insecure_http:
+            raise InvalidInput(
+                f"host: {settings.host} is not loopback; give --tls-cert and --tls-key, --tls auto, "
+                "or --insecure-http if the network itself is safe"
+            )
+        self._clock = clock or (_virtual_clock() if settings.virtual_clock else SystemClock())
+        self._cleanup = contextlib.ExitStack()
+        self._waiting = {"http": "starting"}
+        self._resting = threading.Event()
+        self._token = secrets.token_urlsafe(32)
+        self._masthead: Served | None = None
+        self._devices: DeviceHost | None = None
+        self._ticker: threading.Thread | None = None
+        self._http: _Http | None = None
+        self._http_thread: threading.Thread | None = None
+        self.addresses: Addresses | None = None
+
+    @property
+    def masthead(self) -> Masthead:
+        """Return the product that is served.
+
+        Raises:
+            Conflict: The server does not run.
+        """
+        if self._masthead is None:
+            raise Conflict("server: it does not run")
+        return self._masthead
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> Addresses:
+        """Start everything and return the addresses once every listener is up.
+
+        Raises:
+            Conflict: The folder is served already, or a port is in use.
+            LimitReached: The broker does not answer.
+        """
+        with self._cleanup:
+            found = self._start(self._cleanup)
+            self._cleanup = self._cleanup.pop_all()
+        return found
+
+    def stop(self) -> None:
+        """Stop everything, in order."""
+        self._cleanup.close()
+        self._masthead = self._devices = self.addresses = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self, stack: contextlib.ExitStack) -> Addresses:
+        folder = DataFolder(self.settings.data)
+        stack.enter_context(folder.lock())
+        listener = stack.enter_context(_listen(self.settings.host, self.settings.port))
+        self._masthead = masthead = Served.open(self.settings, clock=self._clock)
+        _INFO.labels(version("masthead")).set(1)
+        if "devices" in self.roles:
+            self._devices = DeviceHost(cast(Product, masthead))
+            self._waiting["devices"] = "starting"
+        # What stops first is entered last, whatever starts first. The broker's process ends with the devices: what a
+        # thing publishes from then on is not acknowledged, and what was acknowledged lies in its log.
+        stack.callback(masthead.close)
+        stack.callback(self._stop_ticker)
+        stack.callback(self._stop_devices)
+        stack.callback(self._stop_http)
+        port = self._start_http(masthead, listener)
+        self._start_ticker(masthead)
+        if self._devices is not None:
+            self._devices.start()
+            self._waiting["devices"] = ""
+        self.addresses = found = self._addresses(port)
+        path = folder.path / ADDRESSES
+        stack.callback(path.unlink, missing_ok=True)
+        write_atomic(path, orjson.dumps({**found.to_json(), "token": self._token}), mode=0o600)
+        masthead.journal.write("server", "serve", "ready", **found.to_json())
+        return found
+
+    def _start_ticker(self, masthead: Served) -> None:
+        if self.roles & {"devices", "worker"}:
+            self._waiting["sinks"] = "starting"
+            masthead.start()
+            self._ticker = threading.Thread(target=self._tick, args=(masthead,), name="ticker", daemon=True)
+            self._ticker.start()
+            self._waiting["sinks"] = ""
+
+    def _stop_ticker(self) -> None:
+        self._resting.set()
+        if self._ticker is not None:
+            self._ticker.join()
+
+    def _stop_devices(self) -> None:
+        if self._devices is not None:
+            self._devices.stop()
+
+    def _start_http(self, masthead: Served, listener: socket.socket) -> int:
+        runtime = Runtime(ready=self._ready, devices=self._state, backup=self._backup, token=self._token)
+        api = create_api(masthead, host=self.settings.host, native="api" in self.roles, process=runtime)
+        if "console" in self.roles:
+            _mount_console(api, masthead, self._devices)
+        certificate, key = self._tls_files()
+        self._http = http = _Http(
+            uvicorn.Config(
+                api,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_DRAIN_S,
+                ssl_certfile=certificate,
+                ssl_keyfile=key,
+            )
+        )
+        self._http_thread = threading.Thread(target=http.run, args=([listener],), name="http", daemon=True)
+        self._http_thread.start()
+        while not http.started:
+            if not self._http_thread.is_alive():
+                raise LimitReached("http: the server did not start; its log says why")
+            self._http_thread.join(0.01)
+        self._waiting["http"] = ""
+        return int(listener.getsockname()[1])
+
+    def _stop_http(self) -> None:
+        if self._http is not None and self._http_thread is not None:
+            self._http.should_exit = True
+            self._http_thread.join()
+
+    # ------------------------------------------------------------------ inside
+
+    def _tick(self, masthead: Served) -> None:
+        """Do what time asks for, and follow what other processes change, until the server rests."""
+        known, ticks = masthead.database.version(), 0
+        while not self._resting.wait(_TICK_S):
+            ticks += 1
+            try:
+                masthead.tick(self._clock.time())
+                if ticks % round(_LOOK_S / _TICK_S) == 0 and (seen := masthead.database.version()) != known:
+                    known = seen
+                    masthead.refresh()
+                self._waiting["sinks"] = ""
+            except Exception as error:
+                _TICK_ERRORS.inc()
+                self._waiting["sinks"] = f"{type(error).__name__}: {error}"
+                _LOG.error("a tick failed", error=repr(error), exc_info=error)
+
+    def _ready(self) -> dict[str, str]:
+        parts = dict(self._waiting)
+        state = self._state()
+        if state is not None and not parts["devices"] and not state["running"]:
+            parts["devices"] = state.get("trouble") or "the broker is away"
+        return parts
+
+    def _state(self) -> dict[str, Any] | None:
+        return None if self._devices is None else self._devices.state()
+
+    def _backup(self, path: str) -> dict[str, Any]:
+        raise LimitReached("backup: not yet")
+
+    def _addresses(self, port: int) -> Addresses:
+        host = self.settings.host
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+        shown = f"[{shown}]" if ":" in shown else shown
+        scheme = "https" if self._tls else "http"
+        return Addresses(
+            url=f"{scheme}://{shown}:{port}",
+            host=host,
+            port=port,
+            mqtt_port=self._devices.mqtt_port if self._devices else 0,
+            mqtt_plain_port=(self._devices.plain_port or 0) if self._devices else 0,
+            data=str(self.settings.data.absolute()),
+            pid=os.getpid(),
+        )
+
+    def _tls_files(self) -> tuple[str | None, str | None]:
+        if self._tls is None:
+            return None, None
+        if self._tls.certificate:
+            return self._tls.certificate, self._tls.key
+        names = {"localhost", "127.0.0.1", "::1", socket.gethostname(), self.settings.host} - {
+            "0.0.0.0",
+            "::",
+        }
+        folder = (self.settings.data / "https").absolute()
+        certificate, key, _, _ = self.masthead.access.server_certificate(folder, names)
+        return str(certificate), str(key)
+
+
+class _Http(uvicorn.Server):
+    """uvicorn without signal handlers of its own: it runs beside the main thread and stops when told."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(
+    settings: Settings,
+    *,
+    tls: Tls | None = None,
+    announce: Callable[[Addresses], None] = lambda addresses: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then stop in order; a second signal ends the process at once.
+
+    Raises:
+        InvalidInput: A setting cannot be used.
+        Conflict: The folder is served already, or a port is in use.
+        LimitReached: The broker does not answer.
+    """
+    asked = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        asked.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    server = Server(settings, tls=tls)
+    try:
+        announce(server.start())
+        while not asked.wait(3600):
+            pass
+        _LOG.info("stopping")
+    finally:
+        server.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        Conflict: The port is in use or may not be used; InvalidInput: The host is no address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except socket.gaierror as error:
+        listener.close()
+        raise InvalidInput(f"host: expected an address of this machine, got {host!r}") from error
+    except OSError as error:
+        listener.close()
+        raise Conflict(
+            f"port: cannot listen on {host}:{port}: {error.strerror}; choose another with --port"
+        ) from error
+    return listener
+
+
+def _mount_console(api: FastAPI, masthead: Masthead, devices: DeviceHost | None) -> None:
+    if importlib.util.find_spec("masthead.console") is None:
+        return
+    from masthead.console.shell import PREFIX, mount
+
+    @api.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        return RedirectResponse(f"{PREFIX}/")
+
+    mount(api, masthead, devices)
+
+
+def _virtual_clock() -> VirtualClock:
+    return VirtualClock(SystemClock().time(), 1.0)
+
+
+def token_of(folder: Path) -> str:
+    """Return the token of the server that runs over a folder; "" when there is none."""
+    try:
+        found = orjson.loads((folder / ADDRESSES).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return ""
+    return str(found.get("token", ""))
