@@ -339,6 +339,25 @@ def test_a_full_disk_stops_the_reading_and_loses_nothing(house: House) -> None:
     assert len(house.folders()["air/20220324/2330"]) == taken * 5
 
 
+def test_a_change_that_cannot_be_applied_yet_is_applied_later(house: House) -> None:
+    house.objects = disk = FullDisk(house.objects)
+    house.streams = house.service()
+    disk.full = False
+    house.streams.create_stream(AIR)
+    house.streams.create_rule(RULE)
+    house.send({"T": START, "v": 1})
+    disk.full = True
+    house.streams.update_stream({**AIR, "prefix": "new/!{timestamp:yyyy}/"})
+    house.send({"T": START, "v": 2})  # still under the settings that hold
+    disk.full = False
+    house.clock.advance(61)
+    house.streams.tick()
+    house.send({"T": START, "v": 3})
+    house.streams.flush()
+    found = {folder: [each["v"] for each in records] for folder, records in house.folders().items()}
+    assert found == {"air/20220324/2330": [1, 2], "new/2022": [3]}
+
+
 def test_old_and_superfluous_objects_are_removed_and_no_others(house: House) -> None:
     house.objects.put("s3://readings/air/foreign", b"x")
     house.streams.create_stream({**AIR, "retention_days": 2, "retention_gib": 250_000 / 1024**3})

@@ -111,7 +111,7 @@ class Delivery:
         self._watermark = float("-inf")
         self._sealed_through = float("-inf")
         self._unsealed: set[int] = set()
-        self._marks: dict[str, int] = {}  # partition -> highest sequence in its objects
+        self._marks: dict[str, int] = {}  # partition -> highest sequence in the objects of an earlier run
         self._plans: dict[str, list[LedgerRow]] = {}  # plans of an earlier run, to be filled again
         self._pending: list[_Pending] = []
         self._retry_at, self._retry_s = float("-inf"), _FIRST_RETRY_S
@@ -139,6 +139,8 @@ class Delivery:
             )
         self._taken = sequence
         self._settle_plans(sequence)
+        if self._marks and sequence >= max(self._marks.values()):
+            self._marks.clear()  # the log is read past all that an earlier run delivered
         self.flush_due(now)
 
     def take_failed(self, sequence: int, entries: Sequence[Entry], now: float) -> None:
@@ -306,7 +308,6 @@ class Delivery:
             done=False,
             made=self._clock.now(),
         )
-        self._marks[chunk.partition] = max(self._marks.get(chunk.partition, 0), row.through_sequence)
         self._pending.append(_Pending(chunk, row, data, planned=plan is not None and plan.sha256 == sha256))
 
     def _uri(self, chunk: Chunk, sha256: str) -> str:

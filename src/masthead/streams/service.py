@@ -312,8 +312,10 @@ class StreamsService:
             self._start()
             wanted = self._records.configuration()
             self._wanted = wanted if wanted != self._applied else None
-            if self._wanted is not None:
+            try:
                 self._switch(self._taken + 1)
+            except Exception as error:  # it is kept as wanted: the next tick tries again
+                self._complain(error)
 
     def flush(self) -> bool:
         """Put everything that is held, now; return whether nothing is left."""
