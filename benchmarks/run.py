@@ -28,6 +28,7 @@ PLANS = {
     "silence": ["silence.py"],
     "causes": ["causes.py"],
     "streams": ["streams.py"],
+    "alert-delivery": ["alert_delivery.py"],
     "start": ["start.py"],
     "ingest-always": ["ingest.py", "--sync", "always"],
     "ingest-interval": ["ingest.py", "--sync", "interval"],
