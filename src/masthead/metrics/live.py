@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from masthead.base.clock import Clock
-from masthead.base.errors import MastheadError
-from masthead.base.folder import DataFolder
+from masthead.base.errors import Conflict, MastheadError
+from masthead.base.folder import DataFolder, write_atomic
 from masthead.base.log import Journal
 from masthead.metrics.detection import Decision, Detection, Scored
 from masthead.metrics.effects import Alerts, Effects
@@ -30,6 +30,7 @@ __all__ = ["Bounds", "LiveDetector", "Surroundings", "run_folder"]
 
 SNAPSHOT_INTERVALS = 288
 SNAPSHOT_S = 600.0
+MARK_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,10 @@ class LiveDetector:
         self._format = ""
         self._pending: tuple[Entry, Scored | None] | None = None
         self._durable: int | None = None  # sequence from which readings are needed again, as the log has it
+        self._mark: Path | None = None  # where that is kept until there is a log
+        self._marked: int | None = None
+        self._marked_at = -MARK_S
+        self._files: dict[str, list[str]] = {}  # of folders: what was read already, by interval
         self._restore()
         self._snapshot_entry, self._snapshot_at = self._log.last, around.monotonic()
 
@@ -109,14 +114,20 @@ class LiveDetector:
             )
         self.intervals = OpenIntervals(self.spec, self.detection.cube)
         self._format = state.get("format", "")
+        self._files = state.get("files", {})
         self._learned_before = int(state.get("learned_before", 0))
         last: dict[str, Any] | None = state.get("intervals")
         started = bool(state.get("started", False))
         stored = self._effects.last_entry()
-        for entry in self._log.read(after):
+        if self._log.last < after:
+            raise Conflict(f"log: expected entries up to {after} in {self._folder}, found {self._log.last}")
+        for place, entry in enumerate(self._log.read(after)):
+            if entry.number != after + 1 + place:
+                raise Conflict(f"snapshot: expected one that the log from entry {entry.number} on continues")
             last, started = entry.data["intervals"], True
             self.intervals.restore(last)
             self._format = entry.data.get("format", self._format)
+            self._files = entry.data.get("files", self._files)
             scored = self._apply(entry)
             if entry.number > stored:
                 self._store(entry, scored)
@@ -158,6 +169,13 @@ class LiveDetector:
         """Learn that nothing up to `sequence` is still to come."""
         if self._durable is not None:
             self.intervals.done = max(self.intervals.done, (sequence + 1, -1))
+        elif self._mark is not None and self._around.monotonic() - self._marked_at >= MARK_S:
+            write_atomic(self._mark, str(sequence + 1).encode())
+            self._marked, self._marked_at = sequence + 1, self._around.monotonic()
+
+    def needed_from(self, sequence: int | None, mark: Path) -> None:
+        """Learn where the readings begin that this run needs, and where to keep that until it has a log."""
+        self._marked, self._mark = sequence, mark
 
     def close_by_clock(self, now_s: float) -> None:
         """Close what the clock has passed."""
@@ -166,9 +184,9 @@ class LiveDetector:
             self._close(start_s)
 
     def position(self) -> int | None:
-        """Return the sequence from which readings are needed after a crash; None before the first reading."""
+        """Return the sequence from which readings are needed after a crash; None = none are."""
         if self._durable is None:
-            return None
+            return self._marked
         open_from = self.intervals.open_from()
         return self._durable if open_from is None else min(open_from, self._durable)
 
@@ -184,6 +202,7 @@ class LiveDetector:
         decision, used, dropped = self.detection.cube.decide(start_s)
         self.intervals.closed(start_s, used, dropped)
         data = {**decision.to_json(), "intervals": self.intervals.to_json()}
+        data |= {"files": self._files, "format": self._format} if self._files else {}
         self._pending = (
             Entry(self._log.last + 1, "interval", data, decision.values, decision.counts),
             None,
@@ -265,6 +284,7 @@ class LiveDetector:
         state = {
             "detection": self.detection.to_json(),
             "format": self._format,
+            "files": self._files,
             "learned_before": self._learned_before,
             "started": self._durable is not None,
             "intervals": self.intervals.to_json(),
@@ -282,4 +302,8 @@ class LiveDetector:
                 self.snapshot()
         except (MastheadError, OSError) as error:  # the log has it all: only the next start takes longer
             self._around.journal.write("detector", self.name, "no snapshot", error=str(error))
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the files as they are."""
         self._log.close()

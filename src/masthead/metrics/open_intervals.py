@@ -226,6 +226,10 @@ class OpenIntervals:
             following = waiting
         self.next_s = following
 
+    def floor(self) -> int:
+        """Return the start of the first interval that is not of the past; 0 without a history."""
+        return int(self._floor_s) if np.isfinite(self._floor_s) else 0
+
     def open_from(self) -> int | None:
         """Return the smallest sequence that an open interval holds rows of; None without any."""
         return min(self._firsts.values(), default=None)

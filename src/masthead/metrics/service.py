@@ -1,18 +1,16 @@
 """The verbs of the room. Every face calls these; what runs in the background is in `running`.
 
-    service.create_detector(spec); service.validate(name); service.activate(name)
-    service.list_groups(name); service.chart(name, "CO", {"LOCATION_ID": "B-101"})
+service.create_detector(spec); service.validate(name); service.activate(name)
+service.list_groups(name); service.chart(name, "CO", {"LOCATION_ID": "B-101"})
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Protocol
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Connection
-
-from masthead.alerts.events import AlertEvent
 from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
 from masthead.base.folder import DataFolder
@@ -20,7 +18,9 @@ from masthead.base.ids import new_id
 from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.metrics import records, results
+from masthead.metrics.effects import Alerts
 from masthead.metrics.export import groups_csv
+from masthead.metrics.intake import RecordLike
 from masthead.metrics.records import AnomalyGroup, Detector, Execution, Feedback
 from masthead.metrics.related import Related, Span, find_related
 from masthead.metrics.results import Chart
@@ -29,6 +29,9 @@ from masthead.metrics.spec import DetectorSpec
 from masthead.store.engine import Database
 from masthead.store.objects import Objects
 
+if TYPE_CHECKING:
+    from masthead.metrics.validating import Validation
+
 __all__ = ["Alerts", "MetricsService", "RoutedRecords"]
 
 DEFAULT_SEVERITY = 70.0
@@ -36,32 +39,6 @@ EDITABLE = ("created", "stopped", "failed", "backtested")
 MOST_DETECTORS = 1_000
 MOST_POINTS = 100_000
 PAST_GROUPS = 2_000
-
-
-class Alerts(Protocol):
-    """What this room asks of the alerts."""
-
-    def notify(self, connection: Connection, event: AlertEvent) -> int:
-        """Put what the rules want told into the outbox."""
-
-    def wake(self) -> None:
-        """Deliver now."""
-
-    def delete_rules_of(self, connection: Connection, detector: str) -> int:
-        """Delete the rules bound to a detector."""
-
-
-class RecordLike(Protocol):
-    """One record as a topic rule lets it through."""
-
-    @property
-    def fields(self) -> Mapping[str, Any]: ...
-    @property
-    def thing(self) -> str | None: ...
-    @property
-    def arrived(self) -> float: ...
-    @property
-    def raw(self) -> bytes: ...
 
 
 class RoutedRecords(Protocol):
@@ -197,7 +174,9 @@ class MetricsService:
         """
         found = self.get_detector(name)
         if found.spec.mode != "continuous":
-            raise Conflict("mode: a backtest never becomes live; make a new detector with its data as history")
+            raise Conflict(
+                "mode: a backtest never becomes live; make a new detector with its data as history"
+            )
         return self._begin(found, "activating", ("created", "stopped", "failed"), validated)
 
     def backtest(self, name: str, *, validated: bool = False) -> Detector:
@@ -224,7 +203,13 @@ class MetricsService:
             records.put_execution(
                 self._database,
                 connection,
-                Execution(begun.run, found.name, "activation" if state == "activating" else "backtest", "running", now),
+                Execution(
+                    begun.run,
+                    found.name,
+                    "activation" if state == "activating" else "backtest",
+                    "running",
+                    now,
+                ),
             )
         self._journal.write("detector", found.name, state)
         self._runner.wake()
@@ -247,7 +232,7 @@ class MetricsService:
             self._runner.stop(name)
         return self.get_detector(name)
 
-    def validate(self, detector: str | DetectorSpec | Mapping[str, Any]) -> "Any":
+    def validate(self, detector: str | DetectorSpec | Mapping[str, Any]) -> "Validation":
         """Return what the data look like under a specification, without side effects.
 
         Raises:
@@ -457,9 +442,9 @@ class MetricsService:
         """Return what was found about a detector's data: rows, intervals, duplicates, late and refused records."""
         with self._database.read() as connection:
             found = records.require_detector(connection, name)
-            stored = records.find_quality(connection, name)
-        live = {"late": found.late, "duplicates": found.duplicates, "refused": found.refused}
-        return {"detector": name, **live, "late_by_thing": found.late_by_thing, **stored}
+            stored, facts = records.find_quality(connection, name), records.find_facts(connection, found.run)
+        live = {key: value for key, value in facts.items() if key != "progress"}
+        return {"detector": name, **live, "data": stored}
 
     def executions(self, name: str) -> list[Execution]:
         """Return a detector's activations and backtests, the latest first."""
@@ -508,12 +493,12 @@ class MetricsService:
 
     def _require_state(self, found: Detector, only: Sequence[str], what: str) -> None:
         if found.state not in only:
-            raise Conflict(f"state: {found.name} is {found.state} and can be {what} only when {' or '.join(only)}")
+            raise Conflict(
+                f"state: {found.name} is {found.state} and can be {what} only when {' or '.join(only)}"
+            )
 
 
 def _with(found: Detector, **changes: Any) -> Detector:
-    from dataclasses import replace
-
     return replace(found, **changes)
 
 
@@ -524,7 +509,9 @@ def _after(token: str | None) -> tuple[datetime, str] | None:
     try:
         return datetime.fromisoformat(place[0]), str(place[1])
     except (ValueError, TypeError, IndexError) as error:
-        raise InvalidInput(f"token: expected the next_token of an earlier page, got {shown(token)}") from error
+        raise InvalidInput(
+            f"token: expected the next_token of an earlier page, got {shown(token)}"
+        ) from error
 
 
 def _span(group: AnomalyGroup) -> Span:
@@ -532,8 +519,6 @@ def _span(group: AnomalyGroup) -> Span:
 
 
 def _later(end: datetime, detector: Detector) -> datetime:
-    from datetime import timedelta
-
     return end + timedelta(seconds=4 * max(1, detector.spec.interval_s))
 
 
@@ -551,7 +536,9 @@ def _chosen(group: AnomalyGroup, series: Mapping[str, Any] | int | None) -> list
     return found
 
 
-def _key(spec: DetectorSpec, measure: str, dimensions: Mapping[str, str] | None) -> tuple[str, tuple[str, ...]]:
+def _key(
+    spec: DetectorSpec, measure: str, dimensions: Mapping[str, str] | None
+) -> tuple[str, tuple[str, ...]]:
     """Return a series' key; dimensions left out are rolled up."""
     given = dict(dimensions or {})
     for name in given:

@@ -1,0 +1,53 @@
+"""Paths of a specification to files: local ones by name, folder or pattern, and objects by address."""
+
+from collections.abc import Sequence
+
+from masthead.base.errors import InvalidInput, NotFound, shown
+from masthead.metrics.files import Source, find_files
+from masthead.metrics.spec import is_local
+from masthead.store.objects import Objects
+
+__all__ = ["folder_sources", "open_sources"]
+
+MOST_FILES = 100_000
+
+
+def open_sources(paths: Sequence[str], objects: Objects, what: str) -> list[Source]:
+    """Return the files that paths name, each once, in order; `s3://bucket/prefix` is every object below it.
+
+    Raises:
+        InvalidInput: A path matches nothing; `what` names the field. LimitReached: Too many files.
+    """
+    found: list[Source] = []
+    for path in paths:
+        if is_local(path):
+            found += find_files([path], what)
+            continue
+        matches = _object_sources(path, objects)
+        if not matches:
+            raise InvalidInput(
+                f"{what}: expected an object or a prefix with objects, got {shown(path)}", field=what
+            )
+        found += matches
+    return list({source.name: source for source in found}.values())
+
+
+def _object_sources(path: str, objects: Objects) -> list[Source]:
+    try:
+        return [Source(path, objects.get(path))]
+    except (NotFound, InvalidInput):
+        return folder_sources(path, objects)
+
+
+def folder_sources(folder: str, objects: Objects, *, without: frozenset[str] = frozenset()) -> list[Source]:
+    """Return the objects below a folder, by address, but those in `without`; one that vanishes meanwhile is left out."""
+    prefix = folder if folder.endswith("/") else folder + "/"
+    found = []
+    for info in sorted(objects.list(prefix), key=lambda info: info.uri):
+        if info.uri in without or len(found) >= MOST_FILES:
+            continue
+        try:
+            found.append(Source(info.uri, objects.get(info.uri)))
+        except NotFound:
+            continue
+    return found
