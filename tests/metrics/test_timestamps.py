@@ -189,7 +189,7 @@ def test_stamps_that_nothing_fits_are_shown() -> None:
 
 
 def test_the_forms_that_would_fit_are_told_with_their_counts() -> None:
-    assert fitting(["2022-03-24 23:30", "2022-03-24 23:35", "broken"]) == {"iso": 2}
+    assert fitting(["2022-03-24 23:30", "2022-03-24 23:35", "broken"]) == {"yyyy-MM-dd HH:mm": 2, "iso": 2}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masthead.base.clock import utc
-from masthead.base.units import format_duration
 from masthead.metrics.intervals import interval_range, interval_starts
 from masthead.metrics.problems import Problem, Problems
 from masthead.metrics.readers import Rows
@@ -180,8 +179,3 @@ def _repetitions(rows: Rows) -> tuple[int, int]:
     for values in numbers:
         whole &= np.diff(values[order]) == 0
     return int(stamps.sum()), int(whole.sum())
-
-
-def gap_text(intervals: int, interval_s: int) -> str:
-    """Return the length of a gap as people say it."""
-    return format_duration(intervals * interval_s)

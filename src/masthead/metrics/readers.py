@@ -104,6 +104,7 @@ def read_rows(
     problems: Problems | None = None,
     inherited: tuple[str, ...] = (),
     latest_s: float = LATEST_S,
+    rows_each: int | None = None,
 ) -> Rows:
     """Return the rows of all `sources`, one after another.
 
@@ -111,6 +112,7 @@ def read_rows(
         problems: Takes what could not be used.
         inherited: Names for a CSV file without header, when their number fits.
         latest_s: Later event times are refused: a clock that runs ahead.
+        rows_each: Look at no more rows of each source.
 
     Raises:
         InvalidInput: No source has a usable row, a column is nowhere, a measure holds no number.
@@ -127,6 +129,9 @@ def read_rows(
         raw = load(source, format, wanted, problems)
         if raw is None:
             continue
+        if rows_each is not None:
+            raw.columns = {name: column[:rows_each] for name, column in raw.columns.items()}
+            raw.lines = raw.lines[:rows_each]
         names = names or raw.names
         checks.seen.update(raw.names)
         if selection.time not in raw.columns:

@@ -290,11 +290,12 @@ def agree(texts: Sequence[str], zone: str = "UTC") -> str:
 
 def fitting(texts: Sequence[str], zone: str = "UTC") -> dict[str, int]:
     """Return known format -> how many of `texts` it reads, best first; what a person is told to try."""
+    forms = [*_ISO_PATTERNS, *_CANDIDATES]
     counts = {
-        name: int((~np.isnan(compile_pattern(name, zone).parse_many(texts).seconds)).sum())
-        for name in _CANDIDATES
+        form: int((~np.isnan(compile_pattern(form, zone).parse_many(texts).seconds)).sum()) for form in forms
     }
-    return {name: count for name, count in sorted(counts.items(), key=lambda item: -item[1]) if count}
+    # `sorted` is stable: among equals the pattern that is spelled out comes before "iso".
+    return {form: count for form, count in sorted(counts.items(), key=lambda item: -item[1]) if count}
 
 
 def _as_text(value: object) -> str:
