@@ -30,7 +30,7 @@ from masthead.store.engine import Database
 from masthead.store.objects import Objects
 
 if TYPE_CHECKING:
-    from masthead.metrics.validating import Validation
+    from masthead.metrics.validation import Validation
 
 __all__ = ["Alerts", "MetricsService", "RoutedRecords"]
 
@@ -235,16 +235,18 @@ class MetricsService:
     def validate(self, detector: str | DetectorSpec | Mapping[str, Any]) -> "Validation":
         """Return what the data look like under a specification, without side effects.
 
+        What the specification leaves open (time, measures, dimensions) is guessed; `used` in the answer tells it.
+
         Raises:
             NotFound: There is no such detector.
-            InvalidInput: The specification is not complete.
+            InvalidInput: A field of the specification is outside its domain.
         """
         from masthead.metrics.validating import validate
 
         if isinstance(detector, str):
             detector = self.get_detector(detector).spec
         spec = detector if isinstance(detector, DetectorSpec) else DetectorSpec.from_json(detector)
-        return validate(spec, self._objects, self._clock)
+        return validate(spec, self._objects)
 
     # ------------------------------------------------------------------ groups
 
