@@ -142,17 +142,13 @@ class OpenIntervals:
             np.searchsorted(arrivals.first + rows.lines - 1, self._used_of(arrivals.sequence), side="right")
         )
         while row < len(rows):
-            if self.next_s is None:
-                self._begin(starts[row:])
-            bar = self._bar()
-            beyond = np.flatnonzero(rows.times[row:] >= bar)
-            end = row + int(beyond[0]) if len(beyond) else len(rows)
+            end = row + self._run(rows.times[row:], starts[row:])
             if end > row:
                 self._use(arrivals, starts, row, end)
-            row = end
-            if row < len(rows):
+            else:
                 self.watermark_s = max(self.watermark_s, float(rows.times[row]))
                 yield from self.due_by_watermark()
+            row = end
         if arrivals.size:
             self._reach(arrivals, arrivals.size - 1)
 
@@ -160,11 +156,18 @@ class OpenIntervals:
         """Return the last place of a message that was used in this life, -1 for none."""
         return -1 if sequence > self.done[0] else np.inf if sequence < self.done[0] else self.done[1]
 
-    def _begin(self, starts: NDArray[np.int64]) -> None:
-        """Let the first row that is not of the past open the first interval."""
-        fresh = starts[starts >= self._floor_s]
-        if len(fresh):
-            self.next_s = int(fresh[0])
+    def _run(self, times: NDArray[np.float64], starts: NDArray[np.int64]) -> int:
+        """Return how many of the next rows can be used before an interval must be closed; 0 = one must be first."""
+        if not self.counts.closed:  # nothing is late yet, so an older row moves the beginning back
+            fresh = np.flatnonzero(starts >= self._floor_s)
+            if len(fresh) and (self.next_s is None or starts[fresh[0]] < self.next_s):
+                if fresh[0] > 0:
+                    return int(fresh[0])
+                self.next_s = int(starts[0])
+        stops = times >= self._bar()
+        if not self.counts.closed and self.next_s is not None:
+            stops |= (starts < self.next_s) & (starts >= self._floor_s)
+        return int(np.argmax(stops)) if stops.any() else len(times)
 
     def _bar(self) -> float:
         """Return the event time at which the next interval closes; infinity while none is known."""
@@ -175,11 +178,6 @@ class OpenIntervals:
     def _use(self, arrivals: Arrivals, starts: NDArray[np.int64], first: int, end: int) -> None:
         """Put rows `first` to before `end` into their intervals; those of closed ones are late."""
         rows, inside = arrivals.rows, starts[first:end]
-        if self.next_s is not None and not self.counts.closed:
-            fresh = inside[inside >= self._floor_s]
-            self.next_s = min(
-                self.next_s, int(fresh.min(initial=self.next_s))
-            )  # nothing is closed, nothing late
         late = inside < (self._floor_s if self.next_s is None else self.next_s)
         for start in np.unique(inside[~late]).tolist():
             self._cube.add(start, rows.take(first + np.flatnonzero(inside == start)))
