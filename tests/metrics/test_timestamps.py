@@ -178,6 +178,12 @@ def test_one_form_that_fits_every_row_is_found(stamps: list[str], form: str) -> 
     assert agree(stamps) == form
 
 
+def test_a_few_broken_stamps_do_not_hide_the_form() -> None:
+    assert agree(["25/03/2022 23:30"] * 20 + ["soon", "05/06/2022 23:30"]) == "dd/MM/yyyy HH:mm"
+    with pytest.raises(InvalidInput, match="known form"):
+        agree(["25/03/2022 23:30"] * 8 + ["soon"] * 2)
+
+
 def test_two_forms_that_fit_are_both_named_and_neither_is_taken() -> None:
     with pytest.raises(InvalidInput, match=r"dd/MM/yyyy HH:mm.*MM/dd/yyyy HH:mm"):
         agree(["03/04/2022 23:30", "05/06/2022 23:30"])

@@ -73,6 +73,7 @@ _CANDIDATES = (
     "epoch_ms",
 )
 _AGREE_ROWS = 1000
+_AGREE_SHARE = 0.9
 # Guessed epochs start in July 1979: below, seconds, milliseconds and dates such as 20220324 would overlap.
 _EARLIEST_EPOCH_S = 300_000_000
 _NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.\d*)?(?:[eE][+-]?\d{1,2})?", re.ASCII)
@@ -258,12 +259,12 @@ def folder_for(template: str, start_s: float, zone: str = "UTC") -> str:
 
 
 def agree(texts: Sequence[str], zone: str = "UTC") -> str:
-    """Return the one format that every one of the first 1,000 `texts` fits.
+    """Return the one format that the first 1,000 `texts` fit; at most a tenth of them may be broken.
 
     Formats that read every text alike (`d/M/yyyy` beside `dd/MM/yyyy`) count as one, the stricter.
 
     Raises:
-        InvalidInput: None fits, or two give different times; both are named.
+        InvalidInput: None fits, or two fit as many and give different times; both are named.
 
     >>> agree(["24/03/2022 23:30", "02/03/2022 01:00"])
     'dd/MM/yyyy HH:mm'
@@ -271,12 +272,16 @@ def agree(texts: Sequence[str], zone: str = "UTC") -> str:
     sample = [text for text in texts[:_AGREE_ROWS] if text.strip()]
     if not sample:
         raise InvalidInput("time: expected at least one stamp to find the format from, got none")
+    best = math.ceil(_AGREE_SHARE * len(sample))
     found: list[tuple[str, NDArray[np.float64]]] = []
     for candidate in _CANDIDATES:
         times = compile_pattern(candidate, zone).parse_many(sample).seconds
-        if candidate.startswith("epoch") and times.min() < _EARLIEST_EPOCH_S:
-            continue  # NaN compares false and is refused below
-        if not np.isnan(times).any() and not any(np.array_equal(times, other) for _, other in found):
+        count = int((~np.isnan(times)).sum())
+        if candidate.startswith("epoch") and count and np.nanmin(times) < _EARLIEST_EPOCH_S:
+            continue
+        if count > best:
+            best, found = count, []
+        if count == best and not any(np.array_equal(times, other, equal_nan=True) for _, other in found):
             found.append((candidate, times))
     if len(found) == 1:
         return found[0][0]

@@ -1,0 +1,96 @@
+"""`masthead metrics backtest` and `validate` on files: output, exit status, errors."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+AIR = Path(__file__).parents[2] / "src/masthead/samples/air"
+LIVE, HISTORY = str(AIR / "live_data_sample.csv"), str(AIR / "historic_data.json")
+OPTIONS = ["--timestamp", "TIMESTAMP", "--timestamp-format", "yyyy-MM-dd HH:mm", "--dimension", "LOCATION_ID"]
+OPTIONS += ["--measure", "CO", "--measure", "SO2", "--measure", "NO2", "--interval", "5m"]
+
+
+def masthead(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "masthead.cli.main", "metrics", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_published_files_print_their_two_groups_one_per_line(tmp_path: Path) -> None:
+    done = masthead(
+        "backtest", LIVE, "--history", HISTORY, *OPTIONS, "--scores", str(tmp_path / "scores.parquet")
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith("2022-03-24T23:30:00+00:00  2022-03-24T23:35:00+00:00  SO2")
+    assert second.startswith("2022-03-24T23:45:00+00:00  2022-03-24T23:50:00+00:00  CO")
+    assert first.endswith("LOCATION_ID B-101 100 %")
+    assert "configuration" in done.stderr
+    assert (tmp_path / "scores.parquet").stat().st_size > 10_000
+
+
+def test_json_is_one_object_and_nothing_else() -> None:
+    done = masthead("backtest", LIVE, "--history", HISTORY, *OPTIONS, "--json")
+    found = json.loads(done.stdout)
+    assert set(found) == {"groups", "quality", "configuration"}
+    assert [group["measure"] for group in found["groups"]] == ["SO2", "CO"]
+    assert set(found["groups"][0]) == {
+        "start",
+        "end",
+        "measure",
+        "severity",
+        "reason",
+        "contributions",
+        "series",
+    }
+    assert found["groups"][0]["contributions"] == {"LOCATION_ID": {"B-101": 100.0}}
+
+
+def test_columns_can_be_named_and_a_lower_sensitivity_prints_more() -> None:
+    names = "TIMESTAMP,LOCATION_ID,CO,SO2,NO2"
+    done = masthead("backtest", LIVE, *OPTIONS, "--columns", names, "--sensitivity", "0", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["groups"]) >= 2
+
+
+def test_no_groups_is_still_a_success() -> None:
+    done = masthead("backtest", LIVE, "--history", HISTORY, *OPTIONS, "--sensitivity", "100")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["backtest", "nothing/*.csv", *OPTIONS], "DATA: expected a file"),
+        (["backtest", LIVE, *OPTIONS], "columns: expected names"),
+        (["backtest", LIVE, "--history", "gone.json", *OPTIONS], "history: expected a file"),
+        (["backtest", LIVE, "--history", HISTORY, *OPTIONS, "--measure", "O3"], "O3: expected a column"),
+        (["backtest", LIVE, "--history", HISTORY, *OPTIONS, "--interval", "soon"], "interval"),
+        (["backtest", LIVE, "--history", HISTORY, *OPTIONS, "--sensitivity", "101"], "sensitivity"),
+        (
+            ["backtest", LIVE, "--history", HISTORY, *OPTIONS, "--timestamp-format", "dd/MM/yyyy"],
+            "dd/MM/yyyy",
+        ),
+        (["backtest", LIVE, "--history", HISTORY, *OPTIONS, "--scores", "/nowhere/at/all.parquet"], "scores"),
+        (["backtest", LIVE], "--timestamp"),
+    ],
+)
+def test_invalid_input_ends_with_2_and_one_line(arguments: list[str], words: str) -> None:
+    done = masthead(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert done.stdout == ""
+
+
+def test_validate_says_what_is_there_and_what_to_do() -> None:
+    done = masthead("validate", HISTORY)
+    assert done.returncode == 0, done.stderr
+    assert "Validation successful" in done.stdout
+    bad = masthead(
+        "validate", HISTORY, "--timestamp", "TIMESTAMP", "--timestamp-format", "dd/MM/yyyy", "--json"
+    )
+    assert bad.returncode == 2
+    found = json.loads(bad.stdout)
+    assert found["findings"][-1]["action"] == "use yyyy-MM-dd HH:mm, which matches all"
