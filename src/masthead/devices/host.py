@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
-import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
@@ -38,6 +37,8 @@ from masthead.streams.readings import Batch, Reading, unpack
 _LOG = get_logger("devices")
 _STEADY_S = 30.0  # a session that lasted so long starts the back-off anew
 _MOST_BACKOFF_S = 5.0
+_PENDING_BYTES = 64 * 1024 * 1024
+_CONNECT_S = 6.0
 _MOST_LAST = 10_000
 _LAST_BYTES = 2_000
 _LOCAL_POLICIES = ("sensor", "alert-listener")
@@ -192,38 +193,35 @@ class DeviceHost:
     async def _main(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         self._server = None if self._app.settings.nats_url else NatsServer(self._options(), self._on_line)
-        sessions = asyncio.create_task(self._sessions())
-        stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait({sessions, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if sessions.done():
-                sessions.result()
+            await self._sessions(self._stopping)
         finally:
-            for task in (sessions, stopping):
-                task.cancel()
-            await asyncio.gather(sessions, stopping, return_exceptions=True)
+            if self._plain:
+                await self._plain.close()
             if self._server:
                 self._server.stop()
 
-    async def _sessions(self) -> None:
+    async def _sessions(self, stopping: asyncio.Event) -> None:
         """Run session after session; the first must succeed, later ones are tried with back-off."""
         delay_s = 0.1
-        while True:
+        while not stopping.is_set():
             began = time.monotonic()
             try:
-                await self._session()
+                await self._session(stopping)
             except (NatsError, OSError, TimeoutError, MastheadError, Interrupted) as error:
                 self._trouble = f"{type(error).__name__}: {error}"
-            except ExceptionGroup as group:
-                self._trouble = "; ".join(f"{type(one).__name__}: {one}" for one in group.exceptions)
+            if stopping.is_set():
+                return
             if not self._started.done():
                 raise LimitReached(f"devices: the broker cannot be used: {self._trouble}")
             delay_s = 0.1 if time.monotonic() - began > _STEADY_S else min(2 * delay_s, _MOST_BACKOFF_S)
             _LOG.warning("the devices' side starts over", reason=self._trouble, after_s=delay_s)
             self._app.journal.write("server", "devices", "starting over", reason=self._trouble)
-            await asyncio.sleep(delay_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await stopping.wait()
 
-    async def _session(self) -> None:
+    async def _session(self, stopping: asyncio.Event) -> None:
         """Connect, prepare, let things in, and work until anything is lost."""
         if self._server and self._server.pid is None:
             if self._started.done():
@@ -256,13 +254,16 @@ class DeviceHost:
                 jobs += await self._own_server_jobs(stack, log, lost)
             self._log, self._client, self._trouble = log, client, ""
             try:
-                async with asyncio.TaskGroup() as group:
-                    for job in (*jobs, self._watch(log), self._trim(log), _fail_when(lost)):
-                        group.create_task(job)
-                    if not self._started.done():
-                        self._started.set_result(None)
+                await _until_one_ends(
+                    [*jobs, self._watch(log), self._trim(log), _fail_when(lost), _true(stopping)],
+                    self._note_started,
+                )
             finally:
                 self._log = self._client = None
+
+    def _note_started(self) -> None:
+        if not self._started.done():
+            self._started.set_result(None)
 
     async def _own_server_jobs(
         self, stack: contextlib.AsyncExitStack, log: ReadingsLog, lost: asyncio.Event
@@ -284,16 +285,16 @@ class DeviceHost:
         async def quiet(error: Exception) -> None:
             _LOG.debug("nats client", error=repr(error))
 
-        how: dict[str, Any] = {"allow_reconnect": False, "closed_cb": closed, "error_cb": quiet}
+        how: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 0}
+        how |= {"closed_cb": closed, "error_cb": quiet, "connect_timeout": 5}
         if self._server:
             how |= {"user": user, "password": self._server.options.password}
-        client = await nats.connect(
-            self._server.url if self._server else self._app.settings.nats_url,
-            connect_timeout=5,
-            pending_size=64 * 1024 * 1024,
-            **how,
-        )
+        url = self._server.url if self._server else self._app.settings.nats_url
+        # The limit is ours as well: nats-py tries an address that refuses for minutes.
+        client = Client()
         stack.push_async_callback(_close, client)
+        async with asyncio.timeout(_CONNECT_S):
+            await client.connect(url, pending_size=_PENDING_BYTES, **how)
         return client
 
     async def _first_wanted(self, log: ReadingsLog, wanted: int | None) -> int:
@@ -531,6 +532,30 @@ def _local_credentials(access: AccessService, folder: DataFolder) -> dict[str, A
 async def _fail_when(lost: asyncio.Event) -> None:
     await lost.wait()
     raise Interrupted("connection lost")
+
+
+async def _true(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _until_one_ends(jobs: Sequence[Coroutine[Any, Any, None]], begun: Callable[[], None]) -> None:
+    """Run the jobs until one of them ends, end the others, and raise what the first one raised.
+
+    Cancelled again until it ends: nats-py and Python 3.11's `wait_for` can swallow a cancellation that meets a
+    result, and a task group would wait for such a job for ever.
+    """
+    tasks = [asyncio.create_task(job) for job in jobs]
+    begun()
+    try:
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        pending = {task for task in tasks if not task.done()}
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=0.5)
+    for task in done:
+        task.result()
 
 
 async def _close(client: Client) -> None:

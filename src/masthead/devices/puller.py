@@ -68,7 +68,8 @@ class Puller:
             await self._ask()
             self._arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), _EXPIRES_S + 2.0)
+                async with asyncio.timeout(_EXPIRES_S + 2.0):
+                    await self._arrived.wait()
             except TimeoutError:
                 raise Interrupted("the server owes an answer") from None
             if self._trouble and not self._waiting:
