@@ -1,7 +1,7 @@
 """What the kernel costs, and how often it is wrong on clean data.
 
-    python benchmarks/kernel.py cost     CPU per point, bytes per series, wall time of an interval, single updates
-    python benchmarks/kernel.py clean    alert rate of clean generated series against the stated one
+python benchmarks/kernel.py cost     CPU per point, bytes per series, wall time of an interval, single updates
+python benchmarks/kernel.py clean    alert rate of clean generated series against the stated one
 """
 
 import sys
@@ -36,7 +36,9 @@ def clean_series() -> dict[str, Draw]:
         "gamma": lambda rng, t, n: rng.gamma(2, 10, (len(t), n)),
         "integers": lambda rng, t, n: rng.integers(50, 81, (len(t), n)).astype(float),
         "daily sine": lambda rng, t, n: 10 * np.sin(2 * np.pi * t / 288) + noise(rng, t, n),
-        "daily shape": lambda rng, t, n: 10 * np.maximum(0, np.sin(2 * np.pi * t / 288)) ** 2 + noise(rng, t, n),
+        "daily shape": lambda rng, t, n: (
+            10 * np.maximum(0, np.sin(2 * np.pi * t / 288)) ** 2 + noise(rng, t, n)
+        ),
         "daily gamma": lambda rng, t, n: 20 * np.sin(2 * np.pi * t / 288) + rng.gamma(2, 1, (len(t), n)),
         "daily louder": lambda rng, t, n: (2 + np.sin(2 * np.pi * t / 288)) * (10 + noise(rng, t, n)),
         "weekend half": weekly,

@@ -55,7 +55,9 @@ def main() -> None:
             stamps = (datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M:%S") for t in times)
             writer.writerows(zip(stamps, values, (f"{score:.9g}" for score in scores), strict=True))
         rows += len(values)
-    print(f"{len(paths)} series, {rows} rows, {time.process_time() - started:.1f} s CPU with reading and writing")
+    print(
+        f"{len(paths)} series, {rows} rows, {time.process_time() - started:.1f} s CPU with reading and writing"
+    )
 
 
 if __name__ == "__main__":

@@ -84,7 +84,8 @@ def main() -> None:
             line = f"{interval_s:6d} s {kind:8s}"
             for name, first_cycle, cycles in (("early", 3, 6), ("late", 10, 40)):
                 sets = [
-                    labelled(interval_s, kind, first_cycle=first_cycle, cycles=cycles, seed=seed) for seed in range(30)
+                    labelled(interval_s, kind, first_cycle=first_cycle, cycles=cycles, seed=seed)
+                    for seed in range(30)
                 ]
                 points = sum(len(told.values) for told in sets)
                 for level in (50, 70):
@@ -95,7 +96,11 @@ def main() -> None:
     for name, draw in kernel.clean_series().items():
         if any(word in name for word in ("daily", "week", "trend")):
             rates = kernel.alert_rates(draw, 300, 8000, 1000)
-            print(f"{name:16s}", "  ".join(f"{k}: {rates[k] / kernel.STATED[k]:5.2f}" for k in rates), flush=True)
+            print(
+                f"{name:16s}",
+                "  ".join(f"{k}: {rates[k] / kernel.STATED[k]:5.2f}" for k in rates),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

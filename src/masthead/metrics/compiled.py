@@ -9,13 +9,14 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
 
 __all__ = ["compiled"]
 
 F = TypeVar("F", bound=Callable[..., object])
+_config: Any = numba.config  # its names are set at run time
 
 
 def compiled(function: F) -> F:
@@ -31,14 +32,16 @@ def _find_cache() -> None:
     beside = Path(__file__).parent
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parents = [beside / "__pycache__", beside, home, *home.parents[:1]]
-    if numba.config.CACHE_DIR or any(path.is_dir() and os.access(path, os.W_OK) for path in parents):
+    if _config.CACHE_DIR or any(path.is_dir() and os.access(path, os.W_OK) for path in parents):
         return
     folder = Path(tempfile.gettempdir()) / f"masthead-kernel-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     told = folder.lstat()
     if not stat.S_ISDIR(told.st_mode) or told.st_uid != os.getuid() or told.st_mode & 0o077:
-        folder = Path(tempfile.mkdtemp(prefix="masthead-kernel-"))  # never run code that another user may write
-    numba.config.CACHE_DIR = str(folder)
+        folder = Path(
+            tempfile.mkdtemp(prefix="masthead-kernel-")
+        )  # never run code that another user may write
+    _config.CACHE_DIR = str(folder)
 
 
 _find_cache()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from masthead.metrics.configuration import Configuration
-from masthead.metrics.state import CHANNELS, CODEBOOK, LEVEL, REASONS, VALUE
+from masthead.metrics.state import CHANNELS, CODEBOOK, COURSE, JUMP, LEVEL, REASONS, SEASON, VALUE
 
 __all__ = ["learn_feedback"]
 
@@ -24,8 +24,13 @@ def learn_feedback(s: Any, value: float, is_anomaly: bool, reason: str, configur
         else:
             kept = np.union1d(book, np.array([relative - near, relative, relative + near], np.float32))
         _write_book(s, channel, kept)
-    channel = REASONS.index(reason) if reason else int(s["accused"])
-    if not is_anomaly and channel < CHANNELS:
+    if is_anomaly:
+        return
+    # A value far from all seen also moves the level and leaves the course: were only the accused channel softer, the
+    # next one would tell the same.
+    accused = REASONS.index(reason) if reason else int(s["accused"])
+    softer = (SEASON,) if accused == SEASON else (VALUE, LEVEL, COURSE, JUMP) if accused < CHANNELS else ()
+    for channel in softer:
         told = float(s["penalty"][channel]) + configuration.feedback_penalty
         s["penalty"][channel] = min(told, configuration.feedback_limit)
 

@@ -21,27 +21,28 @@ al., "Anomaly detection in streams with extreme value theory", KDD 2017; the ben
 A. Lavin and S. Ahmad, "Evaluating real-time anomaly detection algorithms", ICMLA 2015.
 """
 
+# mypy: disable-error-code="no-any-return, arg-type, return-value"
+# Annotations are for the reader; numba infers the machine types from the records.
+
 from typing import Any
 
 import numpy as np
 
 from masthead.metrics.compiled import compiled
 from masthead.metrics.state import (
-    BINS,
-    BLOCKS,
     CHANNELS,
-    CODEBOOK,
     COURSE,
     FLATLINE,
-    GAPS,
     JUMP,
     LEVEL,
     NOTHING,
     SEASON,
     SILENCE,
-    SLOTS,
     VALUE,
 )
+
+# Sizes are asked of the arrays, never imported: compiled functions are kept on disk as long as this file stays the
+# same, and one that remembered another layout would write beyond a series.
 
 __all__ = ["score_all"]
 
@@ -50,15 +51,21 @@ Record = Any
 Array = Any
 
 LN10 = np.log(10.0)
-# Histograms divide the logarithm of a score evenly: 1e-6 to 148, a factor of 1.17 per bin.
+# Histograms divide the logarithm of a score evenly: 1e-6 to 148, a factor of 1.16 per bin.
 LOG_LOW, LOG_HIGH = -13.8155, 5.0
-BINS_PER_LOG = BINS / (LOG_HIGH - LOG_LOW)
 FARTHEST = 100.0  # residual ratios beyond this are alike
 
 
 @compiled
 def score_all(
-    series: Array, first: int, end: int, values: Array, moments: Array, parameters: Array, silence: bool, scores: Array
+    series: Array,
+    first: int,
+    end: int,
+    values: Array,
+    moments: Array,
+    parameters: Array,
+    silence: bool,
+    scores: Array,
 ) -> None:
     """Fill `scores` (steps, series) for `values` (steps, series) float64, NaN = missing, of series first to end - 1.
 
@@ -194,17 +201,18 @@ def insert(book: Array, filled: int, at: int, v: float) -> int:
     Nothing is forgotten by age (ageing cost 4 to 6 points of the NAB score). When the book is full, the entry
     goes whose absence changes least: the one whose neighbours lie closest together.
     """
-    if filled < CODEBOOK:
+    size = len(book)
+    if filled < size:
         for j in range(filled, at, -1):
             book[j] = book[j - 1]
         book[at] = v
         return filled + 1
     closest, victim = np.float32(np.inf), 1
-    for j in range(1, CODEBOOK - 1):
+    for j in range(1, size - 1):
         gap = book[j + 1] - book[j - 1]
         if gap < closest:
             closest, victim = gap, j
-    if 0 < at < CODEBOOK and book[at] - book[at - 1] < closest:
+    if 0 < at < size and book[at] - book[at - 1] < closest:
         return filled  # v itself would be the first to go
     if victim < at:
         for j in range(victim, at - 1):
@@ -225,11 +233,11 @@ def rank(s: Record, channel: int, raw: float, tail: float, counts: bool, p: Reco
     """Return -log10 of the share of the channel's past scores that reach `raw`, below 0 if too few; count `raw`."""
     histogram, counted = s.histogram[channel], s.counted[channel]
     log = np.log(max(raw, 1e-6))
-    b = min(max(int((log - LOG_LOW) * BINS_PER_LOG), 0), BINS - 1)
+    b = bin_of(log, len(histogram))
     rarity = -1.0
     if counted >= p.min_points:
         above = np.uint32(0)
-        for j in range(b + 1, BINS):
+        for j in range(b + 1, len(histogram)):
             above += histogram[j]
         rarity = np.log10((counted + 1.0) / (above + 0.5 * histogram[b] + 0.5))
         if above == 0 and histogram[b] == 0 and tail > 0.0:
@@ -238,6 +246,12 @@ def rank(s: Record, channel: int, raw: float, tail: float, counts: bool, p: Reco
         histogram[b] += np.uint32(1)
     s.counted[channel] = counted + 1
     return rarity
+
+
+@compiled
+def bin_of(log: float, bins: int) -> int:
+    """Return the bin of a score's logarithm."""
+    return min(max(int((log - LOG_LOW) * (bins / (LOG_HIGH - LOG_LOW))), 0), bins - 1)
 
 
 @compiled
@@ -258,8 +272,9 @@ def beyond(histogram: Array, b: int, log: float, counted: int, p: Record) -> flo
             weighted += histogram[j] * (j + 0.5)
     if count < enough:
         return 0.0
-    mean_excess = max(weighted / count - j, 0.5) / BINS_PER_LOG
-    distance = log - (LOG_LOW + (highest + 1) / BINS_PER_LOG)
+    width = (LOG_HIGH - LOG_LOW) / len(histogram)
+    mean_excess = max(weighted / count - j, 0.5) * width
+    distance = log - (LOG_LOW + (highest + 1) * width)
     return max(distance, 0.0) / (mean_excess * LN10)
 
 
@@ -358,7 +373,9 @@ def witness(s: Record, ratio: float, p: Record) -> bool:
 
 
 @compiled
-def learn_season(s: Record, x: float, day: float, week: float, weeks: bool, moment: Record, p: Record) -> None:
+def learn_season(
+    s: Record, x: float, day: float, week: float, weeks: bool, moment: Record, p: Record
+) -> None:
     """Move slots, block and drift towards x; residuals are cut so that an anomaly does not become the season."""
     if s.points == 0:
         s.day_median = x
@@ -386,7 +403,9 @@ def learn_season(s: Record, x: float, day: float, week: float, weeks: bool, mome
     # The week learns what the day leaves over.
     seen = s.blocks_seen[moment.block]
     s.blocks_seen[moment.block] = min(seen + 1, 65535)
-    s.blocks[moment.block] += max(1.0 / (seen + 1.0), 1.0 / p.block_memory) * min(max(x - week, -limit), limit)
+    s.blocks[moment.block] += max(1.0 / (seen + 1.0), 1.0 / p.block_memory) * min(
+        max(x - week, -limit), limit
+    )
 
 
 # Flat lines and silence -----------------------------------------------------------------------------------------
@@ -438,7 +457,7 @@ def is_silent(s: Record, p: Record) -> bool:
     if s.gap * np.log10((intervals + 1.0) / (s.missing + 0.5)) < p.silence_evidence:
         return False
     longer = 0
-    for j in range(gap_bin(s.gap), GAPS):
+    for j in range(gap_bin(s.gap, len(s.gaps)), len(s.gaps)):
         longer += s.gaps[j]
     return longer <= max(1.0, p.silence_share * intervals)
 
@@ -447,7 +466,7 @@ def is_silent(s: Record, p: Record) -> bool:
 def close_gap(s: Record) -> None:
     """Remember the length of the gap that the value at hand ends."""
     if s.gap > 0:
-        b = gap_bin(s.gap)
+        b = gap_bin(s.gap, len(s.gaps))
         if s.gaps[b] < 65535:
             s.gaps[b] += 1
         s.missing += s.gap
@@ -456,12 +475,12 @@ def close_gap(s: Record) -> None:
 
 
 @compiled
-def gap_bin(gap: int) -> int:
-    """Return the bin of a gap: 1, 2, 3, 4, then two bins per doubling, the last from 257 intervals on."""
+def gap_bin(gap: int, bins: int) -> int:
+    """Return the bin of a gap: 1, 2, 3, 4, then two bins per doubling, the last from 182 intervals on."""
     if gap <= 4:
         return gap - 1
-    b, edge = 4, 4.0
-    while gap > edge * 1.5 and b < GAPS - 1:
+    b, edge = 4, 4.0 * np.sqrt(2.0)
+    while gap > edge and b < bins - 1:
         b += 1
         edge *= np.sqrt(2.0)
     return b
@@ -482,18 +501,29 @@ def paced(s: Record, surprise: float, p: Record) -> float:
 
 
 @compiled
+def block_length(s: Record, p: Record) -> int:
+    """Return how many points share a block of the refractory window."""
+    return max(1, int(p.refractory) // len(s.tops))
+
+
+@compiled
+def present_block(s: Record, p: Record) -> int:
+    """Return the block of the refractory window that the present value falls in."""
+    return (s.points // block_length(s, p)) % len(s.tops)
+
+
+@compiled
 def top(s: Record, p: Record) -> float:
     """Return the highest surprise of the refractory window, forgetting its oldest block when a new one begins."""
-    length = max(1, int(p.refractory) // BLOCKS)
-    if s.points % length == 0:
-        s.tops[(s.points // length) % BLOCKS] = 0.0
+    if s.points % block_length(s, p) == 0:
+        s.tops[present_block(s, p)] = 0.0
     return s.tops.max()
 
 
 @compiled
 def remember(s: Record, surprise: float, p: Record) -> None:
     """Keep the surprise in its block of the refractory window."""
-    block = (s.points // max(1, int(p.refractory) // BLOCKS)) % BLOCKS
+    block = present_block(s, p)
     s.tops[block] = max(s.tops[block], np.float32(surprise))
 
 

@@ -69,7 +69,9 @@ class SeriesScorer:
         try:
             self._moments = Moments(self.interval_s, zone)
         except (KeyError, ValueError, OSError) as error:
-            raise InvalidInput(f"zone: expected an IANA time zone such as Europe/Rome, got {zone!r}") from error
+            raise InvalidInput(
+                f"zone: expected an IANA time zone such as Europe/Rome, got {zone!r}"
+            ) from error
         self._parameters = parameters(configuration, self.interval_s)
         self._state = np.zeros(series, SERIES)
         self._scores = _no_scores(1, series)
@@ -101,7 +103,8 @@ class SeriesScorer:
             InvalidInput: Time or values cannot be used; the state is untouched.
         """
         self._scores = self._score(np.array([time_s], np.float64), self._checked(values, 1))
-        return self._scores["severity"][0].copy()
+        severities: NDArray[np.float32] = self._scores["severity"][0].copy()
+        return severities
 
     def update_many(self, times: Sequence[float] | ArrayLike, values: ArrayLike) -> NDArray[np.float32]:
         """Score many intervals, values (steps, series), and return the severities, the same as by single calls."""
@@ -133,7 +136,8 @@ class SeriesScorer:
 
     def expected(self) -> NDArray[np.float64]:
         """Return what was expected of each series before the last update, NaN where nothing was."""
-        return self._scores["expected"][0].copy()
+        expected: NDArray[np.float64] = self._scores["expected"][0].copy()
+        return expected
 
     def band(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the lower and upper edge of what would have been ordinary in the last update."""
@@ -141,7 +145,8 @@ class SeriesScorer:
 
     def undamped(self) -> NDArray[np.float32]:
         """Return the severities of the last update without damping: high as long as an event lasts."""
-        return self._scores["undamped"][0].copy()
+        undamped: NDArray[np.float32] = self._scores["undamped"][0].copy()
+        return undamped
 
     def seen(self) -> NDArray[np.int64]:
         """Return how many values each series has had."""
@@ -169,7 +174,7 @@ class SeriesScorer:
     def give_feedback(self, index: int, value: float, is_anomaly: bool, reason: str = "") -> None:
         """Learn a person's word on a value that was scored.
 
-        "No anomaly": the neighbourhood of the value counts as seen, and the channel that raised it speaks more
+        "No anomaly": the neighbourhood of the value counts as seen, and the channels that raised it speak more
         softly from now on. "Anomaly": the value counts as never seen, so that its repeat is news again.
 
         Args:
@@ -233,7 +238,9 @@ class SeriesScorer:
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"values: expected numbers, got {type(values).__name__}: {error}") from error
         if matrix.shape not in ((steps, self.series), (self.series,) if steps == 1 else ()):
-            raise InvalidInput(f"values: expected {steps} times {self.series} numbers, got the shape {matrix.shape}")
+            raise InvalidInput(
+                f"values: expected {steps} times {self.series} numbers, got the shape {matrix.shape}"
+            )
         largest = np.fmax.reduce(np.abs(matrix), axis=None, initial=0.0)
         if largest > LARGEST:
             raise InvalidInput(f"values: expected finite numbers up to {LARGEST:g} or NaN, got {largest}")

@@ -33,10 +33,19 @@ __all__ = [
 VALUE, LEVEL, COURSE, JUMP, SEASON = range(5)
 CHANNELS = 5
 FLATLINE, SILENCE, NOTHING = 5, 6, -1
-REASONS = ("value_never_seen", "level_never_seen", "off_course", "jump", "off_season", "flatline", "silence", "")
+REASONS = (
+    "value_never_seen",
+    "level_never_seen",
+    "off_course",
+    "jump",
+    "off_season",
+    "flatline",
+    "silence",
+    "",
+)
 """Reason by code; the last one, reached by index -1, is "nothing"."""
 
-CODEBOOK = 512  # values remembered per novelty channel
+CODEBOOK = 496  # values remembered per novelty channel
 BINS = 128  # of a channel's histogram of its own past scores
 BLOCKS = 16  # maxima that make up the refractory window
 SLOTS = 96  # of the day: a quarter of an hour each
@@ -46,11 +55,11 @@ GAPS = 16  # bins of the lengths of past gaps
 SERIES = np.dtype(
     [
         ("points", "i8"),  # values seen
-        ("missing", "i8"),  # intervals without one, in gaps that have ended
-        ("gap", "i8"),  # intervals without one since the last value
-        ("repeats", "i8"),  # values equal to the one before
-        ("run", "i8"),  # equal values in a row, the last one included
-        ("longest_run", "i8"),  # of all runs that have ended
+        ("missing", "i4"),  # intervals without one, in gaps that have ended
+        ("gap", "i4"),  # intervals without one since the last value
+        ("repeats", "i4"),  # values equal to the one before
+        ("run", "i4"),  # equal values in a row, the last one included
+        ("longest_run", "i4"),  # of all runs that have ended
         ("origin", "f8"),  # first value: codebooks and slots hold float32 differences from it
         ("mean", "f8"),
         ("variance", "f8"),
@@ -62,10 +71,10 @@ SERIES = np.dtype(
         ("plain", "f8"),  # the same against the median of about a day: what a season must beat
         ("drift", "f8"),  # level above the season, half-life one day
         ("day_median", "f8"),  # level without season, of about a day
-        ("alarms", "i8"),  # scores that could open an event
-        ("season_points", "i8"),  # values that the season has predicted
-        ("week_points", "i8"),  # values that the blocks of the week have predicted
-        ("seasons_off", "i8"),  # times the series left its season
+        ("alarms", "i4"),  # scores that could open an event
+        ("season_points", "i4"),  # values that the season has predicted
+        ("week_points", "i4"),  # values that the blocks of the week have predicted
+        ("seasons_off", "i4"),  # times the series left its season
         ("counted", "i4", (CHANNELS,)),  # scores in each histogram
         ("filled", "i4", (2,)),  # entries in each codebook
         ("penalty", "f4", (CHANNELS,)),  # added by feedback
