@@ -37,6 +37,7 @@ from masthead.base.log import get_logger
 from masthead.base.settings import Settings
 from masthead.base.telemetry import REGISTRY
 from masthead.devices.host import DeviceHost, Product
+from masthead.store.archive import write_archive
 from masthead.streams.readings import Batch
 
 ADDRESSES = "serve.json"
@@ -92,6 +93,12 @@ class Served(Masthead):
         with self.turn:
             super().tick(now)
 
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """Hold every sink still: nothing is taken or ticked inside."""
+        with self.turn:
+            yield
+
 
 class Server:
     """One running installation. `start` returns when it is ready; `stop` when everything is at rest."""
@@ -113,6 +120,7 @@ class Server:
         self._cleanup = contextlib.ExitStack()
         self._waiting = {"http": "starting"}
         self._resting = threading.Event()
+        self._backing_up = threading.Lock()
         self._token = secrets.token_urlsafe(32)
         self._masthead: Served | None = None
         self._devices: DeviceHost | None = None
@@ -264,7 +272,32 @@ class Server:
         return None if self._devices is None else self._devices.state()
 
     def _backup(self, path: str) -> dict[str, Any]:
-        raise LimitReached("backup: not yet")
+        """Write an archive. Readings are stored meanwhile; the sinks hold still while their state is copied.
+
+        The log's own files are not copied, since the broker writes to them: what the sinks have not settled is read
+        from it instead, from the place where a restored installation will begin to read.
+        """
+        target, masthead = Path(path), self.masthead
+        if not target.is_absolute():
+            raise InvalidInput(f"path: expected an absolute path, got {path!r}")
+        if self.settings.database_url or self.settings.flows_url:
+            raise InvalidInput("database_url: a backup covers the data folder; use the database's own tools")
+
+        def unread(file: Path) -> int:
+            first = masthead.position()
+            return self._devices.write_unread(first, file) if self._devices and first is not None else 0
+
+        with self._backing_up:
+            found = write_archive(
+                masthead.folder,
+                target,
+                version=version("masthead"),
+                now=SystemClock().now(),
+                still=cast(Served, masthead).still(),
+                unread=unread,
+            )
+        masthead.journal.write("server", "serve", "backup", path=path, **asdict(found))
+        return asdict(found)
 
     def _addresses(self, port: int) -> Addresses:
         host = self.settings.host
@@ -374,12 +407,3 @@ def _mount_console(api: FastAPI, masthead: Masthead, devices: DeviceHost | None)
 
 def _virtual_clock() -> VirtualClock:
     return VirtualClock(SystemClock().time(), 1.0)
-
-
-def token_of(folder: Path) -> str:
-    """Return the token of the server that runs over a folder; "" when there is none."""
-    try:
-        found = orjson.loads((folder / ADDRESSES).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return ""
-    return str(found.get("token", ""))

@@ -47,6 +47,9 @@ async def _validation(_request: Request, error: Exception) -> Response:
     if first.get("type") == "json_invalid":
         reason = first.get("ctx", {}).get("error", "broken")
         return error_response(400, InvalidInput.code, f"body: expected JSON: {reason}", "body")
+    if not parts and isinstance(first.get("input"), bytes):
+        message = "body: expected JSON with the header content-type: application/json"
+        return error_response(400, InvalidInput.code, message, "body")
     field = ".".join(parts) or "body"
     message = f"{field}: {first.get('msg', 'cannot be read')}, got {shown(first.get('input'))}"
     return error_response(400, InvalidInput.code, message, field)

@@ -19,7 +19,7 @@ add_verbs(
     app,
     Noun(
         word="policy",
-        columns=(("Name", "name"), ("Built in", "built_in"), ("Document", "document")),
+        columns=(("Name", "name"), ("Built in", "built_in"), ("Created", "created")),
         listed=lambda masthead: masthead.access.list_policies(),
         got=lambda masthead, name: masthead.access.get_policy(name),
         deleted=lambda masthead, name: masthead.access.delete_policy(name),

@@ -124,7 +124,10 @@ def try_one(
     name: Name,
     message: Message = None,
     topic: Annotated[
-        str, typer.Option("--topic", metavar="T", help="Where to publish the message. [default: NAME/test]")
+        str,
+        typer.Option(
+            "--topic", metavar="T", help="Where to publish the message. [default: sensors/NAME/test]"
+        ),
     ] = "",
     as_json: AsJson = False,
     data: Data = None,
@@ -134,7 +137,7 @@ def try_one(
 
     payload = read_bytes(message) if message else None
     with installation(data) as masthead:
-        found = probe(masthead, name, topic=topic or f"{name}/test", payload=payload)
+        found = probe(masthead, name, topic=topic or f"sensors/{name}/test", payload=payload)
     answer(found, as_json=as_json)
     if not found["ok"]:
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from nats.aio.client import Client
@@ -31,6 +32,7 @@ from masthead.devices.plain import PlainDoor
 from masthead.devices.puller import Interrupted
 from masthead.devices.readings_log import ReadingsLog
 from masthead.devices.telemetry import LAG, LOG_BYTES, RESTARTS, TAKEN
+from masthead.devices.unread import RESTORED, put_back, write_unread
 from masthead.devices.violations import Violations, connections, things_by_connection
 from masthead.streams.readings import Batch, Reading, unpack
 
@@ -143,6 +145,18 @@ class DeviceHost:
             raise LimitReached("ingest: the log of readings is not there right now; try again")
         self._call(self._log.append(readings, door="http"), timeout_s=60)
 
+    def write_unread(self, first: int, path: Path) -> int:
+        """Write what the log holds from sequence `first` on to a file, for a backup; return how many batches.
+
+        Raises:
+            LimitReached: The log is full, or not there right now.
+        """
+        if self._client is None or self._loop is None:
+            raise LimitReached("backup: the log of readings is not there right now; try again")
+        return asyncio.run_coroutine_threadsafe(write_unread(self._client, first, path), self._loop).result(
+            600
+        )
+
     def publish(self, topic: str, payload: bytes) -> None:
         """Send a message to the things that subscribe to `topic` (with `/`). It does not become a reading.
 
@@ -246,6 +260,8 @@ class DeviceHost:
             )
             wanted = await asyncio.to_thread(self._app.position)
             await log.prepare(wanted)
+            if restored := await put_back(client, self._app.folder.nats / RESTORED):
+                _LOG.info("restored readings are in the log", batches=restored)
             if self._server:
                 self._server.prepared_path.touch()
             start = await self._first_wanted(log, wanted)

@@ -12,13 +12,15 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+import orjson
 from nats.aio.client import Client
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 
 from masthead.base.errors import InvalidInput, LimitReached
 from masthead.devices.puller import Puller
-from masthead.devices.readings_log import COPIER, MQTT_STREAM, READINGS, SUBJECT, purge
+from masthead.devices.readings_log import MQTT_STREAM, READINGS, SUBJECT
 
 RESTORED = "restored.readings"
 """In the broker's folder: what a restore left to be put back before anything else is stored."""
@@ -26,6 +28,7 @@ RESTORED = "restored.readings"
 _MAGIC = b"MRU1"
 _FRAME = struct.Struct("<QI")
 _COPY_S = 30.0
+_COPIER = "copier-"  # how the names of the log's own consumers begin
 
 
 async def write_unread(client: Client, first: int, path: Path) -> int:
@@ -35,12 +38,12 @@ async def write_unread(client: Client, first: int, path: Path) -> int:
         LimitReached: The log is full, so that acknowledged readings wait before it.
     """
     await _copied(client)
-    last = (await client.jetstream().stream_info(READINGS)).state.last_seq
+    state = (await client.jetstream().stream_info(READINGS)).state
     count = 0
     with path.open("wb") as file:
         file.write(_MAGIC)
-        if last >= first:
-            count = await _write_frames(client, file.fileno(), first, last)
+        if state.messages and state.last_seq >= first:
+            count = await _write_frames(client, file, first, state.last_seq)
         file.flush()
         os.fsync(file.fileno())
     return count
@@ -60,7 +63,7 @@ async def put_back(client: Client, path: Path) -> int:
         if sequence <= last:
             continue
         if sequence > last + 1:
-            await purge(client, sequence)
+            await _purge(client, sequence)
         answer = await js.publish(
             f"{SUBJECT}restored", data, stream=READINGS, headers={"Nats-Msg-Id": secrets.token_hex(16)}
         )
@@ -90,12 +93,10 @@ def read_frames(path: Path) -> Iterator[tuple[int, bytes]]:
 
 async def _copied(client: Client) -> None:
     """Return once everything that the MQTT door has acknowledged by now lies in the log."""
-    js = client.jetstream()
-    wanted = (await js.stream_info(MQTT_STREAM)).state.last_seq
+    wanted = (await client.jetstream().stream_info(MQTT_STREAM)).state.last_seq
     deadline = time.monotonic() + _COPY_S
     while True:
-        copiers = [one for one in await js.consumers_info(MQTT_STREAM) if one.name.startswith(COPIER)]
-        for one in copiers:
+        for one in await _copiers(client):
             floor = one.ack_floor.stream_seq if one.ack_floor else 0
             if floor >= wanted or not (one.num_pending or one.num_ack_pending):
                 return
@@ -104,7 +105,23 @@ async def _copied(client: Client) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _write_frames(client: Client, handle: int, first: int, last: int) -> int:
+async def _copiers(client: Client) -> list[ConsumerInfo]:
+    """Return the log's own consumers of the MQTT door; each QoS 1 subscription of a thing is one there as well."""
+    found: list[ConsumerInfo] = []
+    seen = 0
+    while page := await client.jetstream().consumers_info(MQTT_STREAM, offset=seen):
+        seen += len(page)
+        found += [one for one in page if one.name.startswith(_COPIER)]
+    return found
+
+
+async def _purge(client: Client, first: int) -> None:
+    """Let the log go on with sequence `first`."""
+    body = orjson.dumps({"seq": first})
+    await client.request(f"$JS.API.STREAM.PURGE.{READINGS}", body, timeout=10)
+
+
+async def _write_frames(client: Client, file: BinaryIO, first: int, last: int) -> int:
     made = await client.jetstream().add_consumer(
         READINGS,
         ConsumerConfig(
@@ -120,7 +137,7 @@ async def _write_frames(client: Client, handle: int, first: int, last: int) -> i
         while True:
             for message in await puller.next(linger_s=0, most=16):
                 if message.sequence <= last:
-                    os.write(handle, _FRAME.pack(message.sequence, len(message.data)) + message.data)
+                    file.write(_FRAME.pack(message.sequence, len(message.data)) + message.data)
                     count += 1
                 if message.sequence >= last:
                     return count

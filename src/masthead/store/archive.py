@@ -1,0 +1,219 @@
+"""One installation as one file: `masthead backup` writes it, `masthead restore` makes a data folder of it.
+
+    tar, gzip:  manifest.json first, then data/...
+
+SQLite files are copied by SQLite's own backup, so that a copy is one state of a database that is written to. Objects
+never change under their name, so they are listed while the installation holds still and copied afterwards.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound
+from masthead.base.folder import DataFolder, sync_folder
+
+FORMAT = 1
+_MANIFEST, _DATA = "manifest.json", "data"
+_OBJECTS, _BROKER = "objects", "nats"
+_LEFT_OUT = ("serve.lock", "serve.json")
+_SQLITE = b"SQLite format 3\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an archive says of itself.
+
+    Attributes:
+        format: Of the archive.
+        version: Of the Masthead that wrote it.
+        created: ISO 8601, UTC.
+        running: Whether it was taken from a running server.
+        unread: Batches of readings that were stored and not yet settled.
+        objects: How many objects it holds.
+        files: How many other files.
+    """
+
+    format: int
+    version: str
+    created: str
+    running: bool
+    unread: int = 0
+    objects: int = 0
+    files: int = 0
+
+
+def write_archive(
+    folder: DataFolder,
+    target: Path,
+    *,
+    version: str,
+    now: datetime,
+    still: AbstractContextManager[None] | None = None,
+    unread: Callable[[Path], int] | None = None,
+) -> Manifest:
+    """Write `target`, whole or not at all, and return its manifest.
+
+    Args:
+        folder: The installation. It must not be served by another process.
+        target: Must not exist.
+        version: Of this program.
+        now: For the manifest.
+        still: Entered while databases and sinks are copied; nothing may be taken or ticked inside. None: the caller
+            holds the folder's lock, and the broker's own files are copied as they are.
+        unread: Writes the readings that the sinks have not settled to a path and returns how many batches.
+
+    Raises:
+        Conflict: `target` exists. InvalidInput: It cannot be written. LimitReached: The disk is full.
+    """
+    if target.exists():
+        raise Conflict(f"file: {target} exists already")
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".masthead-backup-", dir=target.parent) as stage_name:
+            stage = Path(stage_name)
+            with still or contextlib.nullcontext():
+                _copy_state(folder, stage, with_broker=still is None)
+                waiting = unread(stage / _BROKER / "restored.readings") if unread else 0
+                listed = sorted(_files_below(folder.objects))
+            staged = sorted(_files_below(stage))
+            found = Manifest(
+                FORMAT, version, now.isoformat(), still is not None, waiting, len(listed), len(staged)
+            )
+            _write_tar(partial, found, stage, staged, folder.objects, listed)
+        os.replace(partial, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        if error.errno == 28:
+            raise LimitReached(f"disk: no space left for {target}") from error
+        raise InvalidInput(f"file: cannot write {target}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return found
+
+
+def read_archive(
+    source: Path, folder: DataFolder, *, force: bool, now: datetime
+) -> tuple[Manifest, Path | None]:
+    """Make `folder` what the archive holds; return its manifest, and where what lay there before has gone.
+
+    The archive is unpacked beside the folder first, so that a broken one changes nothing.
+
+    Raises:
+        Conflict: A server holds the folder, or it is not empty and `force` is False.
+        NotFound: There is no such archive. InvalidInput: It is no archive, or is cut short.
+    """
+    path = folder.path.absolute()
+    if (holder := folder.served_by()) is not None:
+        raise Conflict(f"data: {path} is in use by the server with process id {holder}; stop it first")
+    occupied = path.is_dir() and any(one.name not in _LEFT_OUT for one in path.iterdir())
+    if occupied and not force:
+        raise Conflict(f"data: {path} is not empty; name another folder with --data, or give --force")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".masthead-restore-", dir=path.parent) as stage:
+        found = _unpack(source, Path(stage))
+        before = None
+        if occupied:
+            before = path.with_name(f"{path.name}.before-restore-{now:%Y%m%d-%H%M%S}")
+            path.rename(before)
+        elif path.exists():
+            shutil.rmtree(path)
+        (Path(stage) / _DATA).rename(path)
+    sync_folder(path.parent)
+    return found, before
+
+
+def _copy_state(folder: DataFolder, stage: Path, *, with_broker: bool) -> None:
+    """Copy all but objects; the broker's files only when it stands still."""
+    left_out = {_OBJECTS, *_LEFT_OUT} | (set() if with_broker else {_BROKER})
+    (stage / _BROKER).mkdir(mode=0o700)
+    for source in sorted(folder.path.iterdir()):
+        if source.name in left_out or source.name.startswith("."):
+            continue
+        target = stage / source.name
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+        elif _is_sqlite(source):
+            _copy_sqlite(source, target)
+        elif not source.name.endswith(("-wal", "-shm")) and source.is_file():
+            shutil.copy2(source, target)
+
+
+def _is_sqlite(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
+
+
+def _copy_sqlite(source: Path, target: Path) -> None:
+    with (
+        contextlib.closing(sqlite3.connect(source)) as database,
+        contextlib.closing(sqlite3.connect(target)) as copy,
+    ):
+        database.backup(copy)
+    target.chmod(0o600)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield the regular files below a folder; puts in progress among objects carry a `#` and numbers."""
+    if folder.is_dir():
+        for path in folder.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _write_tar(
+    target: Path, manifest: Manifest, stage: Path, staged: list[Path], objects: Path, listed: list[Path]
+) -> None:
+    handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as tar:
+            about = stage / _MANIFEST
+            about.write_text(json.dumps(asdict(manifest), indent=2))
+            tar.add(about, _MANIFEST)
+            for path in staged:
+                tar.add(path, f"{_DATA}/{path.relative_to(stage)}")
+            for path in listed:
+                # Retention may have removed an object since it was listed.
+                with contextlib.suppress(FileNotFoundError):
+                    tar.add(path, f"{_DATA}/{_OBJECTS}/{path.relative_to(objects)}")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _unpack(source: Path, stage: Path) -> Manifest:
+    try:
+        with tarfile.open(source, "r:gz") as tar:
+            tar.extractall(stage, members=_checked(tar), filter="data")
+        found = Manifest(**json.loads((stage / _MANIFEST).read_text()))
+    except FileNotFoundError as error:
+        if not source.exists():
+            raise NotFound(f"file: there is no file {source}") from error
+        raise InvalidInput(f"file: {source} is no backup of Masthead") from error
+    except (tarfile.TarError, EOFError, OSError, ValueError, TypeError) as error:
+        raise InvalidInput(f"file: expected a whole backup of Masthead in {source}: {error}") from error
+    if found.format != FORMAT:
+        raise Conflict(f"file: {source} has format {found.format}; this version reads format {FORMAT}")
+    (stage / _DATA).mkdir(exist_ok=True)
+    (stage / _DATA).chmod(0o700)
+    return found
+
+
+def _checked(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members: files of ours, readable by their owner only, as they were written."""
+    for member in tar:
+        if not member.isfile() or not (member.name == _MANIFEST or member.name.startswith(f"{_DATA}/")):
+            raise InvalidInput(f"file: {member.name!r} does not belong into a backup")
+        member.mode = 0o600
+        yield member
