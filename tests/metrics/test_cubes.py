@@ -203,7 +203,7 @@ RECORD = st.tuples(
     st.integers(0, 4),  # interval
     st.sampled_from(["a", "b", "c"]),
     st.sampled_from(["x", "y"]),
-    st.one_of(st.none(), st.floats(-1e14, 1e14), st.sampled_from([0.0, -0.0, 1.0])),
+    st.one_of(st.none(), st.floats(-1e12, 1e12), st.sampled_from([0.0, -0.0, 1.0])),
     st.one_of(st.none(), st.floats(0, 1e6)),
 )
 MEASURES = [
@@ -277,3 +277,12 @@ def test_the_registry_goes_on_from_json() -> None:
     assert cube.to_json() == again.to_json()
     with pytest.raises(InvalidInput, match="state"):
         Cube([AVG], ["s"]).restore(cube.to_json())
+
+
+def test_a_sum_or_ratio_beyond_what_a_double_counts_is_missing() -> None:
+    measures = [
+        Measure("v", aggregation="sum"),
+        Measure("r", aggregation="ratio", numerator="v", denominator="w"),
+    ]
+    closed = close(Cube(measures, ["s"]), (1, "a", 9e14, 1e-309), (2, "a", 9e14, None), columns="t s v w")
+    assert np.isnan(closed.values).all()

@@ -21,7 +21,7 @@ def aggregate(
         return count.astype(np.float64), count
     if aggregation == "ratio":
         upper, lower = (_sums(column, group, size) for column in columns)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             found = np.where(lower != 0, upper / lower, np.nan)
         return found, np.where(count > 0, np.maximum(np.rint(np.abs(lower)), 1), 0).astype(np.int64)
     column = columns[0]
