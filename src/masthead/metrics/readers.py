@@ -137,7 +137,12 @@ def read_rows(
         if selection.time not in raw.columns:
             problems.add(source.name, 0, selection.time, "", "no such column")
             continue
-        form = form or agree(_sample(raw.columns[selection.time]), selection.zone)
+        if not form:
+            sample = _sample(raw.columns[selection.time])
+            if not sample:
+                problems.add(source.name, 0, selection.time, "", "no times")
+                continue
+            form = agree(sample, selection.zone)
         rows = _rows(
             raw, source.name, replace(selection, time_format=form), format, problems, checks, latest_s
         )
