@@ -78,6 +78,14 @@ def test_a_denied_connect_lets_nothing_through() -> None:
     assert not may(granted, "Publish", "a")
 
 
+def test_a_denial_under_a_wildcard_closes_the_way_around_it() -> None:
+    everything = ("Allow", "iot:*", "*")
+    assert "$MQTT.>" in compiled(everything, ("Deny", "iot:Receive", "topic/secret")).subscribe_deny
+    assert "$MQTT.>" not in compiled(everything).subscribe_deny
+    for topic_filter in ("$MQTT/#", "$MQTT/msgs/#", "$MQTT/+/#", "$JS/API/#", "masthead/readings/+"):
+        assert not may(compiled(everything), "Subscribe", topic_filter)
+
+
 def test_variables_are_the_things_own_values() -> None:
     rule = (
         "Allow",
@@ -113,6 +121,8 @@ def test_a_star_at_the_end_means_the_rest_but_not_the_parent() -> None:
         (("Allow", "iot:RetainPublish", "topic/a"), "Action"),
         (("Allow", "iot:Publish", "topic/${aws:SourceIp}"), "variables"),
         (("Allow", "iot:Publish", "queue/a"), "Resource"),
+        (("Allow", "iot:Subscribe", "topicfilter/$MQTT/#"), "broker's own"),
+        (("Deny", "iot:Publish", "topic/a*"), "whole last level"),
         (("Maybe", "iot:Publish", "topic/a"), "Effect"),
         (("Allow", "iot:Publish", []), "Resource"),
     ],

@@ -48,7 +48,16 @@ NEVER_PUBLISH = (
 )
 """Subjects of the broker and of Masthead; a thing that wrote there could speak for another or stop the clock."""
 
-NEVER_SUBSCRIBE = (*NEVER_PUBLISH[:-1], "masthead.readings.>")
+_STORES = ("msgs", "rmsgs", "qos2", "sess", "out", "JSA")
+NEVER_SUBSCRIBE = (
+    *(pattern for pattern in NEVER_PUBLISH if pattern not in ("$MQTT.>", "masthead.>")),
+    "masthead.readings.>",
+    "$MQTT",
+    "$MQTT.*",
+    *(f"$MQTT.{store}.>" for store in _STORES),
+)
+"""Not `$MQTT.>` as a whole: nats-server delivers QoS 1 and 2 to a device by subjects under `$MQTT.sub` and
+`$MQTT.deliver`, on which it lets no device subscribe by name."""
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _ATTRIBUTE = re.compile(r"iot:Connection\.Thing\.Attributes\[([^\]]+)\]")
@@ -157,10 +166,15 @@ def compile_policies(
         for received in without_covered(of("iot:Receive", allow=True))
     )
     silent = of("iot:Subscribe", allow=False) + of("iot:Receive", allow=False)
+    subscribe = without_covered(pattern for pattern in heard if pattern is not None)
+    if silent and any(pattern[0] in "*>" for pattern in subscribe):
+        # `$MQTT/+/+` would hear what is delivered to others at QoS 1, past the denials. Such a thing subscribes
+        # at QoS 0 only.
+        silent.append("$MQTT.>")
     return Permissions(
         connect=connects == {True},
         publish=without_covered(of("iot:Publish", allow=True)),
-        subscribe=without_covered(pattern for pattern in heard if pattern is not None),
+        subscribe=subscribe,
         publish_deny=without_covered([*NEVER_PUBLISH, *of("iot:Publish", allow=False)]),
         subscribe_deny=without_covered([*NEVER_SUBSCRIBE, *silent]),
     )
@@ -307,6 +321,8 @@ def _client(text: str) -> tuple[str, ...]:
 def _patterns(text: str, values: _Values) -> tuple[str, ...] | None:
     """Return the subject patterns of a topic resource, or None when it names an attribute that is not there."""
     missing = False
+    if text.startswith(("$", "_INBOX")) and not text.startswith("${"):
+        raise InvalidInput(f"Resource: expected no topic of the broker's own, got {shown(text)}")
 
     def value(match: re.Match[str]) -> str:
         nonlocal missing

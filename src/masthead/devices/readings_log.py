@@ -80,9 +80,17 @@ class Place:
 class ReadingsLog:
     """The streams and what may be done to them, over one connection; used from its loop only."""
 
-    def __init__(self, client: Client, *, max_bytes: int, sender: Callable[[str], str | None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        max_bytes: int,
+        sender: Callable[[str], str | None],
+        arrival: Callable[[float], float] = float,
+    ) -> None:
+        """Prepare; `arrival` turns the broker's time of a message (epoch s) into the product's."""
         self._client, self._js = client, client.jetstream(timeout=_PUBLISH_S)
-        self._max_bytes, self.sender = max_bytes, sender
+        self._max_bytes, self.sender, self._arrival = max_bytes, sender, arrival
         self.place = Place()
         self._consumer = ""
         self.blocked = ""
@@ -229,8 +237,9 @@ class ReadingsLog:
             except APIError as error:
                 if error.err_code in _WRONG_PLACE:
                     raise Interrupted("another write came first") from error
+                if not self.blocked:
+                    _LOG.warning("the log takes no readings", reason=error.description)
                 self.blocked = f"{error.err_code} {error.description}"
-                _LOG.warning("the log takes no readings", reason=self.blocked)
                 await asyncio.sleep(1.0)
             else:
                 self.blocked = ""
@@ -247,7 +256,8 @@ class ReadingsLog:
 
     def _reading(self, message: Pulled) -> Reading:
         subject = message.subject[len(MQTT_PREFIX) :]
-        return Reading(topic_for(subject), message.data, message.time_ns / 1e9, self.sender(subject))
+        arrived = self._arrival(message.time_ns / 1e9)
+        return Reading(topic_for(subject), message.data, arrived, self.sender(subject))
 
     async def _new_consumer(self) -> str:
         """Return a fresh consumer of `$MQTT_msgs` and end the earlier ones, in this order: interest never lapses."""
