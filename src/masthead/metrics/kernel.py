@@ -360,7 +360,7 @@ def usual_here(s: Record, moment: Record, usual: float, p: Record) -> float:
 def witness(s: Record, ratio: float, p: Record) -> bool:
     """Return whether a ratio shall count among the ordinary ones.
 
-    Hours out of season are one event, so only their first value may count. And of events every fourth does: if
+    Hours out of season are one event, so only their first value may count. And of events every third does: if
     each did, a fault that comes back would soon be ordinary; if none did, heavy tails would alarm for ever.
     """
     if ratio <= p.season_far:
