@@ -159,7 +159,7 @@ class Cube:
         """
         parts = self._pending.pop(start_s, [])
         self._waiting.pop(start_s, None)
-        rows = _together(parts)
+        rows = together(parts)
         block = self.close_block(rows, np.zeros(0 if rows is None else len(rows), np.int64), 1)
         return Closed(
             start_s,
@@ -389,8 +389,8 @@ def _escaped(value: str) -> str:
     return value if value != ROLLED_UP else f"({ROLLED_UP})"
 
 
-def _together(parts: Sequence[Rows]) -> Rows | None:
-    """Return several batches as one."""
+def together(parts: Sequence[Rows]) -> Rows | None:
+    """Return several batches as one; None for none."""
     if len(parts) < 2:
         return parts[0] if parts else None
     first = parts[0]

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput
 from masthead.metrics.contributions import SeriesKey
-from masthead.metrics.cubes import Cube, Limits
+from masthead.metrics.cubes import Cube, Limits, together
 from masthead.metrics.groups import GroupChange, Grouper, IntervalResult
+from masthead.metrics.readers import Rows
 from masthead.metrics.results import RESULT
 from masthead.metrics.scorer import SeriesScorer
 from masthead.metrics.spec import DetectorSpec
@@ -25,6 +26,7 @@ from masthead.metrics.state import REASONS
 __all__ = ["Decision", "Detection", "Scored", "cube_of"]
 
 _VERSION = 1
+_TOGETHER = 32  # batches put together at once: each row is copied a few times in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,15 @@ class Scored:
 
 class LoggedCube(Cube):
     """A cube whose every close can be written down and followed without its rows."""
+
+    def add(self, start_s: int, rows: Rows) -> None:
+        """As a cube's; small batches are put together as they come, or a day of single readings would cost 3 GB."""
+        super().add(start_s, rows)
+        parts = self._pending[start_s]
+        while len(parts) >= _TOGETHER and len(parts[-_TOGETHER]) <= _TOGETHER * len(parts[-1]):
+            whole = together(parts[-_TOGETHER:])
+            assert whole is not None
+            parts[-_TOGETHER:] = [whole]
 
     def decide(self, start_s: int) -> tuple[Decision, int, int]:
         """Close an interval; return the decision, the rows used and the rows dropped as equal.
