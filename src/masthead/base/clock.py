@@ -92,6 +92,11 @@ class VirtualClock:
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds / self._factor)
 
+    def at(self, system_s: float) -> float:
+        """Return what this clock showed at a time of the system's clock that lies a moment back."""
+        passed_s = max(0.0, time.time() - system_s)
+        return self.time() - passed_s * self._factor
+
     def set(self, start: float, factor: float | None = None) -> None:
         """Go on from `start`, forward only, at `factor` if one is given."""
         now = self.time()

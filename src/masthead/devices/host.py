@@ -18,7 +18,7 @@ from masthead.access.service import AccessService
 from masthead.access.subjects import subject_for
 from masthead.alerts.channels import Outcome, Sender
 from masthead.alerts.messages import Message
-from masthead.base.clock import Clock
+from masthead.base.clock import Clock, VirtualClock
 from masthead.base.errors import InvalidInput, LimitReached, MastheadError, NotFound
 from masthead.base.folder import DataFolder
 from masthead.base.log import Journal, get_logger
@@ -53,6 +53,13 @@ class Alerts(Protocol):
         """Let the host send for `kind`."""
 
 
+class Actions(Protocol):
+    """Where the host offers to send what rules say."""
+
+    def register_action(self, kind: str, sender: Callable[[Mapping[str, Any], bytes, Reading], None]) -> None:
+        """Let the host act for `kind`."""
+
+
 class Product(Protocol):
     """What the host needs of the application."""
 
@@ -63,6 +70,10 @@ class Product(Protocol):
     journal: Journal
     access: AccessService
     alerts: Alerts
+    streams: Actions
+
+    def can_take(self) -> bool:
+        """Return whether every sink has room; while not, readings stay in the log."""
 
     def take(self, batch: Batch) -> None:
         """Give a batch to every sink; one caller at a time."""
@@ -70,8 +81,10 @@ class Product(Protocol):
     def position(self) -> int | None:
         """Return the sequence that the sinks want next; None: they want what comes from now on."""
 
-    def register_ingest(self, ingest: Callable[[Sequence[Reading]], None] | None) -> None:
-        """Name who stores readings of other doors."""
+    def register_ingest(
+        self, ingest: Callable[[Sequence[Reading]], None] | None, behind_s: Callable[[], float | None] = ...
+    ) -> None:
+        """Name who stores readings of other doors, and who knows how old the oldest waiting reading is."""
 
 
 class DeviceHost:
@@ -92,6 +105,7 @@ class DeviceHost:
         self._done: int | None = None
         self._taken = 0
         self._rate = 0.0
+        self._behind_s: float | None = None
         self._trouble = ""
         self._connected: dict[str, int] = {}
         self._last: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -113,7 +127,8 @@ class DeviceHost:
         except BaseException:
             self._thread.join()
             raise
-        self._app.register_ingest(self.ingest)
+        self._app.register_ingest(self.ingest, self.behind_s)
+        self._app.streams.register_action("subject", self._send_action)
         self._app.alerts.register_channel("subject", self._send_alert)
 
     def stop(self) -> None:
@@ -171,6 +186,10 @@ class DeviceHost:
         if self._client is None:
             raise LimitReached("publish: the broker is not there right now; try again")
         self._call(send(self._client, subject, payload), timeout_s=15)
+
+    def behind_s(self) -> float | None:
+        """Return the age of the oldest reading that is stored and not taken, seconds; 0 when all are; None: unknown."""
+        return self._behind_s if self._client is not None else None
 
     def state(self) -> dict[str, Any]:
         """Return what a person wants to know of the doors, as JSON values."""
@@ -257,6 +276,7 @@ class DeviceHost:
                 client,
                 max_bytes=int(self._app.settings.stream_max_gib * 1024**3),
                 sender=self._app.access.sender,
+                arrival=clock.at if isinstance(clock := self._app.clock, VirtualClock) else float,
             )
             wanted = await asyncio.to_thread(self._app.position)
             await log.prepare(wanted)
@@ -344,6 +364,10 @@ class DeviceHost:
                 return
 
     def _take_now(self, sequence: int, data: bytes) -> None:
+        while not self._app.can_take():  # bounded by the pull's demand: the log keeps what comes meanwhile
+            if self._stopping is not None and self._stopping.is_set():
+                raise LimitReached("taking: stopped before the sinks had room")
+            time.sleep(0.05)
         try:
             readings = unpack(data)
         except InvalidInput as error:  # not written by us; nothing in it can be a reading
@@ -374,8 +398,11 @@ class DeviceHost:
             lag = max(0, state.last_seq - (self._done or state.last_seq)) if state.messages else 0
             LAG.set(lag)
             LOG_BYTES.set(state.bytes)
+            oldest = await log.oldest_after(self._done, state)
+            self._behind_s = 0.0 if oldest is None else max(0.0, time.time() - oldest)
             self._figures = {
                 "lag_batches": lag,
+                "behind_s": round(self._behind_s, 1),
                 "log_bytes": state.bytes,
                 "log_messages": state.messages,
                 "log_first": state.first_seq,
@@ -504,6 +531,11 @@ class DeviceHost:
 
     def _record_forbidden(self, thing: str, topic: str, count: int) -> None:
         self._app.access.record_forbidden(thing, topic, count=count)
+
+    def _send_action(self, action: Mapping[str, Any], payload: bytes, reading: Reading) -> None:
+        """Send what a rule says to a subject (`a.b`) or topic (`a/b`); to raise is to be asked again."""
+        name = str(action["name"])
+        self.publish_subject(subject_for(name) if "/" in name else name, payload)
 
     def _send_alert(self, channel: Mapping[str, Any], message: Message) -> Outcome:
         subject = channel.get("subject") or f"masthead.alerts.{message.event.detector}"

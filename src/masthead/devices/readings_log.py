@@ -27,6 +27,7 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
     StreamInfo,
+    StreamState,
 )
 from nats.js.errors import APIError, NotFoundError
 
@@ -183,6 +184,20 @@ class ReadingsLog:
     async def info(self) -> StreamInfo:
         """Return configuration and state of READINGS."""
         return await self._js.stream_info(READINGS)
+
+    async def oldest_after(self, done: int | None, state: StreamState) -> float | None:
+        """Return when the oldest reading behind `done` was stored, epoch seconds; None when there is none."""
+        stream, sequence = READINGS, max(state.first_seq, (done or 0) + 1)
+        if done is None or sequence > state.last_seq:
+            door = (await self._js.stream_info(MQTT_STREAM)).state
+            stream, sequence = MQTT_STREAM, door.first_seq
+            if not door.messages:
+                return None
+        try:
+            found = await self._js.get_msg(stream, sequence)
+        except NotFoundError:  # copied or taken meanwhile
+            return None
+        return found.time.timestamp() if found.time else None
 
     async def waiting(self) -> int:
         """Return how many messages of `$MQTT_msgs` wait for the copy."""
