@@ -48,7 +48,7 @@ class Product:
         database = Database.open(self.folder.database_path)
         database.create_all()
         self.access = AccessService(database, self.folder, self.secrets, self.clock, self.journal)
-        self.alerts = self
+        self.alerts = self.streams = self
         self._sink = data / "sink.db"
         with self._open() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -59,6 +59,10 @@ class Product:
 
     def _open(self) -> sqlite3.Connection:
         return sqlite3.connect(self._sink, timeout=30)
+
+    def can_take(self) -> bool:
+        """Return that there is room."""
+        return True
 
     def take(self, batch: Any) -> None:
         """Keep a batch, once."""
@@ -82,8 +86,11 @@ class Product:
         connection.close()
         return int(done) + 1
 
-    def register_ingest(self, ingest: object) -> None:
+    def register_ingest(self, ingest: object, behind_s: object = None) -> None:
         """Other doors are not used here."""
+
+    def register_action(self, kind: str, sender: object) -> None:
+        """Nor are rules."""
 
     def register_channel(self, kind: str, sender: object) -> None:
         """Alerts are not used here."""

@@ -31,13 +31,19 @@ class Product:
         self.database = Database.open(self.folder.database_path)
         self.database.create_all()
         self.access = AccessService(self.database, self.folder, self.secrets, self.clock, self.journal)
-        self.alerts = self
+        self.alerts = self.streams = self
         self.senders: dict[str, Any] = {}
         self.ingest: Callable[[Sequence[Reading]], None] | None = None
         self.batches: list[Batch] = []
         self.failures = 0
         self.place: int | None = 1
         self._changed = threading.Condition()
+
+    def can_take(self) -> bool:
+        return True
+
+    def register_action(self, kind: str, sender: Any) -> None:
+        self.senders[kind] = sender
 
     def take(self, batch: Batch) -> None:
         with self._changed:
@@ -50,7 +56,7 @@ class Product:
     def position(self) -> int | None:
         return self.place
 
-    def register_ingest(self, ingest: Callable[[Sequence[Reading]], None] | None) -> None:
+    def register_ingest(self, ingest: Any, behind_s: Any = None) -> None:
         self.ingest = ingest
 
     def register_channel(self, kind: str, sender: Any) -> None:
