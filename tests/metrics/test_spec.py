@@ -116,6 +116,11 @@ def test_a_stream_drops_repeated_records_unless_told_otherwise() -> None:
     ).drops_duplicates
 
 
+def test_the_default_for_repeated_records_follows_a_source_named_later() -> None:
+    spec = DetectorSpec.from_json({"name": "a"}).changed({"source": {"kind": "stream", "topic": "t"}})
+    assert spec.drops_duplicates
+
+
 def test_a_change_replaces_fields_and_none_takes_one_back() -> None:
     spec = DetectorSpec.from_json(FULL).changed({"interval": "1h", "history": None})
     assert (spec.interval, spec.history, spec.zone) == ("1h", None, "Europe/Rome")

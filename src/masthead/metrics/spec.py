@@ -223,8 +223,11 @@ class DetectorSpec:
             name: getattr(self, name) for name in ("name", "mode", "interval", "zone", "delay_s", "rollups")
         }
         found["dimensions"] = list(self.dimensions)
-        found["dedupe"] = "exact" if self.drops_duplicates else "none"
-        found |= {name: getattr(self, name) for name in ("dedupe_key", "description") if getattr(self, name)}
+        found |= {
+            name: getattr(self, name)
+            for name in ("dedupe", "dedupe_key", "description")
+            if getattr(self, name)
+        }
         found |= {"time": self.time.to_json(), "measures": [measure.to_json() for measure in self.measures]}
         for name in ("source", "history"):
             if (part := getattr(self, name)) is not None:
