@@ -1,0 +1,212 @@
+"""Every noun on the command line, with one grammar, against a data folder and no server."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from masthead.cli.main import run
+
+ROOT = Path(__file__).resolve().parents[2]
+AIR = ROOT / "src/masthead/samples/air"
+POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["iot:Connect", "iot:Publish"], "Resource": "*"}],
+}
+DETECTOR = """
+interval = "5m"
+mode = "backtest"
+dimensions = ["LOCATION_ID"]
+[time]
+column = "TIMESTAMP"
+format = "yyyy-MM-dd HH:mm"
+[[measures]]
+name = "CO"
+[source]
+kind = "files"
+paths = ["history.json"]
+"""
+
+Call = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs a command in `tmp_path`; gives status and standard output."""
+    monkeypatch.setenv("MASTHEAD_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str]:
+        status = run(arguments)
+        told = capsys.readouterr()
+        return status, told.out if status == 0 else told.out + told.err
+
+    return call
+
+
+def written(tmp_path: Path, name: str, content: Any) -> str:
+    text = content if isinstance(content, str) else json.dumps(content)
+    (tmp_path / name).write_text(text)
+    return str(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("room", "word", "content"),
+    [
+        ("policies", "policy", POLICY),
+        ("policies", "policy", {"document": POLICY}),
+        ("streams", "delivery stream", {"destination": "s3://air/"}),
+        ("rules", "rule", {"sql": "SELECT * FROM 'air/#'", "actions": []}),
+        ("rules", "rule", "sql = \"SELECT * FROM 'air/#'\"\n"),
+        ("alerts", "alert rule", {"channel": {"kind": "webhook", "url": "http://127.0.0.1:9/"}}),
+        ("detectors", "detector", DETECTOR),
+    ],
+)
+def test_one_grammar_for_every_noun(call: Call, tmp_path: Path, room: str, word: str, content: Any) -> None:
+    file = written(tmp_path, "noun.json" if isinstance(content, dict) else "noun.toml", content)
+    assert call(room, "create", "mine", "--file", file) == (0, f"created {word} mine\n")
+    assert call(room, "create", "mine", "--file", file)[0] == 1
+    status, text = call(room, "show", "mine", "--json")
+    assert (status, json.loads(text)["name"]) == (0, "mine")
+    assert "mine" in [one["name"] for one in json.loads(call(room, "list", "--json")[1])]
+    assert "mine" in call(room, "list")[1]
+    assert "mine" in call(room, "show", "mine")[1]
+    assert call(room, "delete", "mine") == (0, f"deleted {word} mine\n")
+    assert call(room, "show", "mine")[0] == 1
+
+
+def test_a_thing_prints_what_a_device_needs_once(call: Call, tmp_path: Path) -> None:
+    status, text = call("things", "create", "B-101", "--attribute", "site=north", "--json")
+    made = json.loads(text)
+    assert (status, made["endpoint"], made["port"]) == (0, "127.0.0.1", 8883)
+    for part in ("ca", "certificate", "key"):
+        assert Path(made[part]).read_text().startswith("-----BEGIN")
+    assert "PRIVATE" not in text
+    assert json.loads(call("things", "show", "B-101", "--json")[1])["attributes"] == {"site": "north"}
+    assert call("things", "renew", "B-101")[0] == 0
+    assert json.loads(call("things", "update", "B-101", "--attribute", "x=y", "--json")[1])["attributes"] == {
+        "site": "north",
+        "x": "y",
+    }
+    assert json.loads(call("things", "revoke", "B-101", "--json")[1])["revoked"] is True
+    assert call("things", "forbidden") == (0, "No forbidden publish was seen.\n")
+    assert call("things", "delete", "B-101")[0] == 0
+    assert not (tmp_path / "data/things/B-101").exists()
+
+
+def test_a_thing_cannot_be_tried_without_a_server(call: Call) -> None:
+    call("things", "create", "B-101")
+    status, text = call("things", "test", "B-101", "--json")
+    assert status == 1
+    assert json.loads(text)["connected"] is False
+
+
+def test_a_policy_and_a_rule_are_tried(call: Call, tmp_path: Path) -> None:
+    question = written(tmp_path, "q.json", {"action": "iot:Publish", "resource": "sensors/a/x", "thing": "a"})
+    assert (
+        json.loads(call("policies", "test", "sensor", "--message", question, "--json")[1])["allowed"] is True
+    )
+    message = written(tmp_path, "m.json", {"CO": 3})
+    asked = ("rules", "test", "SELECT CO * 2 AS twice FROM 'air/#'", "--message", message, "--topic", "air/x")
+    assert json.loads(call(*asked, "--json")[1])["result"] == {"twice": 6}
+
+
+def test_a_stream_shows_where_a_record_would_go(call: Call, tmp_path: Path) -> None:
+    file = written(tmp_path, "s.json", {"destination": "s3://air/", "prefix": "x/"})
+    call("streams", "create", "air", "--file", file)
+    message = written(tmp_path, "m.json", {"CO": 3})
+    status, text = call("streams", "test", "air", "--message", message)
+    assert status == 0
+    assert "x/" in text
+    assert json.loads(call("streams", "state", "air", "--json")[1])["records"] == 0
+
+
+def test_an_alert_test_says_how_it_ended(call: Call, tmp_path: Path) -> None:
+    channel = {"kind": "webhook", "url": "http://127.0.0.1:9/", "secret": "s3cret"}
+    call("alerts", "create", "night", "--file", written(tmp_path, "a.json", {"channel": channel}))
+    assert "s3cret" not in call("alerts", "show", "night", "--json")[1]
+    status, text = call("alerts", "test", "night", "--json")
+    assert (status, json.loads(text)["state"]) == (1, "undelivered")
+    told = json.loads(call("alerts", "deliveries", "--json")[1])
+    assert [one["rule"] for one in told] == ["night"]
+
+
+def test_a_detector_keeps_the_paths_of_the_folder_it_was_made_in(call: Call, tmp_path: Path) -> None:
+    source = AIR / "historic_data.json"
+    (tmp_path / "history.json").write_bytes(source.read_bytes())
+    file = written(tmp_path, "air.toml", DETECTOR)
+    call("detectors", "create", "air", "--file", file)
+    spec = json.loads(call("detectors", "show", "air", "--json")[1])["spec"]
+    assert spec["source"]["paths"] == [str(tmp_path / "history.json")]
+    status, text = call("detectors", "validate", "air")
+    assert status == 0
+    assert text.startswith("Validation successful")
+    assert json.loads(call("detectors", "test", "air", "--json")[1])["valid"] is True
+    assert 'interval = "5m"' in call("detectors", "export-settings", "air")[1]
+    assert (
+        call("detectors", "set-dataset", "air", "--file", written(tmp_path, "d.json", {"delay_s": 5}))[0] == 0
+    )
+    for verb in ("quality", "executions"):
+        assert call("detectors", verb, "air")[0] == 0
+    assert call("detectors", "export", "air")[1].startswith("id,")
+    assert json.loads(call("detectors", "groups", "list", "air", "--json")[1]) == []
+    assert call("detectors", "groups", "show", "group-x")[0] == 1
+    assert call("detectors", "deactivate", "air")[0] == 1
+
+
+def test_a_detector_whose_data_do_not_fit_is_told(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "history.json").write_text('{"TIMESTAMP": "soon", "CO": 1}\n')
+    call("detectors", "create", "air", "--file", written(tmp_path, "air.toml", DETECTOR))
+    status, text = call("detectors", "validate", "air")
+    assert status == 1
+    assert text.startswith("Validation failed")
+    assert "TIMESTAMP" in text
+    assert call("detectors", "backtest", "air")[0] == 2
+
+
+def test_objects_go_in_and_come_out(call: Call, tmp_path: Path) -> None:
+    file = written(tmp_path, "one.json", {"a": 1})
+    assert call("objects", "put", file, "s3://air/x/") == (0, "stored s3://air/x/one.json\n")
+    assert call("objects", "put", file, "s3://air/x/one.json", "--create-only")[0] == 1
+    assert [one["uri"] for one in json.loads(call("objects", "ls", "s3://air/x", "--json")[1])] == [
+        "s3://air/x/one.json"
+    ]
+    assert "one.json" in call("objects", "ls", "s3://air/")[1]
+    assert call("objects", "get", "s3://air/x/one.json", str(tmp_path / "back.json"))[0] == 0
+    assert (tmp_path / "back.json").read_text() == '{"a": 1}'
+    assert call("objects", "rm", "s3://air/x/one.json")[0] == 0
+    assert call("objects", "ls", "s3://air/") == (0, "There is no object.\n")
+
+
+def test_a_log_is_read_without_a_server(call: Call) -> None:
+    call("things", "create", "B-101")
+    assert call("logs", "thing") == (0, "B-101\n")
+    assert re.match(r"\S+Z created policies=", call("logs", "thing", "B-101")[1])
+    assert json.loads(call("logs", "thing", "B-101", "--json")[1])["event"] == "created"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"{", "expected JSON"),
+        (b"[1]", "expected an object"),
+        (b"a = ", "expected TOML"),
+        (b"\xff\xfe{", "expected UTF-8"),
+        (b'{"threshold": NaN}', "NaN is not JSON"),
+        (b'{"a": ' * 50_000, "expected JSON"),
+        (b"", "destination"),
+    ],
+)
+def test_a_broken_file_is_told_with_its_place(call: Call, tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "noun").write_bytes(content)
+    status, text = call("streams", "create", "x", "--file", str(tmp_path / "noun"))
+    assert status == 2
+    assert words in text
+
+
+def test_a_byte_order_mark_is_skipped(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_bytes(b'\xef\xbb\xbf{"destination": "s3://air/"}')
+    assert call("streams", "create", "x", "--file", str(tmp_path / "s.json"))[0] == 0
