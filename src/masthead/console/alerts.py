@@ -1,15 +1,26 @@
 """Alerts: who hears of what, and whether it arrived."""
 
-import json
 from typing import Any
 
-from nicegui import ui
+from nicegui import run, ui
 
-from masthead.alerts.records import Delivery
+from masthead.alerts.records import STATES, Delivery
 from masthead.alerts.rules import FORMS, AlertRule
 from masthead.base.errors import InvalidInput
-from masthead.console.parts import Row, number_card, short_time, table, telling_errors
-from masthead.console.shell import Console, frame, watch
+from masthead.console.parts import (
+    Row,
+    changed_rows,
+    deleting,
+    form,
+    from_json,
+    measure_text,
+    number_card,
+    short_time,
+    show_json,
+    table,
+    title,
+)
+from masthead.console.shell import Console, frame, link, watch
 
 # kind of channel -> (field, label, example); a field in _SECRET is not shown while typed
 CHANNELS: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -21,6 +32,8 @@ CHANNELS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("host", "Mail server", "mail.example.org"),
         ("to", "To, by commas", "night@example.org"),
         ("sender", "From", "masthead@example.org"),
+        ("security", "Security: starttls, tls or none", "starttls"),
+        ("port", "Port; empty: the usual one", "587"),
         ("user", "User", ""),
         ("password", "Password", ""),
     ),
@@ -29,6 +42,7 @@ CHANNELS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "subject": (("subject", "Subject; empty: masthead.alerts.DETECTOR", ""),),
 }
 _SECRET = ("secret", "password")
+_ANY = "every state"
 
 
 def register(console: Console) -> None:
@@ -38,127 +52,209 @@ def register(console: Console) -> None:
     def alerts_page() -> None:
         with frame("alerts", "Alerts"):
             _counts(console)
-            with ui.row().classes("items-center w-full"):
-                ui.label("Rules").classes("mh-title")
-                ui.space()
-                ui.button("New alert rule", icon="add", on_click=lambda: _new_rule(console))
-            rules = table(
-                (
-                    ("name", "Name"),
-                    ("detector", "Detector"),
-                    ("threshold", "From severity"),
-                    ("channel", "Channel"),
-                    ("form", "Form"),
-                    ("quiet_hours", "Quiet hours"),
-                ),
-                [],
-                empty="Nobody is told yet: make a rule with New alert rule",
-                actions={
-                    "Send a test": ("send", lambda row: _test(console, row)),
-                    "Delete": ("delete", lambda row: console.masthead.alerts.delete_rule(row["name"])),
-                },
-            )
-            ui.label("Deliveries").classes("mh-title")
-            deliveries = table(
-                (
-                    ("created", "At"),
-                    ("rule", "Rule"),
-                    ("measure", "Measure"),
-                    ("severity", "Severity"),
-                    ("stage", "Stage"),
-                    ("state", "State"),
-                    ("tries", "Tries"),
-                    ("last_error", "Last error"),
-                ),
-                [],
-                key="id",
-                empty="Nothing was sent yet",
-                actions={"Try again": ("refresh", lambda row: console.masthead.alerts.retry(row["id"]))},
-            )
-
-            def update() -> None:
-                rules.rows = [_rule_row(rule) for rule in console.masthead.alerts.list_rules()]
-                deliveries.rows = [
-                    _delivery_row(one) for one in console.masthead.alerts.deliveries(limit=200)
-                ]
-
-            watch(update)
+            _rules(console)
+            _deliveries(console)
 
 
-@ui.refreshable
 def _counts(console: Console) -> None:
-    counts = console.masthead.alerts.counts()
-    with ui.row().classes("w-full"):
-        for state in ("delivered", "pending", "undelivered"):
-            found = counts.get(state, 0)
-            number_card(
-                state.capitalize(),
-                str(found),
-                tone="text-negative" if state == "undelivered" and found else "",
-            )
+    shown: list[Row] = []
+
+    @ui.refreshable
+    def cards() -> None:
+        counts = console.masthead.alerts.counts()
+        notes = {"delivered": "the channel took them", "pending": "tried again until they arrive"}
+        with ui.row().classes("w-full"):
+            for state in ("delivered", "pending", "undelivered"):
+                bad = state == "undelivered" and counts[state]
+                number_card(
+                    state.capitalize(),
+                    f"{counts[state]:,}",
+                    notes.get(state, "given up; try again below"),
+                    tone="text-negative" if bad else "",
+                )
+
+    def update() -> None:
+        now = console.masthead.alerts.counts()
+        if shown != [now]:
+            shown[:] = [now]
+            cards.refresh()
+
+    cards()
+    watch(update)
+
+
+def _rules(console: Console) -> None:
+    alerts = console.masthead.alerts
+    with ui.row().classes("items-center w-full"):
+        title("Alert rules")
+        ui.space()
+        ui.button("New alert rule", icon="add", on_click=lambda: _new_rule(console))
+    rules = table(
+        (
+            ("name", "Name"),
+            ("detector", "Detector"),
+            ("threshold", "From severity"),
+            ("only", "Only"),
+            ("channel", "Channel"),
+            ("form", "Form"),
+            ("quiet_hours", "Quiet hours"),
+            ("state", "State"),
+        ),
+        [],
+        empty="Nobody is told yet: make a rule with New alert rule",
+        actions={
+            "Show": (
+                "visibility",
+                lambda row: show_json(row["name"], alerts.get_rule(row["name"]).to_json()),
+            ),
+            "Test": ("send", lambda row: _test(console, row)),
+            "Switch on or off": ("power_settings_new", lambda row: _switch(console, row)),
+            "Delete": ("delete", deleting("alert rule", alerts.delete_rule)),
+        },
+    )
+    watch(lambda: changed_rows(rules, [_rule_row(rule) for rule in alerts.list_rules()]))
+
+
+def _deliveries(console: Console) -> None:
+    alerts = console.masthead.alerts
+    with ui.row().classes("items-center w-full"):
+        title("Deliveries")
+        ui.space()
+        wanted = ui.select([_ANY, *STATES], value=_ANY, label="State").style("min-width: 160px")
+    deliveries = table(
+        (
+            ("created", "At (UTC)"),
+            ("rule", "Rule"),
+            ("measure", "Measure"),
+            ("severity", "Severity"),
+            ("stage", "Stage"),
+            ("channel", "Channel"),
+            ("state", "State"),
+            ("tries", "Tries"),
+            ("last_error", "Last error"),
+        ),
+        [],
+        key="id",
+        links="measure",
+        empty="Nothing was sent yet",
+        actions={"Try again": ("refresh", lambda row: alerts.retry(row["id"]))},
+    )
+
+    def update() -> None:
+        state = None if wanted.value == _ANY else wanted.value
+        found = alerts.deliveries(state=state, limit=200)
+        changed_rows(deliveries, [_delivery_row(one) for one in found.items])
+
+    wanted.on_value_change(update)
+    watch(update)
 
 
 def _rule_row(rule: AlertRule) -> Row:
-    return rule.to_json() | {"detector": rule.detector or "every one", "channel": rule.channel["kind"]}
+    only = [", ".join(rule.measures)] if rule.measures else []
+    only += [f"{name} in {', '.join(values)}" for name, values in rule.dimensions.items()]
+    return {
+        "name": rule.name,
+        "detector": rule.detector or "every one",
+        "threshold": f"{rule.threshold:g}",
+        "only": "; ".join(only) or "everything",
+        "channel": rule.channel["kind"],
+        "form": rule.form,
+        "quiet_hours": rule.quiet_hours or "none",
+        "state": "on" if rule.enabled else "off",
+    }
 
 
 def _delivery_row(delivery: Delivery) -> Row:
-    return delivery.to_json() | {"created": short_time(delivery.created)}
+    is_group = delivery.stage != "test" and delivery.detector != "masthead"
+    return {
+        "id": delivery.id,
+        "created": short_time(delivery.created),
+        "rule": delivery.rule,
+        "measure": measure_text(delivery.measure),
+        "href": link(f"/groups/{delivery.group}" if is_group else "/alerts"),
+        "severity": delivery.severity,
+        "stage": delivery.stage,
+        "channel": delivery.channel,
+        "state": delivery.state,
+        "tries": delivery.tries,
+        "last_error": delivery.last_error,
+    }
 
 
-def _test(console: Console, row: Row) -> None:
-    delivery = console.masthead.alerts.test_rule(row["name"])
+async def _test(console: Console, row: Row) -> None:
+    """Send the test in a thread: a channel may take seconds to answer."""
+    delivery = await run.io_bound(console.masthead.alerts.test_rule, row["name"])
+    assert delivery is not None
     if delivery.state == "delivered":
         ui.notify(f"The test arrived. {delivery.note}"[:300], type="positive")
+    elif delivery.state == "pending":
+        ui.notify("The test waits: only a running server can use this channel", type="warning")
     else:
         ui.notify(f"The test did not arrive: {delivery.last_error}", type="negative", multi_line=True)
 
 
+def _switch(console: Console, row: Row) -> None:
+    rule = console.masthead.alerts.get_rule(row["name"])
+    console.masthead.alerts.update_rule(rule.name, {"enabled": not rule.enabled})
+
+
 def _new_rule(console: Console) -> None:
     """Open the dialog that makes a rule."""
-    names = {"": "every detector", "masthead": "Masthead itself"}
+    names = {"": "every detector, and Masthead itself", "masthead": "Masthead itself"}
     names |= {detector.name: detector.name for detector in console.masthead.metrics.list_detectors()}
-    with ui.dialog(value=True) as dialog, ui.card().style("min-width: 440px"):
-        ui.label("New alert rule").classes("mh-title")
-        name = ui.input("Name").classes("w-full")
-        detector = ui.select(names, value="", label="Detector").classes("w-full")
-        threshold = ui.number("From severity", value=70, min=0, max=100).classes("w-full")
+    fields: dict[str, ui.input] = {}
+
+    def save() -> None:
+        console.masthead.alerts.create_rule(
+            {
+                "name": name.value,
+                "detector": detector.value,
+                "threshold": threshold.value,
+                "measures": [part.strip() for part in (measures.value or "").split(",") if part.strip()],
+                "dimensions": _dimensions(dimensions.value or ""),
+                "channel": _channel(kind.value, {field: drawn.value for field, drawn in fields.items()}),
+                "form": form_of_message.value,
+                "quiet_hours": quiet.value or "",
+                "on_close": on_close.value,
+            }
+        )
+
+    with form("New alert rule", save):
+        name = ui.input("Name").classes("w-full").props("autofocus")
+        with ui.row().classes("w-full"):
+            detector = ui.select(names, value="", label="Detector").style("flex: 2")
+            threshold = ui.number("From severity", value=70, min=0, max=100).style("flex: 1")
+        with ui.row().classes("w-full"):
+            measures = ui.input("Only measures", placeholder="CO, SO2").style("flex: 1")
+            dimensions = ui.input("Only dimensions", placeholder="LOCATION_ID=B-101,B-102").style("flex: 1")
         kind = ui.select(list(CHANNELS), value="webhook", label="Channel").classes("w-full")
-        fields: dict[str, ui.input] = {}
 
         @ui.refreshable
         def channel_fields() -> None:
             fields.clear()
             for field, label, example in CHANNELS[kind.value]:
-                secret = field in _SECRET
-                fields[field] = ui.input(label, placeholder=example, password=secret).classes("w-full")
+                drawn = ui.input(label, placeholder=example, password=field in _SECRET).classes("w-full")
+                fields[field] = drawn
 
         channel_fields()
         kind.on_value_change(channel_fields.refresh)
-        form = ui.select(list(FORMS), value="json", label="Form of the message").classes("w-full")
-        quiet = ui.input("Quiet hours", placeholder="22:00-06:00").classes("w-full")
+        with ui.row().classes("w-full"):
+            form_of_message = ui.select(list(FORMS), value="json", label="Form of the message").style(
+                "flex: 1"
+            )
+            quiet = ui.input("Quiet hours", placeholder="22:00-06:00").style("flex: 1")
         on_close = ui.checkbox("Also tell when it is over")
 
-        def save() -> None:
-            with telling_errors():
-                console.masthead.alerts.create_rule(
-                    {
-                        "name": name.value,
-                        "detector": detector.value,
-                        "threshold": threshold.value,
-                        "channel": _channel(
-                            kind.value, {name: field.value for name, field in fields.items()}
-                        ),
-                        "form": form.value,
-                        "quiet_hours": quiet.value or "",
-                        "on_close": on_close.value,
-                    }
-                )
-                dialog.close()
 
-        with ui.row().classes("w-full justify-end"):
-            ui.button("Cancel", on_click=dialog.close).props("flat")
-            ui.button("Save", on_click=save)
+def _dimensions(text: str) -> dict[str, list[str]]:
+    """Return `NAME=a,b; OTHER=c` as names and values."""
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        name, equals, values = part.partition("=")
+        if not equals:
+            raise InvalidInput(f"dimensions: expected NAME=value,value, got {part!r}")
+        found[name.strip()] = [value.strip() for value in values.split(",") if value.strip()]
+    return found
 
 
 def _channel(kind: str, texts: dict[str, str | None]) -> dict[str, Any]:
@@ -167,8 +263,7 @@ def _channel(kind: str, texts: dict[str, str | None]) -> dict[str, Any]:
     if "to" in given:
         given["to"] = [part.strip() for part in given["to"].split(",")]
     if "command" in given:
-        try:
-            given["command"] = json.loads(given["command"])
-        except ValueError as error:
-            raise InvalidInput(f"command: expected a JSON list of texts, got {given['command']!r}") from error
+        given["command"] = from_json(given["command"], "command")
+    if "port" in given:
+        given["port"] = from_json(given["port"], "port")
     return {"kind": kind, **given}

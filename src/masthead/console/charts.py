@@ -6,14 +6,45 @@ from typing import Any
 
 from masthead.console.parts import severity_band
 
-MOST_POINTS = 2000
+MARK_FROM = 50.0
 _LINE = {True: "#63b3ed", False: "#1a5fa0"}
-_BAND = {True: "rgba(99, 179, 237, .18)", False: "rgba(26, 95, 160, .14)"}
+_BAND = {True: "rgba(99, 179, 237, .18)", False: "rgba(26, 95, 160, .13)"}
+_EXPECTED = {True: "#a3b0be", False: "#718096"}
 _INK = {True: "#cbd5e0", False: "#2d3748"}
 _GRID = {True: "#2b3541", False: "#e2e8f0"}
 
+APPEND = """<script>
+// Adds points to the end of a chart's lines, drops as many at the start, and leaves zoom and legend as they are.
+window.mhAppend = (id, added, most) => {
+  const chart = getElement(id)?.chart;
+  if (!chart) return;
+  const data = chart.getOption().series.map((one, place) => one.data.concat(added[place]));
+  const oldest = data[0].length > most ? data[0][data[0].length - most][0] : -Infinity;
+  chart.setOption({series: data.map((one) => ({data: one.filter((point) => (point.value || point)[0] >= oldest)}))});
+};
+</script>"""
+"""The browser's half of a live chart: only what is new travels, not the whole series again."""
 
-def band_chart(
+
+def theme(*, dark: bool) -> dict[str, Any]:
+    """Return the theme of every chart; named always, so that a chart never depends on the browser's preference."""
+    axis = {
+        "axisLine": {"lineStyle": {"color": _INK[dark]}},
+        "axisLabel": {"color": _INK[dark]},
+        "splitLine": {"lineStyle": {"color": _GRID[dark]}},
+    }
+    return {
+        "darkMode": dark,
+        "backgroundColor": "transparent",
+        "color": [_LINE[dark], _EXPECTED[dark]],
+        "textStyle": {"color": _INK[dark], "fontFamily": "inherit"},
+        "timeAxis": axis,
+        "valueAxis": axis,
+        "categoryAxis": axis,
+    }
+
+
+def band_series(
     times: Sequence[float],
     values: Sequence[float | None],
     expected: Sequence[float | None],
@@ -21,52 +52,78 @@ def band_chart(
     high: Sequence[float | None],
     severity: Sequence[float | None],
     *,
-    title: str,
-    dark: bool,
-    bar: float = 50.0,
-) -> dict[str, Any]:
-    """Return the options of a series' chart: value, expected value and band, and a mark at each anomaly.
+    interval_s: float = 0,
+) -> list[list[Any]]:
+    """Return the points of the five lines of a chart: band's floor, band's height, expected, value, anomalies.
 
     Args:
         times: Interval starts, epoch seconds; all sequences are equally long; NaN or None = missing.
-        severity: 0 to 100; from `bar` on a point is marked in its band's colour and with its number.
+        severity: 0 to 100; from `MARK_FROM` on a point is marked in its band's colour.
+        interval_s: Where more than one and a half of it lie between two times the lines are broken; 0 = nowhere.
     """
-    stamps = [1000 * time for time in times]
-    floor = [_number(value) for value in low]
-    height = [
-        None if a is None or b is None else b - a for a, b in zip(floor, map(_number, high), strict=True)
-    ]
-    marks = [
-        {
-            "value": [stamp, _number(value), round(float(score), 1)],
-            "itemStyle": {"color": severity_band(score)[0]},
-            "symbolSize": 7 + 9 * (score - bar) / (100 - bar),
-        }
-        for stamp, value, score in zip(stamps, values, severity, strict=True)
-        if score is not None and score >= bar and _number(value) is not None
-    ]
+    lines: list[list[Any]] = [[], [], [], [], []]
+    before: float | None = None
+    for time, *numbers, score in zip(times, values, expected, low, high, severity, strict=True):
+        value, middle, floor, ceiling = map(_number, numbers)
+        if before is not None and interval_s and time - before > 1.5 * interval_s:
+            for line in lines[:4]:
+                line.append([1000 * (before + interval_s), None])
+        before, stamp = time, 1000 * time
+        height = None if floor is None or ceiling is None else _number(ceiling - floor)
+        for line, number in zip(lines, (floor, height, middle, value), strict=False):
+            line.append([stamp, number])
+        if score is not None and score >= MARK_FROM and value is not None:
+            lines[4].append(_mark(stamp, value, float(score)))
+    return lines
+
+
+def _mark(stamp: float, value: float, score: float) -> dict[str, Any]:
     return {
-        "backgroundColor": "transparent",
+        "value": [stamp, value, round(score)],
+        "itemStyle": {"color": severity_band(score)[0]},
+        "symbolSize": round(8 + 8 * (score - MARK_FROM) / (100 - MARK_FROM), 1),
+    }
+
+
+def band_chart(points: list[list[Any]], *, measure: str, dark: bool) -> dict[str, Any]:
+    """Return the options of a series' chart: value, expected value and band, and a mark at each anomaly."""
+    floor, height, expected, value, anomalies = points
+    return {
         "animation": False,
-        "textStyle": {"color": _INK[dark]},
-        "tooltip": {"trigger": "axis"},
-        "legend": {"data": ["value", "expected", "anomaly"], "textStyle": {"color": _INK[dark]}, "right": 10},
-        "grid": {"left": 60, "right": 20, "top": 40, "bottom": 60},
-        "xAxis": {"type": "time", "useUTC": True, "axisLine": {"lineStyle": {"color": _INK[dark]}}},
-        "yAxis": {
-            "type": "value",
-            "name": title,
-            "scale": True,
-            "axisLabel": {"color": _INK[dark]},
-            "splitLine": {"lineStyle": {"color": _GRID[dark]}},
+        "aria": {
+            "enabled": True,
+            "label": {"description": f"{measure} over time; the same stands in the table below"},
         },
-        "dataZoom": [{"type": "inside"}, {"type": "slider", "height": 18, "bottom": 10}],
+        "tooltip": {"trigger": "axis", "confine": True},
+        "legend": {
+            "data": ["value", "expected", "anomaly"],
+            "textStyle": {"color": _INK[dark]},
+            "top": 0,
+            "right": 16,
+        },
+        "grid": {"left": 64, "right": 24, "top": 40, "bottom": 76},
+        "xAxis": {"type": "time", "axisLabel": {"hideOverlap": True}},
+        "useUTC": True,
+        "yAxis": {"type": "value", "name": measure, "scale": True},
+        "dataZoom": [
+            {"type": "inside"},
+            {"type": "slider", "height": 20, "bottom": 12, "showDataShadow": False},
+        ],
         "series": [
-            _line("band from", stamps, floor, width=0, stack="band"),
-            {**_line("band", stamps, height, width=0, stack="band"), "areaStyle": {"color": _BAND[dark]}},
-            _line("expected", stamps, list(map(_number, expected)), width=1, color="#a0aec0", dashed=True),
-            _line("value", stamps, list(map(_number, values)), width=1.6, color=_LINE[dark]),
-            {"name": "anomaly", "type": "scatter", "data": marks, "z": 10, "tooltip": {"show": True}},
+            # "all": a height must be stacked on its floor also where the floor lies below zero.
+            _line("band from", floor, width=0, stack="band"),
+            {**_line("band", height, width=0, stack="band"), "areaStyle": {"color": _BAND[dark]}},
+            _line("expected", expected, width=1.2, color=_EXPECTED[dark], dashed=True),
+            _line("value", value, width=1.8, color=_LINE[dark]),
+            {
+                "name": "anomaly",
+                "type": "scatter",
+                "data": anomalies,
+                "z": 10,
+                "itemStyle": {"color": severity_band(100)[0]},
+                "label": {"show": True, "position": "top", "formatter": "{@[2]}", "color": _INK[dark]},
+                "tooltip": {"show": False},
+            },
         ],
     }
 
@@ -75,18 +132,24 @@ def contribution_bars(contributions: dict[str, float], *, dimension: str, dark: 
     """Return the options of a bar chart of shares in per cent, largest on top, at most fifteen."""
     top = sorted(contributions.items(), key=lambda entry: entry[1])[-15:]
     return {
-        "backgroundColor": "transparent",
         "animation": False,
-        "textStyle": {"color": _INK[dark]},
-        "grid": {"left": 120, "right": 50, "top": 30, "bottom": 20},
+        "aria": {"enabled": True, "label": {"description": f"Contribution by {dimension}"}},
+        "grid": {"left": 130, "right": 60, "top": 34, "bottom": 10},
         "title": {"text": dimension, "textStyle": {"fontSize": 13, "color": _INK[dark]}},
         "xAxis": {"type": "value", "max": 100, "show": False},
-        "yAxis": {"type": "category", "data": [name for name, _ in top], "axisLabel": {"color": _INK[dark]}},
+        "yAxis": {
+            "type": "category",
+            "data": [name for name, _ in top],
+            "axisLine": {"show": False},
+            "axisTick": {"show": False},
+            "axisLabel": {"width": 115, "overflow": "truncate"},
+        },
         "series": [
             {
                 "type": "bar",
-                "data": [share for _, share in top],
-                "itemStyle": {"color": _LINE[dark]},
+                "barMaxWidth": 20,
+                "data": [round(share, 1) for _, share in top],
+                "itemStyle": {"color": _LINE[dark], "borderRadius": 3},
                 "label": {"show": True, "position": "right", "formatter": "{c} %", "color": _INK[dark]},
             }
         ],
@@ -95,8 +158,7 @@ def contribution_bars(contributions: dict[str, float], *, dimension: str, dark: 
 
 def _line(
     name: str,
-    stamps: Sequence[float],
-    data: Sequence[float | None],
+    data: list[Any],
     *,
     width: float,
     color: str = "transparent",
@@ -107,12 +169,12 @@ def _line(
     drawn = {
         "name": name,
         "type": "line",
-        "data": [list(pair) for pair in zip(stamps, data, strict=True)],
+        "data": data,
         "showSymbol": False,
         "lineStyle": style,
         "itemStyle": {"color": color},
     }
-    return drawn | ({"stack": stack, "tooltip": {"show": False}} if stack else {})
+    return drawn | ({"stack": stack, "stackStrategy": "all", "tooltip": {"show": False}} if stack else {})
 
 
 def _number(value: float | None) -> float | None:

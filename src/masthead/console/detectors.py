@@ -1,27 +1,33 @@
 """Detectors: the list, and one detector with its live chart, its groups and the quality of its data."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from nicegui import ui
+from nicegui import run, ui
 
-from masthead.console.charts import band_chart
 from masthead.console.groups import GROUP_COLUMNS, group_rows
+from masthead.console.live import live_chart
 from masthead.console.parts import (
     Row,
-    confirmed,
+    changed_rows,
+    deleting,
+    iso_time,
+    look_again,
     number_card,
-    plain,
+    or_missing,
     short_time,
+    show_text,
     state_badge,
     table,
     telling_errors,
+    title,
 )
-from masthead.console.shell import Console, frame, is_dark, link, watch
+from masthead.console.shell import Console, frame, link, watch
+from masthead.console.verdict import show_validation
 from masthead.console.wizard import open_wizard
 from masthead.metrics.records import Detector
-from masthead.metrics.results import Chart
 
-_CHART_POINTS = 600
+_STAYS = "Its groups, scores and alert rules go too; the objects it read stay."
 
 
 def register(console: Console) -> None:
@@ -29,6 +35,7 @@ def register(console: Console) -> None:
 
     @ui.page("/detectors")
     def detectors_page() -> None:
+        metrics = console.masthead.metrics
         with frame("detectors", "Detectors"):
             with ui.row().classes("items-center w-full"):
                 ui.label("One detector watches one data set").classes("mh-soft")
@@ -41,27 +48,28 @@ def register(console: Console) -> None:
                     ("progress", "Progress"),
                     ("interval", "Interval"),
                     ("measures", "Measures"),
-                    ("last", "Last interval"),
+                    ("last", "Last interval (UTC)"),
                     ("late", "Late"),
                 ),
                 [],
                 links="name",
                 empty="No detectors yet: New detector leads through the steps",
+                actions={
+                    "Test": ("fact_check", lambda row: _validate(console, row["name"])),
+                    "Delete": ("delete", deleting("detector", metrics.delete_detector, stays=_STAYS)),
+                },
             )
-
-            def update() -> None:
-                detectors.rows = [_row(detector) for detector in console.masthead.metrics.list_detectors()]
-
-            watch(update)
+            watch(lambda: changed_rows(detectors, [_row(detector) for detector in metrics.list_detectors()]))
 
     @ui.page("/detectors/{name}")
     def detector_page(name: str) -> None:
-        with frame("detectors", name, trail=(("Detectors", "/detectors"),)), telling_errors():
+        with frame("detectors", name, trail=(("Detectors", "/detectors"),)), or_missing():
             console.masthead.metrics.get_detector(name)
             _head(console, name)
-            _live_chart(console, name)
+            live_chart(console, name)
             _groups(console, name)
             _quality(console, name)
+            _executions(console, name)
 
 
 def _row(detector: Detector) -> Row:
@@ -71,10 +79,23 @@ def _row(detector: Detector) -> Row:
         "state": detector.state,
         "progress": detector.failure or detector.progress.text,
         "interval": detector.spec.interval,
-        "measures": ", ".join(measure.name for measure in detector.spec.measures),
-        "last": short_time(detector.last_interval),
-        "late": detector.late,
+        "measures": ", ".join(measure.name for measure in detector.spec.measures) or "none yet",
+        "last": short_time(detector.last_interval) or "none yet",
+        "late": f"{detector.late:,}",
     }
+
+
+async def _validate(console: Console, name: str) -> None:
+    """Look at the detector's data and show what was found."""
+    found = await run.io_bound(console.masthead.metrics.validate, name)
+    assert found is not None
+    with (
+        ui.dialog(value=True).props("aria-label='Validation'") as dialog,
+        ui.card().style("min-width: min(760px, 94vw)"),
+    ):
+        show_validation(found.to_json())
+        with ui.row().classes("w-full justify-end"):
+            ui.button("Close", on_click=dialog.close)
 
 
 def _head(console: Console, name: str) -> None:
@@ -82,10 +103,22 @@ def _head(console: Console, name: str) -> None:
     metrics = console.masthead.metrics
 
     async def delete() -> None:
-        if await confirmed(f"Delete {name} with its groups and alert rules? Objects stay.", verb="Delete"):
-            with telling_errors():
-                metrics.delete_detector(name)
+        with telling_errors():
+            await deleting("detector", metrics.delete_detector, stays=_STAYS)({"name": name})
+            if name not in {detector.name for detector in metrics.list_detectors()}:
                 ui.navigate.to(link("/detectors"))
+
+    async def do(verb: Any) -> None:
+        with telling_errors():
+            await run.io_bound(verb, name)
+            look_again()
+
+    async def test() -> None:
+        with telling_errors():
+            await _validate(console, name)
+
+    def show() -> None:
+        show_text(f"Detector {name}", metrics.get_detector(name).spec.to_toml(), "toml")
 
     @ui.refreshable
     def head() -> None:
@@ -96,11 +129,15 @@ def _head(console: Console, name: str) -> None:
                 "text-negative" if detector.failure else "mh-soft"
             )
             ui.space()
-            for title, icon, verb in _verbs(console, detector):
-                ui.button(title, icon=icon, on_click=lambda _, verb=verb: _do(verb)).props("outline dense")
-            ui.link("Log", link("/logs") + f"?kind=detector&name={name}")
+            for text, icon, verb in _verbs(console, detector):
+                ui.button(text, icon=icon, on_click=lambda _, verb=verb: do(verb)).props("outline")
+            ui.button("Test", icon="fact_check", on_click=test).props("outline")
+            ui.button("Show", icon="visibility", on_click=show).props("outline")
+            ui.button("Log", icon="article", on_click=lambda: _to_log(name)).props("outline")
+            ui.button("Delete", icon="delete", color="negative", on_click=delete).props("outline")
         if detector.state == "learning" and detector.progress.needed:
-            ui.linear_progress(detector.progress.seen / detector.progress.needed, show_value=False)
+            share = detector.progress.seen / detector.progress.needed
+            ui.linear_progress(share, show_value=False).props("aria-label='Learned so far'")
 
     shown: list[Any] = []
 
@@ -111,15 +148,12 @@ def _head(console: Console, name: str) -> None:
             shown[:] = now
             head.refresh()
 
-    def _do(verb: Any) -> None:
-        with telling_errors():
-            verb(name)
-            update()
-
     head()
-    with ui.row().classes("w-full justify-end"):
-        ui.button("Delete", icon="delete", color="negative", on_click=delete).props("flat dense")
-    ui.timer(2.0, update)
+    watch(update)
+
+
+def _to_log(name: str) -> None:
+    ui.navigate.to(link("/logs") + f"?kind=detector&name={name}")
 
 
 def _verbs(console: Console, detector: Detector) -> list[tuple[str, str, Any]]:
@@ -129,139 +163,130 @@ def _verbs(console: Console, detector: Detector) -> list[tuple[str, str, Any]]:
         return [("Deactivate", "stop", metrics.deactivate)]
     if detector.state in ("created", "stopped", "failed", "backtested"):
         if detector.spec.mode == "backtest":
-            return [("Run the back-test", "history", metrics.backtest)]
+            return [("Run the backtest", "history", metrics.backtest)]
         return [("Activate", "play_arrow", metrics.activate)]
     return []
 
 
-def _live_chart(console: Console, name: str) -> None:
-    """Draw one series over time: choose it, watch it grow, or read it as a table."""
-    metrics, dark = console.masthead.metrics, is_dark()
-    with ui.column().classes("mh-card w-full"):
-        with ui.row().classes("items-center w-full"):
-            ui.label("Live").classes("mh-title")
-            ui.space()
-            chosen = ui.select({}, label="Series").style("min-width: 320px").props("aria-label='Series'")
-        chart = ui.echart(
-            band_chart([], [], [], [], [], [], title="", dark=dark), theme="dark" if dark else None
-        )
-        chart.style("height: 380px")
-        with ui.expansion("The same as a table").classes("w-full"):
-            twin = table(
-                (
-                    ("time", "Interval"),
-                    ("value", "Value"),
-                    ("expected", "Expected"),
-                    ("severity", "Severity"),
-                    ("reason", "Reason"),
-                ),
-                [],
-                key="time",
-                empty="No interval was scored yet",
-            )
-    series: dict[int, Row] = {}
-    last: list[Any] = []
-
-    def update() -> None:
-        found = dict(enumerate(metrics.series(name)))
-        if found != series:
-            series.clear()
-            series.update(found)
-            chosen.set_options(
-                {place: _title(one) for place, one in series.items()}, value=chosen.value or _first(series)
-            )
-        if chosen.value is None or chosen.value not in series:
-            return
-        one = series[chosen.value]
-        data = metrics.chart(name, one["measure"], one["dimensions"], limit=_CHART_POINTS)
-        state = [chosen.value, data.times[-1:], len(data.times)]
-        if state != last:
-            last[:] = state
-            _draw(chart, data, dark)
-            twin.rows = _table_rows(data)
-
-    chosen.on_value_change(update)
-    watch(update)
-
-
-def _draw(chart: ui.echart, data: Chart, dark: bool) -> None:
-    """Hand new data to the chart; zoom and legend stay as the person left them."""
-    options = band_chart(
-        [at.timestamp() for at in data.times],
-        data.values,
-        data.expected,
-        data.low,
-        data.high,
-        data.severity,
-        title=data.measure,
-        dark=dark,
-    )
-    chart.options["yAxis"] = options["yAxis"]
-    chart.options["series"] = options["series"]
-    chart.update()
-
-
-def _table_rows(data: Chart) -> list[Row]:
-    rows = zip(data.times, data.values, data.expected, data.severity, data.reason, strict=True)
-    return [
-        {
-            "time": short_time(at),
-            "value": plain(value),
-            "expected": plain(expected),
-            "severity": severity or 0,
-            "reason": reason,
-        }
-        for at, value, expected, severity, reason in reversed(list(rows)[-200:])
-    ]
-
-
-def _title(series: Row) -> str:
-    where = ", ".join(f"{name} {value}" for name, value in series["dimensions"].items() if value != "*")
-    return f"{series['measure']} - {where}" if where else f"{series['measure']} - all"
-
-
-def _first(series: dict[int, Row]) -> int | None:
-    return next(iter(series), None)
-
-
 def _groups(console: Console, name: str) -> None:
-    ui.label("Anomalies").classes("mh-title")
+    metrics = console.masthead.metrics
+
+    def export() -> None:
+        with telling_errors():
+            ui.download.content(metrics.export_groups(name), f"{name}-anomalies.csv", "text/csv")
+
+    with ui.row().classes("items-center w-full"):
+        title("Anomalies")
+        ui.label("from severity 50").classes("mh-soft")
+        ui.space()
+        ui.button("Export as CSV", icon="download", on_click=export).props("outline")
     groups = table(GROUP_COLUMNS, [], links="start", key="id", empty="No anomaly was found yet")
+    watch(
+        lambda: changed_rows(groups, group_rows(metrics.list_groups(name, min_severity=50, limit=100).items))
+    )
 
-    def update() -> None:
-        page = console.masthead.metrics.list_groups(name, min_severity=50, limit=100)
-        groups.rows = group_rows(page.items)
 
-    watch(update)
+# ------------------------------------------------------------------------------------------ data quality
 
 
 def _quality(console: Console, name: str) -> None:
-    """Draw what is known of the data: late, duplicate and refused records, and what the validation found."""
-    ui.label("Data quality").classes("mh-title")
+    """Draw what is known of the data: what the running detector counted, and what its files held."""
+    title("Data quality")
+    shown: list[Row] = []
 
     @ui.refreshable
     def cards() -> None:
-        quality = console.masthead.metrics.data_quality(name)
+        found = console.masthead.metrics.data_quality(name)
         with ui.row().classes("w-full"):
-            number_card("Late records", f"{quality['late']:,}", "after their interval had closed")
-            number_card("Duplicates", f"{quality['duplicates']:,}", "dropped")
-            number_card("Refused", f"{quality['refused']:,}", "in the error place, each with its reason")
-        rest = [
-            {"what": key.replace("_", " "), "value": str(value)}
-            for key, value in quality.items()
-            if _tells(value)
-        ]
-        table(
-            (("what", "What"), ("value", "Value")),
-            rest,
-            key="what",
-            empty="Nothing else is known yet",
-            page=10,
-        )
+            number_card("Rows", _count(found.get("rows")), "counted in intervals")
+            number_card("Late", _count(found.get("late")), "after their interval had closed")
+            number_card("Duplicates", _count(found.get("duplicates")), "dropped")
+            number_card("Refused", _count(found.get("refused")), "in the error place, each with its reason")
+        late = found.get("late_by_thing") or {}
+        if late:
+            text = ", ".join(
+                f"{thing} {count:,}" for thing, count in sorted(late.items(), key=lambda one: -one[1])[:10]
+            )
+            ui.label(f"Late by thing: {text}").classes("mh-soft")
+        _files_quality(found.get("data") or {})
+
+    def update() -> None:
+        now = console.masthead.metrics.data_quality(name)
+        if shown != [now]:
+            shown[:] = [now]
+            cards.refresh()
 
     cards()
-    ui.timer(5.0, cards.refresh)
+    watch(update, every_s=5.0)
 
 
-def _tells(value: object) -> bool:
-    return isinstance(value, int | float | str) and value not in ("", 0)
+def _files_quality(data: Mapping[str, Any]) -> None:
+    """Draw what was found in history or files, which come once."""
+    rows = [
+        ("Rows in the files", _count(data.get("rows"))),
+        ("First", iso_time(data.get("first"))),
+        ("Last", iso_time(data.get("last"))),
+        ("Intervals", _intervals(data)),
+        ("Rows out of order", _count(data.get("out_of_order"))),
+        ("Rows that repeat a time", _count(data.get("duplicate_stamps"))),
+        (
+            "Without a value",
+            ", ".join(f"{name} {count:,}" for name, count in (data.get("missing") or {}).items() if count),
+        ),
+        (
+            "Refused",
+            ", ".join(f"{why} {count:,}" for why, count in (data.get("refused_by_reason") or {}).items()),
+        ),
+    ]
+    table(
+        (("what", "In the history and files"), ("value", "Found")),
+        [{"what": what, "value": value or "none"} for what, value in rows] if data else [],
+        key="what",
+        empty="This detector has read no files.",
+        page=20,
+    )
+
+
+def _intervals(data: Mapping[str, Any]) -> str:
+    present, expected = data.get("intervals_present"), data.get("intervals_expected")
+    return f"{present:,} of {expected:,}" if expected and present is not None else ""
+
+
+def _count(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else "0"
+
+
+def _executions(console: Console, name: str) -> None:
+    title("Activations and backtests")
+    runs = table(
+        (
+            ("started", "Started (UTC)"),
+            ("kind", "Kind"),
+            ("state", "State"),
+            ("text", "What it did"),
+            ("failure", "Failure"),
+        ),
+        [],
+        key="id",
+        empty="It was never activated",
+        page=5,
+    )
+
+    def update() -> None:
+        found = console.masthead.metrics.executions(name)
+        changed_rows(
+            runs,
+            [
+                {
+                    "id": one.id,
+                    "started": short_time(one.started),
+                    "kind": one.kind,
+                    "state": one.state,
+                    "text": one.text,
+                    "failure": one.failure,
+                }
+                for one in found
+            ],
+        )
+
+    watch(update)

@@ -1,28 +1,33 @@
 """Anomalies: groups of series that were unusual together, why, with what else, and what a person says of them."""
 
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 from nicegui import ui
 
-from masthead.console.charts import contribution_bars
+from masthead.console.charts import contribution_bars, theme
 from masthead.console.parts import (
     Row,
+    changed_rows,
+    look_again,
+    measure_text,
     number_card,
+    or_missing,
     plain,
     severity_badge,
     short_time,
     state_badge,
     table,
     telling_errors,
+    title,
 )
 from masthead.console.shell import Console, frame, is_dark, link, watch
 from masthead.metrics.records import AnomalyGroup
 
 GROUP_COLUMNS = (
     ("start", "Start (UTC)"),
-    ("end", "Last interval"),
+    ("end", "Last interval (UTC)"),
     ("detector", "Detector"),
     ("measure", "Measure"),
     ("severity", "Severity"),
@@ -51,14 +56,14 @@ def register(console: Console) -> None:
 
             def update() -> None:
                 page = console.masthead.metrics.list_groups(min_severity=lowest.value, limit=200)
-                groups.rows = group_rows(page.items)
+                changed_rows(groups, group_rows(page.items))
 
             lowest.on("change", update)
             watch(update)
 
     @ui.page("/groups/{group}")
     def group_page(group: str) -> None:
-        with frame("groups", "Anomaly", trail=(("Anomalies", "/groups"),)), telling_errors():
+        with frame("groups", "Anomaly", trail=(("Anomalies", "/groups"),)), or_missing():
             _one_group(console, console.masthead.metrics.get_group(group))
 
 
@@ -71,7 +76,7 @@ def group_rows(groups: Iterable[AnomalyGroup]) -> list[Row]:
             "start": short_time(group.start),
             "end": short_time(group.end),
             "detector": group.detector,
-            "measure": group.measure,
+            "measure": measure_text(group.measure),
             "severity": round(group.severity, 1),
             "reason": group.reason.replace("_", " "),
             "top": _top(group.contributions),
@@ -87,47 +92,25 @@ def _top(contributions: dict[str, dict[str, float]]) -> str:
     return ", ".join(f"{name} {share:.0f} %" for name, share in best)
 
 
-def _one_group(console: Console, group: AnomalyGroup) -> None:
-    metrics, dark = console.masthead.metrics, is_dark()
-    with ui.row().classes("items-center w-full"):
-        severity_badge(group.severity)
-        ui.label(f"{group.measure}: {group.reason.replace('_', ' ')}").classes("mh-title")
-        state_badge(group.state)
-        if group.confidence == "low":
-            ui.badge("the detector is still young", color="warning")
-        ui.space()
-        ui.link(group.detector, link(f"/detectors/{group.detector}"))
-    with ui.row().classes("w-full"):
-        number_card("From", short_time(group.start), "UTC")
-        number_card("Last interval", short_time(group.end), "UTC")
-        number_card("Series", str(group.series_count), "anomalous together")
-    _verdict(console, group)
-    ui.label("Who contributed").classes("mh-title")
-    with ui.row().classes("w-full"):
-        for dimension, values in group.contributions.items():
-            chart = ui.echart(
-                contribution_bars(values, dimension=dimension, dark=dark), theme="dark" if dark else None
-            )
-            chart.classes("mh-card").style(
-                f"flex: 1; min-width: 320px; height: {90 + 26 * min(15, len(values))}px"
-            )
-        if not group.contributions:
-            ui.label("This data set has no dimensions.").classes("mh-soft")
-    shares = [
-        {"dimension": dimension, "value": value, "share": f"{share:.2f} %", "id": f"{dimension}/{value}"}
-        for dimension, values in group.contributions.items()
-        for value, share in values.items()
-    ]
-    if shares:
-        with ui.expansion("The same as a table").classes("w-full"):
-            table(
-                (("dimension", "Dimension"), ("value", "Value"), ("share", "Share")),
-                shares,
-                key="id",
-                empty="",
-            )
-    _causes(group)
-    ui.label("Series").classes("mh-title")
+def _one_group(console: Console, found: AnomalyGroup) -> None:
+    """Draw one group; what a person says of it and its severity follow by themselves, the rest stands still."""
+    metrics, shown = console.masthead.metrics, [found]
+
+    @ui.refreshable
+    def head() -> None:
+        _head(shown[0], console.masthead.clock.now())
+
+    def update() -> None:
+        now = metrics.get_group(found.id)
+        if now != shown[0]:
+            shown[0] = now
+            head.refresh()
+
+    head()
+    _verdict(console, found.id)
+    _contributions(found.contributions)
+    _causes(found)
+    title("Series")
     table(
         (
             ("where", "Where"),
@@ -136,50 +119,110 @@ def _one_group(console: Console, group: AnomalyGroup) -> None:
             ("severity", "Severity"),
             ("reason", "Reason"),
         ),
-        [_series_row(place, one) for place, one in enumerate(group.series)],
+        [_series_row(place, one) for place, one in enumerate(found.series)],
         key="id",
         empty="No single series stands out",
+        actions={
+            "An anomaly": ("thumb_up", lambda row: _say(console, found.id, True, row["id"])),
+            "No anomaly": ("thumb_down", lambda row: _say(console, found.id, False, row["id"])),
+        },
     )
-    _related(metrics.related(group.id))
+    _related(metrics.related(found.id))
+    watch(update)
 
 
-def _verdict(console: Console, group: AnomalyGroup) -> None:
-    """Draw what a person can say; feedback changes later severity."""
+def _head(group: AnomalyGroup, now: datetime) -> None:
+    with ui.row().classes("items-center w-full"):
+        severity_badge(group.severity)
+        ui.label(f"{measure_text(group.measure)}: {group.reason.replace('_', ' ')}").classes("mh-title")
+        state_badge(group.state)
+        if group.acknowledged:
+            ui.badge("acknowledged", color="positive")
+        if group.muted_until and group.muted_until > now:
+            ui.badge(f"muted until {short_time(group.muted_until)} UTC", color="grey-8")
+        if group.confidence == "low":
+            ui.badge("the detector is still young", color="warning")
+        ui.space()
+        ui.link(f"Detector {group.detector}", link(f"/detectors/{group.detector}")).classes("mh-link")
+    with ui.row().classes("w-full"):
+        number_card("From", short_time(group.start), "UTC")
+        number_card("Last interval", short_time(group.end), "UTC")
+        number_card("Series", f"{group.series_count:,}", "anomalous together")
+
+
+def _contributions(contributions: dict[str, dict[str, float]]) -> None:
+    """Draw who contributed, as bars and as a table."""
+    dark = is_dark()
+    title("Who contributed")
+    if not contributions:
+        ui.label("This data set has no dimensions.").classes("mh-soft")
+        return
+    with ui.row().classes("w-full"):
+        for dimension, values in contributions.items():
+            options = contribution_bars(values, dimension=dimension, dark=dark)
+            chart = ui.echart(options, theme=theme(dark=dark)).classes("mh-card").props("role=img")
+            chart.style(f"flex: 1; min-width: 320px; height: {86 + 26 * min(15, len(values))}px")
+    shares = [
+        {"dimension": dimension, "value": value, "share": f"{share:.1f} %", "id": f"{dimension}/{value}"}
+        for dimension, values in contributions.items()
+        for value, share in sorted(values.items(), key=lambda entry: -entry[1])
+    ]
+    with ui.expansion("The same as a table").classes("w-full"):
+        table(
+            (("dimension", "Dimension"), ("value", "Value"), ("share", "Share")),
+            shares,
+            key="id",
+            empty="None",
+        )
+
+
+def _say(console: Console, group: str, is_anomaly: bool, series: int | None = None) -> None:
+    """Give feedback; it changes later severity."""
+    console.masthead.metrics.give_feedback(group, series, is_anomaly=is_anomaly)
+    ui.notify(
+        "Learned: " + ("its repeat will alarm again" if is_anomaly else "the like of it will alarm less")
+    )
+
+
+def _verdict(console: Console, group: str) -> None:
+    """Draw what a person can say of the whole group."""
     metrics = console.masthead.metrics
 
-    def say(is_anomaly: bool) -> None:
-        with telling_errors():
-            metrics.give_feedback(group.id, is_anomaly=is_anomaly)
-            ui.notify(
-                "Learned: "
-                + ("its repeat will alarm again" if is_anomaly else "the like of it will alarm less")
-            )
+    def acknowledge() -> None:
+        metrics.acknowledge_group(group, not metrics.get_group(group).acknowledged)
 
     def mute() -> None:
-        with telling_errors():
-            metrics.mute_group(group.id, console.masthead.clock.now() + timedelta(hours=24))
-            ui.notify("No alerts of this group for 24 hours")
+        now, until = console.masthead.clock.now(), metrics.get_group(group).muted_until
+        is_muted = until is not None and until > now
+        metrics.mute_group(group, None if is_muted else now + timedelta(hours=24))
+        ui.notify(
+            "Alerts of this group are told again" if is_muted else "No alerts of this group for 24 hours"
+        )
 
-    def acknowledge() -> None:
+    def done(do: Callable[[], None]) -> None:
         with telling_errors():
-            metrics.acknowledge_group(group.id)
-            ui.notify("Acknowledged")
+            do()
+            look_again()
 
     with ui.row().classes("items-center"):
         ui.label("Is it an anomaly?")
-        ui.button("Yes", icon="thumb_up", on_click=lambda: say(True)).props("outline dense")
-        ui.button("No", icon="thumb_down", on_click=lambda: say(False)).props("outline dense")
-        ui.button("Acknowledge", icon="done", on_click=acknowledge).props("outline dense")
-        ui.button("Mute for 24 h", icon="notifications_off", on_click=mute).props("outline dense")
+        for text, icon, is_anomaly in (("Yes", "thumb_up", True), ("No", "thumb_down", False)):
+            ui.button(
+                text, icon=icon, on_click=lambda _, told=is_anomaly: done(lambda: _say(console, group, told))
+            ).props("outline")
+        ui.button("Acknowledge", icon="done", on_click=lambda: done(acknowledge)).props("outline")
+        ui.button("Mute for 24 h", icon="notifications_off", on_click=lambda: done(mute)).props("outline")
 
 
 def _series_row(place: int, series: dict[str, Any]) -> Row:
-    where = ", ".join(f"{name} {value}" for name, value in series.get("dimensions", {}).items())
+    where = ", ".join(
+        f"{name} {value}" for name, value in series.get("dimensions", {}).items() if value != "*"
+    )
     return {
         "id": place,
-        "where": f"{series.get('measure', '')} {where}".strip(),
-        "value": plain(series.get("value")),
-        "expected": plain(series.get("expected")),
+        "where": f"{series.get('measure', '')}, {where}" if where else str(series.get("measure", "")),
+        "value": plain(series.get("value")) or "missing",
+        "expected": plain(series.get("expected")) or "unknown",
         "severity": round(series.get("severity") or 0, 1),
         "reason": str(series.get("reason", "")).replace("_", " "),
     }
@@ -188,7 +231,7 @@ def _series_row(place: int, series: dict[str, Any]) -> Row:
 def _causes(group: AnomalyGroup) -> None:
     if not group.causes:
         return
-    ui.label("Shortest explanation").classes("mh-title")
+    title("Shortest explanation")
     rows = [
         {
             "what": " and ".join(f"{name} = {value}" for name, value in cause["elements"].items()),
@@ -203,6 +246,6 @@ def _causes(group: AnomalyGroup) -> None:
 
 def _related(found: Iterable[Any]) -> None:
     """Draw what else moved; words that promise no cause."""
-    ui.label("Moved at the same time").classes("mh-title")
+    title("Moved at the same time")
     rows = [{"text": one.text, "id": place} for place, one in enumerate(found)]
     table((("text", "Measure"),), rows, key="id", empty="No other measure moved beside it")

@@ -7,6 +7,8 @@ from nicegui import ui
 from masthead.base.log import JOURNAL_KINDS
 from masthead.console.shell import Console, frame, watch
 
+_LINES = 300
+
 
 def register(console: Console) -> None:
     """Make the page `/ui/logs`, with `?kind=...&name=...` for one log."""
@@ -23,23 +25,21 @@ def register(console: Console) -> None:
                     names, value=name if name in names else next(iter(names), None), label="Name"
                 )
                 picked.style("min-width: 240px")
-            lines = ui.log(max_lines=500).classes("w-full mh-card").style("height: 65vh")
-            shown: list[str] = []
+            lines = ui.label().classes("w-full mh-card mh-log").style("min-height: 60vh")
+            lines.props("role=log aria-live=off tabindex=0 aria-label='Log, the latest line first'")
 
             def update() -> None:
-                entries = journal.read(kinds.value, picked.value, limit=300) if picked.value else []
-                texts = [_line(entry) for entry in entries]
-                if texts != shown:
-                    lines.clear()
-                    for text in texts:
-                        lines.push(text)
-                    shown[:] = texts
+                entries = journal.read(kinds.value, picked.value, limit=_LINES) if picked.value else []
+                texts = [_line(entry) for entry in reversed(entries)]
+                lines.text = "\n".join(texts) or f"No {kinds.value} has written a log yet."
 
             def choose_kind() -> None:
                 found = journal.names(kinds.value)
                 picked.set_options(found, value=next(iter(found), None))
+                update()
 
             kinds.on_value_change(choose_kind)
+            picked.on_value_change(update)
             watch(update, every_s=1.0)
 
 
@@ -48,4 +48,5 @@ def _line(entry: dict[str, object]) -> str:
     fields = "  ".join(
         f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in rest.items()
     )
-    return f"{entry.get('at', '')}  {entry.get('event', '')}  {fields}"
+    at = str(entry.get("at", ""))[:23].replace("T", " ")
+    return f"{at}  {entry.get('event', '')}  {fields}".rstrip()

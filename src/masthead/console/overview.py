@@ -3,8 +3,12 @@
 from nicegui import ui
 
 from masthead.console.groups import GROUP_COLUMNS, group_rows
-from masthead.console.parts import number_card, table
-from masthead.console.shell import Console, frame, link
+from masthead.console.parts import changed_rows, number_card, table, title
+from masthead.console.shell import Console, frame, link, watch
+from masthead.console.things import expiry_text
+
+Figure = tuple[str, str, str, str, str]
+_BAD = "text-negative"
 
 
 def register(console: Console) -> None:
@@ -12,58 +16,108 @@ def register(console: Console) -> None:
 
     @ui.page("/")
     def overview_page() -> None:
+        shown: list[object] = []
         with frame("overview", "Overview"):
 
             @ui.refreshable
             def figures() -> None:
-                _figures(console)
+                _draw_figures(_figures(console))
+                _draw_attention(_attention(console))
 
             figures()
-            ui.label("Latest anomalies").classes("mh-title")
+            title("Latest anomalies")
             groups = table(
-                GROUP_COLUMNS, [], links="start", key="id", empty="Nothing unusual so far", page=10
+                GROUP_COLUMNS,
+                [],
+                links="start",
+                key="id",
+                empty="Nothing unusual so far. Anomalies of severity 70 and above stand here.",
+                page=10,
             )
 
             def update() -> None:
-                figures.refresh()
-                groups.rows = group_rows(
-                    console.masthead.metrics.list_groups(min_severity=70, limit=10).items
-                )
+                now: list[object] = [_figures(console), _attention(console)]
+                if now != shown:
+                    shown[:] = now
+                    figures.refresh()
+                found = console.masthead.metrics.list_groups(min_severity=70, limit=10)
+                changed_rows(groups, group_rows(found.items))
 
-            ui.timer(2.0, update)
-            update()
+            watch(update)
 
 
-def _figures(console: Console) -> None:
+def _figures(console: Console) -> list[Figure]:
+    """Return (path, title, number, note, tone) of each card."""
     masthead, state = console.masthead, console.devices_state()
     detectors = masthead.metrics.list_detectors()
     running = sum(detector.state in ("learning", "active") for detector in detectors)
-    failed = [detector.name for detector in detectors if detector.state == "failed"]
-    opened = masthead.metrics.list_groups(min_severity=70, state="open", limit=100).items
+    opened = masthead.metrics.list_groups(min_severity=70, state="open", limit=100)
     counts = masthead.alerts.counts()
+    undelivered = counts["undelivered"]
+    things = len(masthead.access.list_things())
+    lag = state.get("lag_batches", 0)
+    return [
+        ("/detectors", "Detectors running", f"{running:,}", f"of {len(detectors):,}", ""),
+        (
+            "/groups",
+            "Open anomalies",
+            f"{len(opened.items)}{'+' if opened.next_token else ''}",
+            "severity 70 and above",
+            _BAD if opened.items else "",
+        ),
+        (
+            "/alerts",
+            "Alerts delivered",
+            f"{counts['delivered']:,}",
+            f"{undelivered:,} undelivered, {counts['pending']:,} waiting",
+            _BAD if undelivered else "",
+        ),
+        ("/things", "Things connected", f"{len(state.get('connected', ())):,}", f"of {things:,}", ""),
+        (
+            "/streams",
+            "Readings per second",
+            f"{state.get('rate_per_s', 0.0):,.1f}",
+            f"{lag:,} batches waiting" if lag else "none waiting",
+            "",
+        ),
+    ]
+
+
+def _attention(console: Console) -> list[tuple[str, str]]:
+    """Return (text, path) of what somebody should look after."""
+    masthead, state = console.masthead, console.devices_state()
+    found = [
+        (f"Detector {detector.name} failed: {detector.failure}", f"/detectors/{detector.name}")
+        for detector in masthead.metrics.list_detectors()
+        if detector.state == "failed"
+    ]
+    found += [
+        (
+            f"Certificate of {thing.name}: until {expiry_text(thing, masthead.clock.now())}",
+            f"/things/{thing.name}",
+        )
+        for thing in masthead.access.expiring()[:10]
+    ]
+    found += [(str(state[key]), "/streams") for key in ("blocked", "trouble") if state.get(key)]
+    return found
+
+
+def _draw_figures(figures: list[Figure]) -> None:
     with ui.row().classes("w-full"):
-        with ui.link(target=link("/detectors")).classes("no-underline").style("color: inherit; flex: 1"):
-            note = f"failed: {', '.join(failed)}" if failed else f"of {len(detectors)}"
-            number_card("Detectors running", str(running), note, tone="text-negative" if failed else "")
-        with ui.link(target=link("/groups")).classes("no-underline").style("color: inherit; flex: 1"):
-            number_card(
-                "Open anomalies",
-                str(len(opened)),
-                "severity 70 and above",
-                tone="text-negative" if opened else "",
-            )
-        with ui.link(target=link("/alerts")).classes("no-underline").style("color: inherit; flex: 1"):
-            undelivered = counts.get("undelivered", 0)
-            note = f"{undelivered} undelivered, {counts.get('pending', 0)} waiting"
-            number_card(
-                "Alerts delivered",
-                str(counts.get("delivered", 0)),
-                note,
-                tone="text-negative" if undelivered else "",
-            )
-        with ui.link(target=link("/things")).classes("no-underline").style("color: inherit; flex: 1"):
-            things = masthead.access.list_things()
-            number_card("Things connected", str(len(state.get("connected", ()))), f"of {len(things)}")
-        with ui.link(target=link("/streams")).classes("no-underline").style("color: inherit; flex: 1"):
-            rate, lag = state.get("rate_per_s", 0.0), state.get("lag", 0)
-            number_card("Readings per second", f"{rate:,.0f}", f"{lag:,} waiting" if lag else "none waiting")
+        for path, text, number, note, tone in figures:
+            with ui.link(target=link(path)).classes("no-underline").style("color: inherit; flex: 1"):
+                number_card(text, number, note, tone=tone)
+
+
+def _draw_attention(found: list[tuple[str, str]]) -> None:
+    if not found:
+        return
+    with (
+        ui.column()
+        .classes("mh-card w-full")
+        .style("gap: 4px; border-left: 4px solid #b7791f")
+        .props("role=status")
+    ):
+        title("Needs attention")
+        for text, path in found:
+            ui.link(text, link(path)).classes("mh-link")

@@ -2,9 +2,19 @@
 
 from collections.abc import Callable
 
-from masthead.console import alerts, detectors, groups, logs, overview, rules, streams, things
+from masthead.console import (
+    alerts,
+    detectors,
+    groups,
+    logs,
+    overview,
+    policies,
+    rules,
+    streams,
+    things,
+)
 from masthead.console.shell import Console
 
 PAGES: tuple[Callable[[Console], None], ...] = tuple(
-    room.register for room in (overview, detectors, groups, alerts, things, rules, streams, logs)
+    room.register for room in (overview, detectors, groups, alerts, things, policies, rules, streams, logs)
 )

@@ -1,14 +1,25 @@
 """Topic rules: SQL over messages, what it does with them, and a bench to try it on one message."""
 
-import json
+from typing import Any
 
 from nicegui import ui
 
 from masthead.base.errors import InvalidInput
-from masthead.console.parts import Row, table, telling_errors
+from masthead.console.parts import (
+    Row,
+    as_json,
+    changed_rows,
+    deleting,
+    form,
+    show_json,
+    table,
+    telling_errors,
+    title,
+)
 from masthead.console.shell import Console, frame, watch
 
 _EXAMPLE = "SELECT * FROM 'sensors/+/air' WHERE CO > 0"
+_OWN_SQL = ""
 
 
 def register(console: Console) -> None:
@@ -16,20 +27,25 @@ def register(console: Console) -> None:
 
     @ui.page("/rules")
     def rules_page() -> None:
+        streams = console.masthead.streams
         with frame("rules", "Topic rules"):
             with ui.row().classes("items-center w-full"):
                 ui.label("What happens to the messages of a topic").classes("mh-soft")
                 ui.space()
                 ui.button("New rule", icon="add", on_click=lambda: _new_rule(console))
             rules = table(
-                (("name", "Name"), ("sql", "SQL"), ("does", "Does"), ("enabled", "Enabled")),
+                (("name", "Name"), ("sql", "SQL"), ("does", "Does"), ("state", "State")),
                 [],
-                empty="No rules yet: make one with New rule",
-                actions={"Delete": ("delete", lambda row: console.masthead.streams.delete_rule(row["name"]))},
+                empty="No rules yet: make one with New rule, or masthead rules create NAME --file rule.json",
+                actions={
+                    "Show": ("visibility", lambda row: _show(console, row)),
+                    "Switch on or off": ("power_settings_new", lambda row: _switch(console, row)),
+                    "Delete": ("delete", deleting("rule", streams.delete_rule)),
+                },
             )
 
             def update() -> None:
-                rules.rows = [_row(rule.to_json()) for rule in console.masthead.streams.list_rules()]
+                changed_rows(rules, [_row(rule.to_json()) for rule in streams.list_rules()])
 
             watch(update)
             _bench(console)
@@ -37,59 +53,91 @@ def register(console: Console) -> None:
 
 def _row(rule: Row) -> Row:
     does = [
-        " ".join(str(part) for part in (action["kind"], action.get("name") or action.get("url")))
+        f"{action['kind'].replace('_', ' ')} {action.get('name') or action.get('url')}"
         for action in rule["actions"]
     ]
-    return rule | {"does": ", ".join(does) or "nothing", "enabled": "yes" if rule["enabled"] else "no"}
+    return {
+        "name": rule["name"],
+        "sql": rule["sql"],
+        "does": ", ".join(does) or "nothing",
+        "state": "on" if rule["enabled"] else "off",
+    }
+
+
+def _show(console: Console, row: Row) -> None:
+    show_json(f"Rule {row['name']}", console.masthead.streams.get_rule(row["name"]).to_json())
+
+
+def _switch(console: Console, row: Row) -> None:
+    rule = console.masthead.streams.get_rule(row["name"]).to_json()
+    console.masthead.streams.update_rule(rule | {"enabled": not rule["enabled"]})
 
 
 def _bench(console: Console) -> None:
-    """Draw the place where SQL is tried on a message before anything depends on it."""
+    """Draw the place where a rule, or SQL that is not one yet, is tried on a message."""
+    streams = console.masthead.streams
     with ui.column().classes("mh-card w-full"):
-        ui.label("Try a rule").classes("mh-title")
-        sql = ui.input("SQL", value=_EXAMPLE).classes("w-full")
+        title("Test a rule")
+        picked = ui.select({_OWN_SQL: "the SQL below"}, value=_OWN_SQL, label="Rule").classes("w-full")
+        sql = (
+            ui.input("SQL", value=_EXAMPLE)
+            .classes("w-full")
+            .bind_visibility_from(picked, "value", value=_OWN_SQL)
+        )
         topic = ui.input("Topic", value="sensors/B-101/air").classes("w-full")
-        payload = ui.textarea("Message", value='{"CO": 2.6, "SO2": 75}').classes("w-full")
+        payload = ui.textarea("Message", value='{"CO": 2.6, "SO2": 75}').classes("w-full").props("rows=3")
+        ui.button("Test", icon="play_arrow", on_click=lambda: run())
+        verdict = ui.label().classes("text-weight-medium").props("role=status")
         answer = ui.code("", language="json").classes("w-full")
+        answer.visible = False
 
         def run() -> None:
             with telling_errors():
-                found = console.masthead.streams.test_rule(
-                    sql.value or "", topic.value or "", payload.value or ""
+                found = streams.test_rule(
+                    picked.value or sql.value or "", topic.value or "", payload.value or ""
                 )
-                answer.set_content(json.dumps(found, indent=2, default=str))
+                verdict.text = _verdict(found)
+                answer.visible = found["result"] is not None
+                answer.set_content(as_json(found["result"]))
 
-        ui.button("Run", icon="play_arrow", on_click=run)
+        def follow() -> None:
+            options = {_OWN_SQL: "the SQL below"} | {rule.name: rule.name for rule in streams.list_rules()}
+            if options != picked.options:
+                picked.set_options(options, value=picked.value if picked.value in options else _OWN_SQL)
+
+        watch(follow)
+
+
+def _verdict(found: Row) -> str:
+    if found["error"]:
+        return f"Not taken. {found['error']}"
+    return "Matched: this goes on" if found["matched"] else "Not matched: WHERE leaves this message out"
 
 
 def _new_rule(console: Console) -> None:
     """Open the dialog that makes a rule."""
     streams = [stream.name for stream in console.masthead.streams.list_streams()]
     detectors = [detector.name for detector in console.masthead.metrics.list_detectors()]
-    with ui.dialog(value=True) as dialog, ui.card().style("min-width: 480px"):
-        ui.label("New rule").classes("mh-title")
-        name = ui.input("Name").classes("w-full")
+
+    def save() -> None:
+        actions: list[dict[str, Any]] = [
+            {"kind": "delivery_stream", "name": one} for one in into_streams.value
+        ]
+        actions += [{"kind": "detector", "name": one} for one in into_detectors.value]
+        actions += [{"kind": "subject", "name": subject.value}] if subject.value else []
+        actions += [{"kind": "webhook", "url": webhook.value}] if webhook.value else []
+        if not actions:
+            raise InvalidInput("actions: expected at least one place for the messages, got none")
+        console.masthead.streams.create_rule({"name": name.value, "sql": sql.value, "actions": actions})
+
+    with form("New rule", save):
+        name = ui.input("Name").classes("w-full").props("autofocus")
         sql = ui.input("SQL", value=_EXAMPLE).classes("w-full")
-        chosen_streams = ui.select(streams, multiple=True, value=[], label="Into delivery streams").classes(
+        into_streams = ui.select(streams, multiple=True, value=[], label="Into delivery streams").classes(
             "w-full"
         )
-        chosen_detectors = ui.select(detectors, multiple=True, value=[], label="Into detectors").classes(
+        into_detectors = ui.select(detectors, multiple=True, value=[], label="Into detectors").classes(
             "w-full"
         )
-        subject = ui.input("Onto a subject").classes("w-full")
-
-        def save() -> None:
-            with telling_errors():
-                actions = [{"kind": "delivery_stream", "name": found} for found in chosen_streams.value]
-                actions += [{"kind": "detector", "name": found} for found in chosen_detectors.value]
-                actions += [{"kind": "subject", "name": subject.value}] if subject.value else []
-                if not actions:
-                    raise InvalidInput("actions: expected at least one place for the messages, got none")
-                console.masthead.streams.create_rule(
-                    {"name": name.value, "sql": sql.value, "actions": actions}
-                )
-                dialog.close()
-
-        with ui.row().classes("w-full justify-end"):
-            ui.button("Cancel", on_click=dialog.close).props("flat")
-            ui.button("Save", on_click=save)
+        subject = ui.input("Onto a subject", placeholder="air.high").classes("w-full")
+        webhook = ui.input("To a webhook", placeholder="https://example.org/hook").classes("w-full")

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fastapi import FastAPI
+from nicegui import app as pages
 from nicegui import ui
+from starlette.middleware.gzip import GZipMiddleware
 
 from masthead.app import Masthead
+from masthead.base.errors import NotFound
 
 PREFIX = "/ui"
 COOKIE = "masthead_theme"
@@ -22,9 +25,15 @@ NAVIGATION = (
     ("groups", "Anomalies", "notifications_active", "/groups"),
     ("alerts", "Alerts", "campaign", "/alerts"),
     ("things", "Things", "sensors", "/things"),
+    ("policies", "Policies", "policy", "/policies"),
     ("rules", "Rules", "alt_route", "/rules"),
     ("streams", "Streams", "water", "/streams"),
     ("logs", "Logs", "article", "/logs"),
+)
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><rect width="24" height="24" rx="5" fill="#12304f"/>'
+    '<path d="M3 12c3-5 6-7 9-7s6 2 9 7c-3 5-6 7-9 7s-6-2-9-7z" fill="#fff"/><circle cx="12" cy="12" r="3.5" '
+    'fill="#12304f"/></svg>'
 )
 _CHOOSE_THEME = f"""<script>
 if (!document.cookie.includes('{COOKIE}=')) {{
@@ -34,16 +43,31 @@ if (!document.cookie.includes('{COOKIE}=')) {{
 }}
 </script>"""
 _STYLE = """
-:root { --mh-navy: #12304f; --mh-line: #dfe4ea; --mh-soft: #5b6775; --mh-page: #f6f8fa; --mh-card: #ffffff; }
-body.body--dark { --mh-line: #2b3541; --mh-soft: #9aa7b5; --mh-page: #11161c; --mh-card: #19212a; }
-body { background: var(--mh-page); }
+:root { --mh-line: #dfe4ea; --mh-soft: #556270; --mh-page: #f6f8fa; --mh-card: #ffffff; --mh-link: #1f5f9e; }
+body.body--dark { --mh-line: #2b3541; --mh-soft: #a3b0be; --mh-page: #11161c; --mh-card: #19212a; --mh-link: #8cc2f2; }
+body, .q-drawer { background: var(--mh-page) !important; }
+.q-drawer { border-color: var(--mh-line) !important; }
+.q-dialog .q-card { background: var(--mh-card); }
 .mh-card { background: var(--mh-card); border: 1px solid var(--mh-line); border-radius: 8px; padding: 16px; box-shadow: none; }
+.mh-table { padding: 6px 16px; }
+.mh-table th { font-weight: 600; color: var(--mh-soft); }
+.mh-table th, .mh-table td { border-color: var(--mh-line) !important; }
+.mh-table .q-table__bottom { min-height: 32px; border: 0; }
 .mh-soft { color: var(--mh-soft); }
 .mh-number { font-size: 1.75rem; line-height: 2rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-.mh-title { font-size: 1.25rem; font-weight: 600; }
-.mh-here { background: rgba(64, 132, 196, .14); border-radius: 6px; font-weight: 600; }
+.mh-title { font-size: 1.15rem; font-weight: 600; }
+.mh-here { background: rgba(64, 132, 196, .16); font-weight: 600; }
+.mh-nav a { border-radius: 6px; width: 100%; }
+.mh-nav a:hover { background: rgba(64, 132, 196, .10); }
+.mh-link { color: var(--mh-link); text-decoration: none; }
+.mh-link:hover { text-decoration: underline; }
+.mh-log { font: 12px/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
+body.body--dark .text-primary { color: #8cc2f2 !important; }
+body.body--dark .text-negative { color: #fc8181 !important; }
+body.body--dark .text-positive { color: #68d391 !important; }
 .q-table { font-variant-numeric: tabular-nums; }
-a:focus-visible, button:focus-visible { outline: 2px solid #4084c4; outline-offset: 2px; }
+.q-btn--outline .q-icon, .q-btn--standard .q-icon { font-size: 18px; margin-right: 6px; }
+a:focus-visible, button:focus-visible, .q-btn:focus-visible { outline: 2px solid #4084c4; outline-offset: 2px; }
 """
 
 
@@ -78,9 +102,21 @@ def mount(api: FastAPI, masthead: Masthead, devices: Devices | None) -> None:
     from masthead.console.pages import PAGES
 
     console = Console(masthead, devices)
+    ui.button.default_props("no-caps unelevated")
     for make in PAGES:
         make(console)
-    ui.run_with(api, mount_path=PREFIX, title="Masthead", show_welcome_message=False, reconnect_timeout=10)
+    # Ours rather than NiceGUI's own, which leaves the gzip out when it sees a test: what is measured is what is served.
+    pages.add_middleware(GZipMiddleware, minimum_size=500)
+    ui.run_with(
+        api,
+        mount_path=PREFIX,
+        title="Masthead",
+        favicon=_ICON,
+        language="en-US",
+        show_welcome_message=False,
+        reconnect_timeout=10,
+        gzip_middleware_factory=None,
+    )
 
 
 def is_dark() -> bool:
@@ -135,14 +171,14 @@ def frame(section: str, title: str, *, trail: tuple[tuple[str, str], ...] = ()) 
     with ui.column().classes("w-full q-pa-md").style("max-width: 1440px; margin: 0 auto; gap: 16px"):
         with ui.row().classes("items-center w-full").style("gap: 8px"):
             for text, path in trail:
-                ui.link(text, link(path)).classes("mh-soft")
+                ui.link(text, link(path)).classes("mh-link")
                 ui.label("/").classes("mh-soft")
             ui.label(title).classes("mh-title").props("role=heading aria-level=1")
         yield
 
 
 def _navigation(section: str) -> None:
-    with ui.element("nav").props("aria-label='Sections'").classes("column").style("gap: 2px"):
+    with ui.element("nav").props("aria-label='Sections'").classes("column mh-nav").style("gap: 2px"):
         for key, text, icon, path in NAVIGATION:
             entry = (
                 ui.link(target=link(path))
@@ -164,9 +200,20 @@ def _switch_theme(dark: bool) -> None:
 
 
 def watch(update: Callable[[], None], *, every_s: float = 2.0) -> None:
-    """Call `update` now and every so often while the page is open; the timer ends with its page."""
+    """Call `update` now and every so often while the page is open; the timer ends with its page.
+
+    When what the page is about is deleted, the page stays as it was last seen and no longer asks.
+    """
+
+    def look() -> None:
+        try:
+            update()
+        except NotFound as error:
+            timer.deactivate()
+            ui.notify(error.message, type="warning")
+
     update()
-    ui.timer(every_s, update)
+    timer = ui.timer(every_s, look, immediate=False)
 
 
 __all__ = ["Console", "frame", "is_dark", "link", "mount", "watch"]

@@ -3,8 +3,21 @@
 from nicegui import ui
 
 from masthead.base.units import format_bytes
-from masthead.console.parts import Row, confirmed, number_card, table, telling_errors
-from masthead.console.shell import Console, frame, watch
+from masthead.console.parts import (
+    Row,
+    as_json,
+    changed_rows,
+    deleting,
+    form,
+    number_card,
+    show_json,
+    table,
+    telling_errors,
+    title,
+)
+from masthead.console.shell import Console, frame, link, watch
+
+_EXAMPLE = '{"TIMESTAMP": "2026-01-31 12:04", "LOCATION_ID": "B-101", "CO": 2.6}'
 
 
 def register(console: Console) -> None:
@@ -13,63 +26,83 @@ def register(console: Console) -> None:
     @ui.page("/streams")
     def streams_page() -> None:
         with frame("streams", "Streams"):
-
-            @ui.refreshable
-            def readings() -> None:
-                _readings(console)
-
-            with ui.row().classes("items-center w-full"):
-                ui.label("Delivery streams").classes("mh-title")
-                ui.space()
-                ui.button("New delivery stream", icon="add", on_click=lambda: _new_stream(console))
-
-            async def delete(row: Row) -> None:
-                if await confirmed(
-                    f"Delete the delivery stream {row['name']}? Its objects stay.", verb="Delete"
-                ):
-                    with telling_errors():
-                        console.masthead.streams.delete_stream(row["name"])
-
-            streams = table(
-                (
-                    ("name", "Name"),
-                    ("destination", "Destination"),
-                    ("partitions", "Open partitions"),
-                    ("held", "Waiting"),
-                    ("delivered", "Records delivered"),
-                    ("objects", "Objects"),
-                    ("errors", "In the error place"),
-                    ("problem", "Problem"),
-                ),
-                [],
-                empty="No delivery streams yet: make one to keep readings as objects",
-                actions={"Delete": ("delete", delete)},
-            )
-            readings()
-
-            def update() -> None:
-                readings.refresh()
-                streams.rows = [
-                    _row(console, stream.name) for stream in console.masthead.streams.list_streams()
-                ]
-
-            watch(update)
+            _readings(console)
+            _deliveries(console)
 
 
 def _readings(console: Console) -> None:
     """Draw the figures of the stream of readings; without the devices' role there are none to show."""
-    state = console.devices_state()
-    ui.label("Readings").classes("mh-title")
-    if not state:
-        ui.label("This server does not run the role devices.").classes("mh-soft")
+    title("Readings")
+    if console.devices is None:
+        ui.label("This server does not run the role devices, so it reads no stream.").classes("mh-soft")
         return
-    with ui.row().classes("w-full"):
-        number_card("Stored", f"{state.get('log_messages', 0):,}", "batches in the stream")
-        number_card(
-            "Size", format_bytes(state.get("log_bytes", 0)), f"of {format_bytes(state.get('max_bytes', 0))}"
-        )
-        number_card("Lag", f"{state.get('lag_batches', 0):,}", "batches not yet taken")
-        number_card("Rate", f"{state.get('rate_per_s', 0):,.0f}", "readings per second")
+    shown: list[Row] = []
+
+    @ui.refreshable
+    def figures() -> None:
+        state = console.devices_state()
+        most = int(console.masthead.settings.stream_max_gib * 2**30)
+        lag = state.get("lag_batches", 0)
+        with ui.row().classes("w-full"):
+            number_card(
+                "Lag",
+                f"{lag:,}",
+                "batches stored and not yet taken",
+                tone="text-negative" if lag > 100 else "",
+            )
+            number_card("Rate", f"{state.get('rate_per_s', 0):,.1f}", "readings per second")
+            number_card("Taken", f"{state.get('taken', 0):,}", "readings since the start")
+            number_card("Size", format_bytes(state.get("log_bytes", 0)), f"of {format_bytes(most)}")
+            number_card(
+                "Batches", f"{state.get('log_messages', 0):,}", f"the latest is {state.get('log_last', 0):,}"
+            )
+        for trouble in (state.get("blocked"), state.get("trouble")):
+            if trouble:
+                ui.label(str(trouble)).classes("text-negative").props("role=alert")
+
+    def update() -> None:
+        state = console.devices_state()
+        if shown != [state]:
+            shown[:] = [state]
+            figures.refresh()
+
+    figures()
+    watch(update)
+
+
+def _deliveries(console: Console) -> None:
+    streams = console.masthead.streams
+    with ui.row().classes("items-center w-full"):
+        title("Delivery streams")
+        ui.space()
+        ui.button("New delivery stream", icon="add", on_click=lambda: _new_stream(console))
+    drawn = table(
+        (
+            ("name", "Name"),
+            ("destination", "Destination"),
+            ("partitions", "Open partitions"),
+            ("held", "Waiting"),
+            ("delivered", "Records"),
+            ("objects", "Objects"),
+            ("errors", "In the error place"),
+            ("problem", "Problem"),
+        ),
+        [],
+        empty="No delivery streams yet: make one to keep readings as objects",
+        actions={
+            "Show": ("visibility", lambda row: _show(console, row)),
+            "Test": ("science", lambda row: _test(console, row["name"])),
+            "Log": (
+                "article",
+                lambda row: ui.navigate.to(link("/logs") + f"?kind=stream&name={row['name']}"),
+            ),
+            "Delete": (
+                "delete",
+                deleting("delivery stream", streams.delete_stream, stays="Its objects stay."),
+            ),
+        },
+    )
+    watch(lambda: changed_rows(drawn, [_row(console, stream.name) for stream in streams.list_streams()]))
 
 
 def _row(console: Console, name: str) -> Row:
@@ -79,44 +112,74 @@ def _row(console: Console, name: str) -> Row:
         "destination": stream.destination + stream.prefix,
         "partitions": state.open_partitions or 0,
         "held": format_bytes(state.held_bytes or 0),
-        "delivered": state.records,
-        "objects": state.stored_objects,
-        "errors": state.errors,
+        "delivered": f"{state.records:,}",
+        "objects": f"{state.stored_objects:,} ({format_bytes(state.stored_bytes)})",
+        "errors": f"{state.errors:,}",
         "problem": state.last_error,
     }
 
 
+def _show(console: Console, row: Row) -> None:
+    stream, state = (
+        console.masthead.streams.get_stream(row["name"]),
+        console.masthead.streams.stream_state(row["name"]),
+    )
+    show_json(f"Delivery stream {row['name']}", stream.to_json() | {"state": state.to_json()})
+
+
+def _test(console: Console, name: str) -> None:
+    """Open the dialog that tells where one record would go."""
+
+    def run() -> bool:
+        with telling_errors():
+            found = console.masthead.streams.test_stream(name, payload.value or "")
+            verdict.text = (
+                f"Error place: {found['error']}" if found["error"] else f"Goes to {found['folder']}"
+            )
+            answer.visible = True
+            answer.set_content(as_json(found))
+        return False
+
+    with form(f"Test {name}", run, verb="Test"):
+        ui.label("Nothing is stored: the answer says where the record would go.").classes("mh-soft")
+        payload = ui.textarea("Record", value=_EXAMPLE).classes("w-full").props("rows=3")
+        verdict = ui.label().classes("text-weight-medium").props("role=status")
+        answer = ui.code("", language="json").classes("w-full")
+        answer.visible = False
+
+
 def _new_stream(console: Console) -> None:
     """Open the dialog that makes a delivery stream."""
-    with ui.dialog(value=True) as dialog, ui.card().style("min-width: 480px"):
-        ui.label("New delivery stream").classes("mh-title")
-        name = ui.input("Name").classes("w-full")
+
+    def save() -> None:
+        when = {"column": column.value, "format": form_of_time.value, "interval": interval.value}
+        console.masthead.streams.create_stream(
+            {
+                "name": name.value,
+                "destination": destination.value,
+                "prefix": prefix.value or "",
+                "error_prefix": error_prefix.value or "",
+                "buffer_s": int(buffer_s.value or 0),
+                "buffer_mib": buffer_mib.value or 5,
+                "compression": compression.value,
+                **({"event_time": when} if column.value else {}),
+            }
+        )
+
+    with form("New delivery stream", save):
+        name = ui.input("Name").classes("w-full").props("autofocus")
         destination = ui.input("Destination", value="s3://readings/").classes("w-full")
         prefix = ui.input("Prefix", value="air/!{timestamp:yyyyMMdd}/!{timestamp:HHmm}/").classes("w-full")
         error_prefix = ui.input("Error prefix", value="errors/!{firehose:error-output-type}/").classes(
             "w-full"
         )
-        buffer_s = ui.number("Write at the latest after, seconds", value=60, min=0, max=900).classes("w-full")
-        column = ui.input("Field with the time of the reading", value="TIMESTAMP").classes("w-full")
-        form = ui.input("Form of that time", value="yyyy-MM-dd HH:mm").classes("w-full")
-        interval = ui.input("Interval of a folder", value="5m").classes("w-full")
-
-        def save() -> None:
-            with telling_errors():
-                when = {"column": column.value, "format": form.value, "interval": interval.value}
-                console.masthead.streams.create_stream(
-                    {
-                        "name": name.value,
-                        "destination": destination.value,
-                        "prefix": prefix.value or "",
-                        "error_prefix": error_prefix.value or "",
-                        "buffer_s": int(buffer_s.value or 0),
-                        "buffer_mib": 5,
-                        **({"event_time": when} if column.value else {}),
-                    }
-                )
-                dialog.close()
-
-        with ui.row().classes("w-full justify-end"):
-            ui.button("Cancel", on_click=dialog.close).props("flat")
-            ui.button("Save", on_click=save)
+        with ui.row().classes("w-full"):
+            buffer_s = ui.number("At the latest after, seconds", value=60, min=0, max=900).style("flex: 1")
+            buffer_mib = ui.number("or from, MiB", value=5, min=1, max=128).style("flex: 1")
+            compression = ui.select(["none", "gzip"], value="none", label="Compression").style("flex: 1")
+        column = ui.input(
+            "Field with the time of the reading; empty: time of arrival", value="TIMESTAMP"
+        ).classes("w-full")
+        with ui.row().classes("w-full"):
+            form_of_time = ui.input("Form of that time", value="yyyy-MM-dd HH:mm").style("flex: 1")
+            interval = ui.input("Interval of a folder", value="5m").style("flex: 1")

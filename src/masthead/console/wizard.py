@@ -1,45 +1,60 @@
-"""The wizard that makes a detector: detector, data set, validation, measures, dimensions, time, review."""
+"""The wizard that makes a detector: detector, data set, validation, measures, dimensions, time, review, activate."""
 
 from typing import Any
 
-from nicegui import ui
+from nicegui import run, ui
 
-from masthead.console.parts import Row, table, telling_errors
+from masthead.base.errors import InvalidInput
+from masthead.console.parts import Row, look_again, telling_errors, title
 from masthead.console.shell import Console, link
+from masthead.console.verdict import show_validation
 from masthead.metrics.spec import AGGREGATIONS, DetectorSpec
 
 _SOURCES = {
     "stream": "Live messages of a topic",
+    "rule": "What a topic rule selects",
     "path": "Folders of objects, one per interval",
-    "files": "Files, once",
+    "files": "Files, scored once (a backtest)",
 }
+_PLACES = {
+    "stream": ("Topic filter", "sensors/+/air"),
+    "rule": ("Name of the rule", "keep-air"),
+    "path": ("Path template", "s3://readings/air/{{yyyyMMdd}}/{{HHmm}}"),
+    "files": ("Files, folders or patterns, by commas", "/data/air/*.csv"),
+}
+_FIELDS = {"stream": "topic", "rule": "rule", "path": "template", "files": "paths"}
+_ROLLUPS = {
+    "none": "Only the combinations",
+    "single": "Also each single value and the total",
+    "all": "Every combination",
+}
+STEPS = ("Detector", "Data set", "Validation", "Measures", "Dimensions", "Time", "Review")
 
 
-class _Draft:
-    """What the person has chosen so far, as the fields of a specification."""
+class Draft:
+    """What the person has chosen so far; what is left open is taken from the data by the validation."""
 
     def __init__(self) -> None:
-        self.fields: dict[str, Any] = {
-            "name": "",
-            "description": "",
-            "mode": "continuous",
-            "interval": "5m",
-            "zone": "UTC",
-            "delay_s": 0,
-            "rollups": "single",
-        }
-        self.kind, self.place, self.history = "stream", "sensors/+/air", ""
-        self.column, self.format = "TIMESTAMP", "yyyy-MM-dd HH:mm"
-        self.measures: list[dict[str, str]] = [{"column": "", "aggregation": "avg"}]
-        self.dimensions, self.filters = "", ""
+        self.name, self.description, self.interval = "", "", "5m"
+        self.kind, self.place, self.history, self.filters = "stream", "", "", ""
+        self.measures: list[dict[str, str]] = []
+        self.dimensions, self.rollups = "", "single"
+        self.column, self.format, self.zone, self.delay_s = "", "", "UTC", 0
+        self.validated: dict[str, Any] | None = None
 
-    def spec(self) -> DetectorSpec:
-        """Return the specification, or tell which field is wrong."""
-        where = {"stream": "topic", "path": "template", "files": "paths"}[self.kind]
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a specification; a measure without a column is left out."""
         place: Any = _texts(self.place) if self.kind == "files" else self.place.strip()
-        found = self.fields | {
-            "mode": "backtest" if self.kind == "files" else self.fields["mode"],
-            "source": {"kind": self.kind, where: place},
+        kind = "stream" if self.kind == "rule" else self.kind
+        found: dict[str, Any] = {
+            "name": self.name.strip(),
+            "description": self.description.strip(),
+            "mode": "backtest" if self.kind == "files" else "continuous",
+            "interval": self.interval.strip(),
+            "zone": self.zone.strip() or "UTC",
+            "delay_s": int(self.delay_s or 0),
+            "rollups": self.rollups,
+            "source": {"kind": kind, _FIELDS[self.kind]: place},
             "time": {"column": self.column.strip(), "format": self.format.strip()},
             "measures": [
                 {
@@ -55,7 +70,28 @@ class _Draft:
         }
         if self.history.strip():
             found["history"] = {"paths": _texts(self.history)}
-        return DetectorSpec.from_json(found)
+        return found
+
+    def spec(self) -> DetectorSpec:
+        """Return the specification.
+
+        Raises:
+            InvalidInput: A field is outside its domain; the message names it.
+        """
+        return DetectorSpec.from_json(self.fields())
+
+    def learn(self, found: Row) -> None:
+        """Fill in what the data say: measures, dimensions and time that the person has not named."""
+        if not self.measures:
+            self.measures = [
+                {"column": one.get("column", one["name"]), "aggregation": one["aggregation"]}
+                for one in found["measures"]
+            ]
+        self.dimensions = self.dimensions or ", ".join(found["dimensions"])
+        if not self.column:
+            self.column = found["time"]["column"]
+        if not self.format and self.column == found["time"]["column"]:
+            self.format = found["time"]["format"]
 
 
 def _texts(value: str) -> list[str]:
@@ -63,163 +99,189 @@ def _texts(value: str) -> list[str]:
 
 
 def _filter(text: str) -> tuple[str, list[str]]:
-    column, _, values = text.partition("=")
+    column, equals, values = text.partition("=")
+    if not equals:
+        raise InvalidInput(f"filters: expected COLUMN=value,value, got {text.strip()!r}", field="filters")
     return column.strip(), _texts(values)
 
 
 def open_wizard(console: Console) -> None:
     """Open the dialog; its last step saves and activates."""
-    draft = _Draft()
+    draft = Draft()
     with (
-        ui.dialog(value=True).props("persistent") as dialog,
-        ui.card().style("min-width: 720px; max-width: 960px"),
+        ui.dialog(value=True).props("persistent aria-label='New detector'") as dialog,
+        ui.card().style("width: min(860px, 96vw); max-width: 96vw"),
     ):
         with ui.row().classes("items-center w-full"):
-            ui.label("New detector").classes("mh-title")
+            title("New detector")
             ui.space()
             ui.button(icon="close", on_click=dialog.close).props("flat dense aria-label='Close'")
-        with ui.stepper().props("vertical flat").classes("w-full") as steps:
+        with ui.stepper().props("vertical flat header-nav=false").classes("w-full") as steps:
             _detector_step(draft, steps)
             _data_step(draft, steps)
-            _time_step(draft, steps)
+            _validation_step(console, draft, steps)
             _measures_step(draft, steps)
             _dimensions_step(draft, steps)
-            _validation_step(console, draft, steps)
+            _time_step(draft, steps)
             _review_step(console, draft, steps, dialog)
 
 
-def _buttons(steps: ui.stepper, *, first: bool = False) -> None:
+def _buttons(steps: ui.stepper, step: str, check: Any = None) -> None:
+    """Draw Next and Back; Next first runs `check`, which may refuse."""
+
+    async def forward() -> None:
+        with telling_errors():
+            if check is not None:
+                check()
+            steps.next()
+
     with ui.stepper_navigation():
-        ui.button("Next", on_click=steps.next)
-        if not first:
+        ui.button("Next", on_click=forward).props(f"aria-label='Next: after {step}'")
+        if step != STEPS[0]:
             ui.button("Back", on_click=steps.previous).props("flat")
 
 
-def _detector_step(draft: _Draft, steps: ui.stepper) -> None:
+def _detector_step(draft: Draft, steps: ui.stepper) -> None:
+    def check() -> None:
+        DetectorSpec.from_json({"name": draft.name.strip(), "interval": draft.interval.strip()})
+
     with ui.step("Detector"):
-        ui.input("Name").bind_value(draft.fields, "name").classes("w-full")
-        ui.input("Description").bind_value(draft.fields, "description").classes("w-full")
+        ui.input("Name").bind_value(draft, "name").classes("w-full").props("autofocus")
+        ui.input("Description").bind_value(draft, "description").classes("w-full")
         ui.input("Interval", placeholder="5m, 10m, 1h, 1d or any other").bind_value(
-            draft.fields, "interval"
+            draft, "interval"
         ).classes("w-full")
-        _buttons(steps, first=True)
+        _buttons(steps, "Detector", check)
 
 
-def _data_step(draft: _Draft, steps: ui.stepper) -> None:
+def _data_step(draft: Draft, steps: ui.stepper) -> None:
     with ui.step("Data set"):
-        ui.select(_SOURCES, label="Where the rows come from").bind_value(draft, "kind").classes("w-full")
-        ui.input("Topic filter, path template or files", placeholder="sensors/+/air").bind_value(
-            draft, "place"
-        ).classes("w-full")
-        ui.input("Historical files for a warm start, by commas").bind_value(draft, "history").classes(
-            "w-full"
+        kind = (
+            ui.select(_SOURCES, label="Where the rows come from").bind_value(draft, "kind").classes("w-full")
         )
+        place = ui.input(_PLACES["stream"][0], placeholder=_PLACES["stream"][1]).bind_value(draft, "place")
+        place.classes("w-full")
+
+        def follow() -> None:
+            label, example = _PLACES[kind.value]
+            place.props(f'label="{label}" placeholder="{example}"')
+
+        kind.on_value_change(follow)
+        ui.input(
+            "Historical files for a warm start, by commas", placeholder="/data/air/history.json"
+        ).bind_value(draft, "history").classes("w-full")
         ui.input("Only rows with", placeholder="LOCATION_ID=B-101,B-102; KIND=outdoor").bind_value(
             draft, "filters"
         ).classes("w-full")
-        _buttons(steps)
+        _buttons(steps, "Data set", draft.spec)
 
 
-def _time_step(draft: _Draft, steps: ui.stepper) -> None:
-    with ui.step("Time"):
-        ui.input("Column with the time").bind_value(draft, "column").classes("w-full")
-        ui.input("Its form", placeholder="yyyy-MM-dd HH:mm, iso, epoch_s, epoch_ms").bind_value(
-            draft, "format"
-        ).classes("w-full")
-        ui.input("Time zone").bind_value(draft.fields, "zone").classes("w-full")
-        ui.number("Wait for late rows, seconds", min=0, max=432_000, format="%d").bind_value(
-            draft.fields, "delay_s", forward=lambda value: int(value or 0)
-        ).classes("w-full")
-        _buttons(steps)
+def _validation_step(console: Console, draft: Draft, steps: ui.stepper) -> None:
+    with ui.step("Validation"):
+        ui.label(
+            "Reads the first 10,000 rows of each file and says what they hold. Nothing is stored."
+        ).classes("mh-soft")
+
+        async def validate() -> None:
+            with telling_errors():
+                found = await run.io_bound(console.masthead.metrics.validate, draft.spec())
+                assert found is not None
+                draft.validated = found.to_json()
+                draft.learn(draft.validated)
+                answer.clear()
+                with answer:
+                    show_validation(draft.validated)
+
+        ui.button("Validate", icon="fact_check", on_click=validate).props("outline")
+        answer = ui.column().classes("w-full")
+        _buttons(steps, "Validation")
 
 
-def _measures_step(draft: _Draft, steps: ui.stepper) -> None:
+def _measures_step(draft: Draft, steps: ui.stepper) -> None:
     with ui.step("Measures"):
+        ui.label("The numbers to watch, each combined over an interval").classes("mh-soft")
 
         @ui.refreshable
         def rows() -> None:
-            for measure in draft.measures:
+            for place, measure in enumerate(draft.measures, 1):
                 with ui.row().classes("items-center"):
-                    ui.input("Column").bind_value(measure, "column")
-                    ui.select(
-                        [name for name in AGGREGATIONS if name != "ratio"], label="Aggregation"
-                    ).bind_value(measure, "aggregation")
+                    ui.input(f"Column {place}").bind_value(measure, "column")
+                    names = [name for name in AGGREGATIONS if name != "ratio"]
+                    ui.select(names, label="Combined by").bind_value(measure, "aggregation").style(
+                        "min-width: 120px"
+                    )
+                    ui.button(icon="close", on_click=lambda _, one=measure: remove(one)).props(
+                        f"flat round dense aria-label='Leave out column {place}'"
+                    )
+
+        def remove(measure: dict[str, str]) -> None:
+            draft.measures.remove(measure)
+            rows.refresh()
 
         def add() -> None:
             draft.measures.append({"column": "", "aggregation": "avg"})
             rows.refresh()
 
+        def check() -> None:
+            if not draft.fields()["measures"]:
+                raise InvalidInput("measures: expected at least one, got none", field="measures")
+            draft.spec()
+
         rows()
-        ui.button("Another measure", icon="add", on_click=add).props("flat dense")
-        _buttons(steps)
+        steps.on_value_change(lambda event: rows.refresh() if event.value == "Measures" else None)
+        ui.button("Another measure", icon="add", on_click=add).props("flat")
+        _buttons(steps, "Measures", check)
 
 
-def _dimensions_step(draft: _Draft, steps: ui.stepper) -> None:
+def _dimensions_step(draft: Draft, steps: ui.stepper) -> None:
     with ui.step("Dimensions"):
         ui.input("Columns of categories, by commas", placeholder="LOCATION_ID").bind_value(
             draft, "dimensions"
         ).classes("w-full")
-        ui.select(
-            {
-                "none": "Only the combinations",
-                "single": "Also each single value and the total",
-                "all": "Every combination",
-            },
-            label="Roll-ups",
-        ).bind_value(draft.fields, "rollups").classes("w-full")
-        _buttons(steps)
+        ui.select(_ROLLUPS, label="Roll-ups").bind_value(draft, "rollups").classes("w-full")
+        _buttons(steps, "Dimensions", draft.spec)
 
 
-def _validation_step(console: Console, draft: _Draft, steps: ui.stepper) -> None:
-    with ui.step("Validation"):
-        answer = ui.column().classes("w-full")
-
-        def run() -> None:
-            answer.clear()
-            with answer, telling_errors():
-                _show_validation(console.masthead.metrics.validate(draft.spec()).to_json())
-
-        ui.button("Validate", icon="fact_check", on_click=run)
-        _buttons(steps)
-
-
-def _show_validation(found: Row) -> None:
-    """Draw the answer: whether it is valid, every finding with what to do, and sample rows."""
-    if found.get("valid"):
-        ui.label("Validation successful").classes("text-positive text-h6")
-    else:
-        ui.label("Validation failed").classes("text-negative text-h6")
-    for finding in found.get("findings", ()):
-        ui.label(str(finding.get("text", finding)) if isinstance(finding, dict) else str(finding))
-    rows = [dict(row) for row in found.get("sample", ())]
-    if rows:
-        columns = [(name, name) for name in rows[0]]
-        table(
-            columns,
-            [row | {"_place": place} for place, row in enumerate(rows)],
-            key="_place",
-            empty="",
-            page=5,
-        )
+def _time_step(draft: Draft, steps: ui.stepper) -> None:
+    with ui.step("Time"):
+        ui.input("Column with the time; empty, for a stream: time of arrival").bind_value(
+            draft, "column"
+        ).classes("w-full")
+        ui.input("Its form", placeholder="yyyy-MM-dd HH:mm, iso, epoch_s, epoch_ms").bind_value(
+            draft, "format"
+        ).classes("w-full")
+        ui.input("Time zone").bind_value(draft, "zone").classes("w-full")
+        ui.number("Wait for late rows, seconds", min=0, max=432_000, format="%d").bind_value(
+            draft, "delay_s"
+        ).classes("w-full")
+        _buttons(steps, "Time", lambda: draft.spec().require_complete())
 
 
-def _review_step(console: Console, draft: _Draft, steps: ui.stepper, dialog: ui.dialog) -> None:
+def _review_step(console: Console, draft: Draft, steps: ui.stepper, dialog: ui.dialog) -> None:
     metrics = console.masthead.metrics
+
+    async def save(activate: bool) -> None:
+        with telling_errors():
+            spec = draft.spec()
+            if activate:  # looked at before it is stored, so that a refusal leaves nothing behind
+                spec.require_complete()
+                found = await run.io_bound(metrics.validate, spec)
+                assert found is not None
+                found.require_valid()
+            detector = metrics.create_detector(spec)
+            if activate:
+                begin = metrics.backtest if spec.mode == "backtest" else metrics.activate
+                begin(detector.name, validated=True)
+            dialog.close()
+            look_again()
+            ui.navigate.to(link(f"/detectors/{detector.name}"))
+
     with ui.step("Review"):
         review = ui.code("", language="toml").classes("w-full")
 
         def show() -> None:
             with telling_errors():
                 review.set_content(draft.spec().to_toml())
-
-        def save(activate: bool) -> None:
-            with telling_errors():
-                detector = metrics.create_detector(draft.spec())
-                if activate:
-                    begin = metrics.backtest if detector.spec.mode == "backtest" else metrics.activate
-                    begin(detector.name)
-                dialog.close()
-                ui.navigate.to(link(f"/detectors/{detector.name}"))
 
         steps.on_value_change(lambda event: show() if event.value == "Review" else None)
         with ui.stepper_navigation():
