@@ -234,6 +234,11 @@ def test_the_articles_two_anomalies_are_found_live_and_nothing_else(house: House
     assert found[0].contributions == {"LOCATION_ID": {"B-101": 100.0}}
     told = [(one.measure, one.stage) for one in house.alerts.events if one.severity >= 70]
     assert told == [("SO2", "open"), ("CO", "open"), ("SO2", "closed"), ("CO", "closed")]
+    told = [
+        (line["event"], line.get("measure")) for line in Journal(house.folder.logs).read("detector", "air")
+    ]
+    assert ("group opened", "SO2") in told
+    assert ("group closed", "CO") in told
     (beside,) = house.service.related(found[0].id)
     assert (beside.measure, beside.order, beside.lead_s) == ("SO2", "before", 900.0)
     chart = house.service.chart(
@@ -425,6 +430,40 @@ def test_a_path_detector_reads_each_intervals_folder_once(house: House) -> None:
     found = house.service.get_detector("air")
     assert (found.late, found.refused) == (1, 1)
     assert house.service.position() is None
+
+
+def test_a_path_detector_without_any_data_yet_goes_on_quietly(house: House) -> None:
+    source = {"kind": "path", "template": "s3://air-data/in/day-{{yyyyMMdd}}/{{HHmm}}"}
+    house.service.create_detector(_stream(source=source))
+    assert [finding.level for finding in house.service.validate("air").findings] == ["warning"]
+    house.service.activate("air")
+    house.service.wait("air")
+    for step in range(5):
+        house.service.tick(T0 + 300 * step)
+    found = house.service.get_detector("air")
+    assert (found.state, found.last_interval) == ("learning", utc(T0 + 900))
+    assert house.service.list_groups("air", min_severity=0).items == ()
+
+
+def test_a_path_detector_goes_on_after_a_restart_with_what_it_had_not_read(house: House) -> None:
+    objects = Objects(house.folder.objects)
+    source = {"kind": "path", "template": "s3://air-data/in/{{yyyyMMdd}}/{{HHmm}}"}
+    house.service.create_detector(_stream(source=source))
+    house.service.activate("air")
+    house.service.wait("air")
+    house.service.tick(T0)
+    for step in range(4):
+        at = utc(T0 + 300 * step)
+        objects.put(
+            f"s3://air-data/in/{at:%Y%m%d}/{at:%H%M}/a.json",
+            f'{{"t": {T0 + 300 * step}, "CO": {step}, "at": "B"}}'.encode(),
+        )
+    house.service.tick(T0 + 650)
+    again = house.again()
+    again.service.tick(T0 + 1200)
+    assert again.service.chart("air", "CO", {"at": "B"}).values == [0.0, 1.0, 2.0, 3.0]
+    assert again.service.get_detector("air").late == 0
+    again.service.close()
 
 
 def test_a_backtest_finds_the_articles_groups_and_never_becomes_live(house: House) -> None:

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
+from prometheus_client import Counter
 from sqlalchemy import Connection
 
 from masthead.alerts.events import AlertEvent, Stage
 from masthead.base.clock import Clock, utc
+from masthead.base.log import Journal
+from masthead.base.telemetry import REGISTRY
 from masthead.base.units import format_duration
 from masthead.metrics import records, results
 from masthead.metrics.detection import Scored
@@ -20,6 +23,10 @@ from masthead.metrics.spec import DetectorSpec
 from masthead.store.engine import Database
 
 __all__ = ["Alerts", "Effects", "group_of", "progress_of"]
+
+GROUPS = Counter(
+    "masthead_anomaly_groups", "Groups opened, of any severity.", ["detector", "kind"], registry=REGISTRY
+)
 
 _STAGES: dict[str, Stage] = {"opened": "open", "raised": "raised", "closed": "closed"}
 _TOLD_SERIES = 10
@@ -42,9 +49,11 @@ class Alerts(Protocol):
 class Effects:
     """The stored side of one run of a detector."""
 
-    def __init__(self, detector: Detector, database: Database, alerts: Alerts, clock: Clock) -> None:
+    def __init__(
+        self, detector: Detector, database: Database, alerts: Alerts, clock: Clock, journal: Journal
+    ) -> None:
         self.name, self.spec, self.run = detector.name, detector.spec, detector.run
-        self._database, self._alerts, self._clock = database, alerts, clock
+        self._database, self._alerts, self._clock, self._journal = database, alerts, clock, journal
         self._learning = detector.state == "learning"
 
     def last_entry(self) -> int:
@@ -97,6 +106,24 @@ class Effects:
                 self._learning = False
         if told:
             self._alerts.wake()
+        for change in () if scored is None else scored.changes:
+            self._note(change)
+
+    def _note(self, change: GroupChange) -> None:
+        """Count a change, and write it into the detector's own log."""
+        group = change.group
+        if change.kind == "opened":
+            GROUPS.labels(self.name, group.kind).inc()
+        if change.kind in _STAGES:
+            self._journal.write(
+                "detector",
+                self.name,
+                f"group {change.kind}",
+                group=group_id(self.run, group.number),
+                measure=group.measure,
+                severity=round(group.severity, 2),
+                reason=group.reason,
+            )
 
     def _change(self, connection: Connection, change: GroupChange) -> int:
         """Store a group as it stands and tell the alerts; return how many were told."""

@@ -29,7 +29,7 @@ from masthead.metrics.raw import Format
 from masthead.metrics.readers import Rows, read_rows
 from masthead.metrics.records import Detector
 from masthead.metrics.snapshots import Snapshot, write_snapshot
-from masthead.metrics.sources import open_sources
+from masthead.metrics.sources import fixed_part, open_sources
 
 __all__ = ["Report", "backtest", "warm_start"]
 
@@ -150,7 +150,7 @@ def backtest(detector: Detector, around: Surroundings, report: Report) -> dict[s
         results.remove_results(connection, run=detector.run)
         records.remove_groups(connection, detector.run)
     report(0.0, "reading the data")
-    paths = spec.source.paths or (spec.source.template.split("{{")[0],)
+    paths = spec.source.paths or (fixed_part(spec.source.template),)
     data = open_sources(paths, around.objects, "source.paths")
     past = (
         open_sources(spec.history.paths, around.objects, "history.paths") if spec.history is not None else []

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import Counter
+
 from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, MastheadError
 from masthead.base.folder import DataFolder, write_atomic
 from masthead.base.log import Journal
+from masthead.base.telemetry import REGISTRY
 from masthead.metrics.detection import Decision, Detection, Scored
 from masthead.metrics.effects import Alerts, Effects
 from masthead.metrics.intake import RecordLike, arrivals_of, chunks_of, error_lines, format_of, selection_of
@@ -27,6 +30,12 @@ from masthead.store.engine import Database
 from masthead.store.objects import Objects
 
 __all__ = ["Bounds", "LiveDetector", "Surroundings", "run_folder"]
+
+INTERVALS = Counter("masthead_detector_intervals", "Intervals closed.", ["detector"], registry=REGISTRY)
+RECORDS = Counter("masthead_detector_records", "Records used.", ["detector"], registry=REGISTRY)
+REFUSED = Counter(
+    "masthead_detector_refused", "Records that could not be used.", ["detector"], registry=REGISTRY
+)
 
 SNAPSHOT_INTERVALS = 288
 SNAPSHOT_S = 600.0
@@ -87,7 +96,7 @@ class LiveDetector:
         self.name, self.spec, self.run = detector.name, detector.spec, detector.run
         self._around = around
         self._folder = run_folder(around.folder, detector.name, detector.run)
-        self._effects = Effects(detector, around.database, around.alerts, around.clock)
+        self._effects = Effects(detector, around.database, around.alerts, around.clock, around.journal)
         self._log = IntervalLog(self._folder / "log")
         self._format = ""
         self._pending: tuple[Entry, Scored | None] | None = None
@@ -160,6 +169,7 @@ class LiveDetector:
         for first, piece in chunks_of(self.spec, given):
             arrivals, refused = arrivals_of(piece, selection, self.spec, sequence=sequence, first=first)
             if refused:
+                REFUSED.labels(self.name).inc(len(refused))
                 place = f"s3://errors/detectors/{self.name}/{sequence:020d}-{first:06d}.jsonl"
                 self._around.objects.put(place, error_lines(piece, refused, sequence), create_only=True)
             for start_s in self.intervals.add(arrivals):
@@ -201,6 +211,8 @@ class LiveDetector:
     def _close(self, start_s: int) -> None:
         decision, used, dropped = self.detection.cube.decide(start_s)
         self.intervals.closed(start_s, used, dropped)
+        INTERVALS.labels(self.name).inc()
+        RECORDS.labels(self.name).inc(used)
         data = {**decision.to_json(), "intervals": self.intervals.to_json()}
         data |= {"files": self._files, "format": self._format} if self._files else {}
         self._pending = (

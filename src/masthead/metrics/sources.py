@@ -7,7 +7,7 @@ from masthead.metrics.files import Source, find_files
 from masthead.metrics.spec import is_local
 from masthead.store.objects import Objects
 
-__all__ = ["folder_sources", "open_sources"]
+__all__ = ["fixed_part", "folder_sources", "open_sources"]
 
 MOST_FILES = 100_000
 
@@ -37,6 +37,15 @@ def _object_sources(path: str, objects: Objects) -> list[Source]:
         return [Source(path, objects.get(path))]
     except (NotFound, InvalidInput):
         return folder_sources(path, objects)
+
+
+def fixed_part(template: str) -> str:
+    """Return the folder in which all folders of a template lie.
+
+    >>> fixed_part("s3://air/in/day-{{yyyyMMdd}}/{{HHmm}}")
+    's3://air/in/'
+    """
+    return template.split("{{")[0].rpartition("/")[0] + "/"
 
 
 def folder_sources(folder: str, objects: Objects, *, without: frozenset[str] = frozenset()) -> list[Source]:

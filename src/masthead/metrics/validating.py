@@ -6,7 +6,7 @@ from typing import Literal
 from masthead.base.errors import MastheadError
 from masthead.metrics.files import Source
 from masthead.metrics.raw import Format
-from masthead.metrics.sources import open_sources
+from masthead.metrics.sources import fixed_part, open_sources
 from masthead.metrics.spec import DetectorSpec
 from masthead.metrics.validation import Expectation, Finding, Validation, validate_files
 from masthead.store.objects import Objects
@@ -68,7 +68,7 @@ def _template(
 ) -> Validation:
     """Look at the latest objects below the fixed part of the template, as a sample of what will come."""
     assert spec.source is not None
-    prefix = spec.source.template.split("{{")[0]
+    prefix = fixed_part(spec.source.template)
     try:
         infos = sorted(objects.list(prefix), key=lambda info: info.modified)[-_TEMPLATE_OBJECTS:]
         sources = [Source(info.uri, objects.get(info.uri)) for info in infos]
