@@ -7,6 +7,7 @@ import typer
 
 from masthead.base.errors import InvalidInput, shown
 from masthead.cli.grammar import new_room
+from masthead.cli.simulate import simulate
 
 if TYPE_CHECKING:
     from masthead.metrics.backtest import Backtest, Plan
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from masthead.metrics.validation import Validation
 
 app = new_room("Measures: score files without a server, look at data before it is used.")
+app.command()(simulate)
 
 Files = Annotated[
     list[str], typer.Argument(metavar="DATA...", help="Files, folders or patterns.", show_default=False)
