@@ -106,6 +106,7 @@ class _Demonstration:
         self._stories = {story.name: story for story in (air(now), stations(now))}
         self.listener = AlertListener(self._heard)
         self._sent_at: dict[float, float] = {}
+        self._told: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -184,7 +185,7 @@ class _Demonstration:
         steps = _steps(self._stories.values())
         first, total = self._stories["air"], sum(len(readings) for _, readings in steps)
         self._teller.say(
-            f"Publishing {total} readings; what the file calls {first.original(_iso(steps[0][0]))} is now."
+            f"Publishing {total} readings; what the file calls {first.original(_iso(first.readings[0].time_s))} is now."
         )
         with contextlib.ExitStack() as stack, self._teller.bar(total):
             doors = {
@@ -192,7 +193,6 @@ class _Demonstration:
                 for story in self._stories.values()
                 for name in story.things
             }
-            done = itertools.count()
             pipeline = Pipeline(_taken)
 
             def send(number: int) -> int:
@@ -207,7 +207,6 @@ class _Demonstration:
                     ]
                 )
                 self._teller.move(pipeline.sent, first.original(_iso(moment)))
-                next(done)
                 return len(readings)
 
             moments = [(moment, number) for number, (moment, _) in enumerate(steps)]
@@ -254,7 +253,8 @@ class _Demonstration:
             if value is None
             else f"{value:g}" + (f", expected {expected:.3g}" if expected is not None else "")
         )
-        raised = "rose: " if told["stage"] != "open" else ""
+        raised = "rose to " if told["group"] in self._told else ""
+        self._told.add(told["group"])
         self._teller.say(
             f"  {story.original(told['start'])}  {payload['impactedMetric']['metricName']} {what}: "
             f"{raised}severity {payload['anomalyScore']:.0f}{article}, {', '.join(parts)}; "
@@ -302,6 +302,12 @@ class _Demonstration:
                 + ("" if one["severity"] is None else f", severity {one['severity']:.0f}"),
                 style="green" if word != "NOT told" else "red",
             )
+        for one in found["stations"]:
+            if one.get("what") and one["severity"] is not None:
+                say(
+                    f"also in the data: {one['what']}, {one['measure']} {one['original_start']} to "
+                    f"{one['original_end'][-5:]}, severity {one['severity']:.0f}"
+                )
         objects = found["objects"]
         others = [f"{group['measure']} {group['original_start']}" for group in found["other_groups"]]
         say(f"other groups at severity 70 or more: {', '.join(others) or 'none'}")
