@@ -1,0 +1,166 @@
+"""A running installation goes into one file, and comes back in another folder without a reading lost or doubled."""
+
+import json
+import signal
+import subprocess
+import tarfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Serve = Callable[..., Any]
+Wait = Callable[..., Any]
+
+STREAM = {"name": "air", "destination": "s3://air/", "buffer_s": 900, "buffer_mib": 1}
+RULE = {
+    "name": "all",
+    "sql": "SELECT * FROM 'air/#'",
+    "actions": [{"kind": "delivery_stream", "name": "air"}],
+}
+
+
+def set_up(running: Any) -> None:
+    assert running.http.post("/streams", json=STREAM).status_code == 201
+    assert running.http.post("/rules", json=RULE).status_code == 201
+    assert running.http.post("/things", json={"name": "B-101"}).status_code == 201
+    assert running.http.put("/objects/mine/note.txt", content=b"kept").status_code == 201
+
+
+def send(running: Any, numbers: range, padding: int = 0) -> None:
+    lines = b"".join(json.dumps({"n": n, "x": "y" * padding}).encode() + b"\n" for n in numbers)
+    assert running.http.post("/ingest/air/x", content=lines).json()["stored"] == len(numbers)
+
+
+def delivered(running: Any) -> list[int]:
+    numbers = []
+    for one in running.http.get("/objects/air", params={"limit": 1000}).json()["items"]:
+        content = running.http.get("/objects/" + one["uri"].removeprefix("s3://")).content
+        numbers += [json.loads(line)["n"] for line in content.splitlines()]
+    return numbers
+
+
+def flush(running: Any, wait_for: Wait) -> None:
+    """Deleting a stream puts what it holds."""
+    running.http.delete("/rules/all")
+    assert running.http.delete("/streams/air").status_code == 204
+
+
+def test_readings_that_were_acknowledged_before_a_backup_come_back_exactly_once(
+    serve: Serve, command: Command, wait_for: Wait, tmp_path: Path
+) -> None:
+    first, second, file = tmp_path / "first", tmp_path / "second", tmp_path / "masthead.tgz"
+    running = serve(first)
+    set_up(running)
+    # Some are in objects already (the buffer holds 1 MiB), the rest waits in memory and in the log.
+    send(running, range(3000), padding=500)
+    wait_for(lambda: running.http.get("/streams/air/state").json()["objects"] > 0)
+    send(running, range(3000, 3100))
+
+    stop = threading.Event()
+    more = iter(range(10_000, 1_000_000))
+
+    def keep_sending() -> None:
+        while not stop.is_set():
+            number = next(more)
+            send(running, range(number, number + 1))
+
+    sender = threading.Thread(target=keep_sending)
+    sender.start()
+    made = command("backup", str(file), "--json", data=first)
+    stop.set()
+    sender.join()
+    assert made.returncode == 0, made.stderr
+    manifest = json.loads(made.stdout)
+    assert (manifest["running"], manifest["objects"] > 1, manifest["unread"] > 0) == (True, True, True)
+    assert oct(file.stat().st_mode & 0o777) == "0o600"
+
+    restored = command("restore", str(file), data=second)
+    assert restored.returncode == 0, restored.stderr
+    again = serve(second)
+    assert [one["name"] for one in again.http.get("/things").json()["items"]] == ["B-101"]
+    assert again.http.get("/objects/mine/note.txt").content == b"kept"
+    flush(again, wait_for)
+    wait_for(lambda: set(range(3100)) <= set(delivered(again)))
+    found = delivered(again)
+    assert len(found) == len(set(found))
+    later = sorted(number for number in found if number >= 10_000)
+    assert later == list(
+        range(10_000, 10_000 + len(later))
+    )  # a moment in time: no gap among what came meanwhile
+
+    # The log goes on: new readings are taken behind the restored ones.
+    again.http.post("/streams", json=STREAM | {"name": "more", "destination": "s3://more/", "buffer_s": 0})
+    again.http.post("/rules", json=RULE | {"actions": [{"kind": "delivery_stream", "name": "more"}]})
+    send(again, range(1))
+    wait_for(lambda: again.http.get("/streams/more/state").json()["records"] == 1)
+
+
+def test_a_thing_of_a_backup_connects_to_the_restored_server(
+    serve: Serve, command: Command, wait_for: Wait, tmp_path: Path
+) -> None:
+    first, second, file = tmp_path / "first", tmp_path / "second", tmp_path / "masthead.tgz"
+    set_up(running := serve(first))
+    assert command("backup", str(file), data=first).returncode == 0
+    running.stop()
+    assert command("restore", str(file), data=second).returncode == 0
+    serve(second)
+    wait_for(lambda: command("things", "test", "B-101", data=second).returncode == 0)
+
+
+def test_a_folder_at_rest_is_backed_up_whole(serve: Serve, command: Command, tmp_path: Path) -> None:
+    first, second, file = tmp_path / "first", tmp_path / "second", tmp_path / "masthead.tgz"
+    set_up(running := serve(first))
+    send(running, range(10))
+    running.stop()
+    made = json.loads(command("backup", str(file), "--json", data=first).stdout)
+    assert made["running"] is False
+    assert command("restore", str(file), data=second).returncode == 0
+    again = serve(second)
+    flush(again, None)
+    assert sorted(delivered(again)) == list(range(10))
+
+
+def test_restore_refuses_a_folder_in_use_and_one_that_is_not_empty(
+    serve: Serve, command: Command, tmp_path: Path
+) -> None:
+    first, file = tmp_path / "first", tmp_path / "masthead.tgz"
+    set_up(running := serve(first))
+    assert command("backup", str(file), data=first).returncode == 0
+    again = command("backup", str(file), data=first)
+    assert (again.returncode, "exists already" in again.stderr) == (1, True)
+
+    for options in ((), ("--force",)):
+        refused = command("restore", str(file), *options, data=first)
+        assert (refused.returncode, "in use by the server" in refused.stderr) == (1, True)
+    running.stop(signal.SIGTERM)
+    refused = command("restore", str(file), data=first)
+    assert (refused.returncode, "not empty" in refused.stderr) == (1, True)
+    forced = json.loads(command("restore", str(file), "--force", "--json", data=first).stdout)
+    assert (Path(forced["put_aside"]) / "masthead.db").exists()
+    assert (first / "masthead.db").exists()
+
+
+@pytest.mark.parametrize("harm", ["cut", "noise", "foreign", "outside"])
+def test_a_broken_backup_changes_nothing(serve: Serve, command: Command, tmp_path: Path, harm: str) -> None:
+    data, file = tmp_path / "data", tmp_path / "masthead.tgz"
+    set_up(running := serve(tmp_path / "first", "--roles", "api"))
+    assert command("backup", str(file), data=tmp_path / "first").returncode == 0
+    running.stop()
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:-200])
+    elif harm == "noise":
+        file.write_bytes(b"\x1f\x8b" + b"noise" * 100)
+    else:
+        name = "note.txt" if harm == "foreign" else "data/../../escaped"
+        with tarfile.open(file, "w:gz") as tar:
+            tar.add(__file__, name)
+    refused = command("restore", str(file), data=data)
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert not data.exists()
+    assert not (tmp_path / "escaped").exists()
+    assert list(tmp_path.glob(".masthead-*")) == []
