@@ -64,7 +64,7 @@ class Publisher:
         self.acknowledged: set[str] = set()
         self.breaks = 0
         self._number = 0
-        self._unconfirmed: dict[int, str] = {}
+        self._unconfirmed: dict[int, tuple[str, bytes]] = {}  # packet id -> id and the very bytes sent
         self._answered = asyncio.Event()
         self._stop = asyncio.Event()
 
@@ -91,8 +91,8 @@ class Publisher:
             if (await asyncio.wait_for(reader.readexactly(4), 15))[3]:
                 raise OSError("refused")
             self._room = asyncio.Semaphore(self._window - len(self._unconfirmed))
-            for packet_id, reading_id in list(self._unconfirmed.items()):
-                self._send(writer, packet_id, reading_id, again=True)
+            for packet_id in list(self._unconfirmed):
+                self._send(writer, packet_id, again=True)
             reading = asyncio.create_task(self._read(reader))
             await self._write(writer, reading, rate_per_s)
         finally:
@@ -117,8 +117,9 @@ class Publisher:
             await self._room.acquire()
             self._number += 1
             packet_id = self._number % 60_000 + 1
-            self._unconfirmed[packet_id] = f"{self.name}-{self._number}"
-            self._send(writer, packet_id, self._unconfirmed[packet_id])
+            reading_id = f"{self.name}-{self._number}"
+            self._unconfirmed[packet_id] = (reading_id, self._payload(reading_id))
+            self._send(writer, packet_id)
             await writer.drain()
         while self._unconfirmed:
             await self._await_answer(reading)
@@ -134,19 +135,18 @@ class Publisher:
         if not done:
             raise TimeoutError
 
-    def _send(
-        self, writer: asyncio.StreamWriter, packet_id: int, reading_id: str, *, again: bool = False
-    ) -> None:
+    def _send(self, writer: asyncio.StreamWriter, packet_id: int, *, again: bool = False) -> None:
+        reading_id, payload = self._unconfirmed[packet_id]
         self.sent[reading_id] += 1
-        writer.write(publish_packet(self._topic, self._payload(reading_id), packet_id, again=again))
+        writer.write(publish_packet(self._topic, payload, packet_id, again=again))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while True:
             head = await reader.readexactly(4)
             if head[0] != 0x40:
                 raise OSError(f"expected PUBACK, got {head!r}")
-            reading_id = self._unconfirmed.pop(struct.unpack(">H", head[2:])[0], None)
-            if reading_id is not None:
-                self.acknowledged.add(reading_id)
+            known = self._unconfirmed.pop(struct.unpack(">H", head[2:])[0], None)
+            if known is not None:
+                self.acknowledged.add(known[0])
                 self._room.release()
                 self._answered.set()
