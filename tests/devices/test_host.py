@@ -203,3 +203,44 @@ def test_a_server_left_behind_is_ended_and_a_stranger_is_not(tmp_path: Path) -> 
         assert ours.wait(5) == -signal.SIGTERM
         stranger.kill()
     assert not (tmp_path / "nats.pid").exists()
+
+
+def trim(host: DeviceHost, *, position: int, keep_s: float) -> tuple[int, int]:
+    """Trim, and return the first and the last sequence that are left."""
+    left: list[tuple[int, int]] = []
+
+    async def work() -> None:
+        assert host._log is not None
+        await host._log.trim(position=position, keep_s=keep_s, now=time.time())
+        state = (await host._log.info()).state
+        left.append((state.first_seq, state.last_seq))
+
+    host._call(work(), timeout_s=10)
+    return left[0]
+
+
+def test_the_log_is_trimmed_by_age_but_never_what_a_sink_still_wants(product: Any, host: DeviceHost) -> None:
+    for number in range(10):
+        host.ingest([Reading("a", b"%d" % number, 1.0)])
+    product.await_readings(10)
+    assert trim(host, position=11, keep_s=3600) == (1, 10)
+    assert trim(host, position=4, keep_s=-1) == (4, 10)
+    assert trim(host, position=11, keep_s=-1) == (11, 10)
+
+
+def test_a_log_that_fills_is_trimmed_whatever_its_age(product: Any) -> None:
+    product.settings = product.settings.model_copy(update={"stream_max_gib": 4e6 / 2**30})
+    host = DeviceHost(product)
+    host.start()
+    try:
+        for number in range(7):
+            host.ingest([Reading("a", os.urandom(500_000), float(number))])
+        product.await_readings(7)
+        first, last = trim(host, position=8, keep_s=3600)
+        assert 1 < first <= 8
+        assert last == 7
+        too_much = [Reading("a", os.urandom(500_000), 1.0) for _ in range(9)]
+        with pytest.raises(LimitReached, match="takes no more"):
+            host.ingest(too_much)
+    finally:
+        host.stop()
