@@ -70,7 +70,7 @@ def _counts(console: Console) -> None:
                     state.capitalize(),
                     f"{counts[state]:,}",
                     notes.get(state, "given up; try again below"),
-                    tone="text-negative" if bad else "",
+                    tone="mh-tone text-negative" if bad else "",
                 )
 
     def update() -> None:

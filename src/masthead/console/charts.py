@@ -13,6 +13,9 @@ _EXPECTED = {True: "#a3b0be", False: "#718096"}
 _INK = {True: "#cbd5e0", False: "#2d3748"}
 _GRID = {True: "#2b3541", False: "#e2e8f0"}
 
+_STROKE = "path://M0 5h20v3H0z"  # a line's sign in the legend
+FIRST_VIEW = 288  # intervals shown at first, a day of five minutes; the slider shows the rest
+
 APPEND = """<script>
 // Adds points to the end of a chart's lines, drops as many at the start, and leaves zoom and legend as they are.
 window.mhAppend = (id, added, most) => {
@@ -88,6 +91,7 @@ def _mark(stamp: float, value: float, score: float) -> dict[str, Any]:
 def band_chart(points: list[list[Any]], *, measure: str, dark: bool) -> dict[str, Any]:
     """Return the options of a series' chart: value, expected value and band, and a mark at each anomaly."""
     floor, height, expected, value, anomalies = points
+    start = _first_view([stamp for stamp, _ in value])
     return {
         "animation": False,
         "aria": {
@@ -96,7 +100,12 @@ def band_chart(points: list[list[Any]], *, measure: str, dark: bool) -> dict[str
         },
         "tooltip": {"trigger": "axis", "confine": True},
         "legend": {
-            "data": ["value", "expected", "anomaly"],
+            "data": [
+                {"name": "value", "icon": _STROKE},
+                {"name": "expected", "icon": _STROKE},
+                {"name": "anomaly", "icon": "circle"},
+            ],
+            "itemWidth": 18,
             "textStyle": {"color": _INK[dark]},
             "top": 0,
             "right": 16,
@@ -106,8 +115,15 @@ def band_chart(points: list[list[Any]], *, measure: str, dark: bool) -> dict[str
         "useUTC": True,
         "yAxis": {"type": "value", "name": measure, "scale": True},
         "dataZoom": [
-            {"type": "inside"},
-            {"type": "slider", "height": 20, "bottom": 12, "showDataShadow": False},
+            {"type": "inside", "start": start, "end": 100},
+            {
+                "type": "slider",
+                "start": start,
+                "end": 100,
+                "height": 20,
+                "bottom": 12,
+                "showDataShadow": False,
+            },
         ],
         "series": [
             # "all": a height must be stacked on its floor also where the floor lies below zero.
@@ -128,6 +144,13 @@ def band_chart(points: list[list[Any]], *, measure: str, dark: bool) -> dict[str
     }
 
 
+def _first_view(stamps: list[float]) -> float:
+    """Return from which per cent of the time on the chart is shown at first."""
+    if len(stamps) <= FIRST_VIEW:
+        return 0.0
+    return round(100 * (stamps[-FIRST_VIEW] - stamps[0]) / (stamps[-1] - stamps[0]), 2)
+
+
 def contribution_bars(contributions: dict[str, float], *, dimension: str, dark: bool) -> dict[str, Any]:
     """Return the options of a bar chart of shares in per cent, largest on top, at most fifteen."""
     top = sorted(contributions.items(), key=lambda entry: entry[1])[-15:]
@@ -135,7 +158,7 @@ def contribution_bars(contributions: dict[str, float], *, dimension: str, dark: 
         "animation": False,
         "aria": {"enabled": True, "label": {"description": f"Contribution by {dimension}"}},
         "grid": {"left": 130, "right": 60, "top": 34, "bottom": 10},
-        "title": {"text": dimension, "textStyle": {"fontSize": 13, "color": _INK[dark]}},
+        "title": {"text": dimension, "left": 0, "textStyle": {"fontSize": 13, "color": _INK[dark]}},
         "xAxis": {"type": "value", "max": 100, "show": False},
         "yAxis": {
             "type": "category",

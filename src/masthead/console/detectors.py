@@ -106,7 +106,7 @@ def _head(console: Console, name: str) -> None:
         with telling_errors():
             await deleting("detector", metrics.delete_detector, stays=_STAYS)({"name": name})
             if name not in {detector.name for detector in metrics.list_detectors()}:
-                ui.navigate.to(link("/detectors"))
+                ui.navigate.to("/detectors")
 
     async def do(verb: Any) -> None:
         with telling_errors():
@@ -126,7 +126,7 @@ def _head(console: Console, name: str) -> None:
         with ui.row().classes("items-center w-full"):
             state_badge(detector.state)
             ui.label(detector.failure or detector.progress.text).classes(
-                "text-negative" if detector.failure else "mh-soft"
+                "mh-tone text-negative" if detector.failure else "mh-soft"
             )
             ui.space()
             for text, icon, verb in _verbs(console, detector):
@@ -153,7 +153,7 @@ def _head(console: Console, name: str) -> None:
 
 
 def _to_log(name: str) -> None:
-    ui.navigate.to(link("/logs") + f"?kind=detector&name={name}")
+    ui.navigate.to(f"/logs?kind=detector&name={name}")
 
 
 def _verbs(console: Console, detector: Detector) -> list[tuple[str, str, Any]]:
@@ -197,7 +197,7 @@ def _quality(console: Console, name: str) -> None:
     @ui.refreshable
     def cards() -> None:
         found = console.masthead.metrics.data_quality(name)
-        with ui.row().classes("w-full"):
+        with ui.row().classes("w-full items-stretch"):
             number_card("Rows", _count(found.get("rows")), "counted in intervals")
             number_card("Late", _count(found.get("late")), "after their interval had closed")
             number_card("Duplicates", _count(found.get("duplicates")), "dropped")
@@ -208,7 +208,8 @@ def _quality(console: Console, name: str) -> None:
                 f"{thing} {count:,}" for thing, count in sorted(late.items(), key=lambda one: -one[1])[:10]
             )
             ui.label(f"Late by thing: {text}").classes("mh-soft")
-        _files_quality(found.get("data") or {})
+        data = found.get("data") or {}
+        _files_quality(data.get("history", data))
 
     def update() -> None:
         now = console.masthead.metrics.data_quality(name)

@@ -143,8 +143,8 @@ def _head(group: AnomalyGroup, now: datetime) -> None:
         if group.confidence == "low":
             ui.badge("the detector is still young", color="warning")
         ui.space()
-        ui.link(f"Detector {group.detector}", link(f"/detectors/{group.detector}")).classes("mh-link")
-    with ui.row().classes("w-full"):
+        ui.link(f"Detector {group.detector}", f"/detectors/{group.detector}").classes("mh-link")
+    with ui.row().classes("w-full items-stretch"):
         number_card("From", short_time(group.start), "UTC")
         number_card("Last interval", short_time(group.end), "UTC")
         number_card("Series", f"{group.series_count:,}", "anomalous together")
@@ -157,7 +157,7 @@ def _contributions(contributions: dict[str, dict[str, float]]) -> None:
     if not contributions:
         ui.label("This data set has no dimensions.").classes("mh-soft")
         return
-    with ui.row().classes("w-full"):
+    with ui.row().classes("w-full items-stretch"):
         for dimension, values in contributions.items():
             options = contribution_bars(values, dimension=dimension, dark=dark)
             chart = ui.echart(options, theme=theme(dark=dark)).classes("mh-card").props("role=img")

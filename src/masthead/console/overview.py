@@ -4,11 +4,11 @@ from nicegui import ui
 
 from masthead.console.groups import GROUP_COLUMNS, group_rows
 from masthead.console.parts import changed_rows, number_card, table, title
-from masthead.console.shell import Console, frame, link, watch
+from masthead.console.shell import Console, frame, watch
 from masthead.console.things import expiry_text
 
 Figure = tuple[str, str, str, str, str]
-_BAD = "text-negative"
+_BAD = "mh-tone text-negative"
 
 
 def register(console: Console) -> None:
@@ -103,9 +103,9 @@ def _attention(console: Console) -> list[tuple[str, str]]:
 
 
 def _draw_figures(figures: list[Figure]) -> None:
-    with ui.row().classes("w-full"):
+    with ui.row().classes("w-full items-stretch"):
         for path, text, number, note, tone in figures:
-            with ui.link(target=link(path)).classes("no-underline").style("color: inherit; flex: 1"):
+            with ui.link(target=path).classes("no-underline").style("color: inherit; flex: 1"):
                 number_card(text, number, note, tone=tone)
 
 
@@ -120,4 +120,4 @@ def _draw_attention(found: list[tuple[str, str]]) -> None:
     ):
         title("Needs attention")
         for text, path in found:
-            ui.link(text, link(path)).classes("mh-link")
+            ui.link(text, path).classes("mh-link")

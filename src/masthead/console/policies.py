@@ -96,7 +96,7 @@ def _bench(console: Console) -> None:
             )
             thing = ui.input("As the thing", value="B-101").style("min-width: 140px")
             ui.button("Test", icon="play_arrow", on_click=lambda: run())
-        answer = ui.label().classes("text-weight-medium").props("role=status")
+        answer = ui.label().classes("mh-tone text-weight-medium").props("role=status")
 
         def run() -> None:
             with telling_errors():

@@ -62,11 +62,10 @@ body, .q-drawer { background: var(--mh-page) !important; }
 .mh-link { color: var(--mh-link); text-decoration: none; }
 .mh-link:hover { text-decoration: underline; }
 .mh-log { font: 12px/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
-body.body--dark .text-primary { color: #8cc2f2 !important; }
-body.body--dark .text-negative { color: #fc8181 !important; }
-body.body--dark .text-positive { color: #68d391 !important; }
+body.body--dark .q-btn--outline, body.body--dark .q-btn--flat, body.body--dark .q-field, body.body--dark .mh-tone {
+  --q-primary: #8cc2f2; --q-negative: #fc8181; --q-positive: #68d391; --q-warning: #f0b429; }
 .q-table { font-variant-numeric: tabular-nums; }
-.q-btn--outline .q-icon, .q-btn--standard .q-icon { font-size: 18px; margin-right: 6px; }
+.q-btn .on-left { font-size: 18px; margin-right: 6px; }
 a:focus-visible, button:focus-visible, .q-btn:focus-visible { outline: 2px solid #4084c4; outline-offset: 2px; }
 """
 
@@ -126,8 +125,8 @@ def is_dark() -> bool:
 
 
 def link(path: str) -> str:
-    """Return the address of a page as a link inside the console needs it."""
-    return PREFIX + path.rstrip("/") if path != "/" else PREFIX + "/"
+    """Return a page's address as plain HTML needs it; NiceGUI's own links and `navigate` add the prefix themselves."""
+    return PREFIX + path
 
 
 @contextlib.contextmanager
@@ -160,7 +159,7 @@ def frame(section: str, title: str, *, trail: tuple[tuple[str, str], ...] = ()) 
         _navigation(section)
     with ui.header(elevated=False).classes("items-center q-px-md q-py-xs").style("background: #12304f"):
         ui.button(icon="menu", on_click=drawer.toggle).props("flat dense color=white aria-label='Navigation'")
-        with ui.link(target=link("/")).classes("no-underline text-white row items-center q-gutter-xs"):
+        with ui.link(target="/").classes("no-underline text-white row items-center q-gutter-xs"):
             ui.icon("visibility", size="sm")
             ui.label("Masthead").classes("text-h6")
         ui.space()
@@ -171,17 +170,17 @@ def frame(section: str, title: str, *, trail: tuple[tuple[str, str], ...] = ()) 
     with ui.column().classes("w-full q-pa-md").style("max-width: 1440px; margin: 0 auto; gap: 16px"):
         with ui.row().classes("items-center w-full").style("gap: 8px"):
             for text, path in trail:
-                ui.link(text, link(path)).classes("mh-link")
+                ui.link(text, path).classes("mh-link")
                 ui.label("/").classes("mh-soft")
             ui.label(title).classes("mh-title").props("role=heading aria-level=1")
         yield
 
 
 def _navigation(section: str) -> None:
-    with ui.element("nav").props("aria-label='Sections'").classes("column mh-nav").style("gap: 2px"):
+    with ui.element("nav").props("aria-label='Sections'").classes("column mh-nav w-full").style("gap: 2px"):
         for key, text, icon, path in NAVIGATION:
             entry = (
-                ui.link(target=link(path))
+                ui.link(target=path)
                 .classes("no-underline row items-center q-pa-sm")
                 .style("gap: 10px; color: inherit")
             )

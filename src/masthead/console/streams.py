@@ -15,7 +15,7 @@ from masthead.console.parts import (
     telling_errors,
     title,
 )
-from masthead.console.shell import Console, frame, link, watch
+from masthead.console.shell import Console, frame, watch
 
 _EXAMPLE = '{"TIMESTAMP": "2026-01-31 12:04", "LOCATION_ID": "B-101", "CO": 2.6}'
 
@@ -43,12 +43,12 @@ def _readings(console: Console) -> None:
         state = console.devices_state()
         most = int(console.masthead.settings.stream_max_gib * 2**30)
         lag = state.get("lag_batches", 0)
-        with ui.row().classes("w-full"):
+        with ui.row().classes("w-full items-stretch"):
             number_card(
                 "Lag",
                 f"{lag:,}",
-                "batches stored and not yet taken",
-                tone="text-negative" if lag > 100 else "",
+                "batches not yet taken",
+                tone="mh-tone text-negative" if lag > 100 else "",
             )
             number_card("Rate", f"{state.get('rate_per_s', 0):,.1f}", "readings per second")
             number_card("Taken", f"{state.get('taken', 0):,}", "readings since the start")
@@ -58,7 +58,7 @@ def _readings(console: Console) -> None:
             )
         for trouble in (state.get("blocked"), state.get("trouble")):
             if trouble:
-                ui.label(str(trouble)).classes("text-negative").props("role=alert")
+                ui.label(str(trouble)).classes("mh-tone text-negative").props("role=alert")
 
     def update() -> None:
         state = console.devices_state()
@@ -94,7 +94,7 @@ def _deliveries(console: Console) -> None:
             "Test": ("science", lambda row: _test(console, row["name"])),
             "Log": (
                 "article",
-                lambda row: ui.navigate.to(link("/logs") + f"?kind=stream&name={row['name']}"),
+                lambda row: ui.navigate.to(f"/logs?kind=stream&name={row['name']}"),
             ),
             "Delete": (
                 "delete",

@@ -132,7 +132,7 @@ def _one_thing(console: Console, name: str) -> None:
         with telling_errors():
             await deleting("thing", access.delete_thing)({"name": name})
             if name not in {thing.name for thing in access.list_things()}:
-                ui.navigate.to(link("/things"))
+                ui.navigate.to("/things")
 
     with ui.row().classes("w-full items-stretch"):
         with ui.column().classes("mh-card").style("flex: 1; min-width: 340px; gap: 12px"):
@@ -149,7 +149,7 @@ def _one_thing(console: Console, name: str) -> None:
             ui.label("A reading sent with QoS 0 has no acknowledgement and may be lost on its way.").classes(
                 "mh-soft text-caption"
             )
-            ui.link("Log of this thing", link("/logs") + f"?kind=thing&name={name}").classes("mh-link")
+            ui.link("Log of this thing", f"/logs?kind=thing&name={name}").classes("mh-link")
     title("Forbidden publishes")
     ui.label(
         "MQTT acknowledges these to the device and drops them: the device believes that it delivers."

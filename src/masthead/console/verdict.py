@@ -7,8 +7,8 @@ from nicegui import ui
 from masthead.console.parts import Row, iso_time, plain, short_time, table
 
 _ICONS = {
-    "error": ("error", "text-negative"),
-    "warning": ("warning", "text-warning"),
+    "error": ("error", "mh-tone text-negative"),
+    "warning": ("warning", "mh-tone text-warning"),
     "info": ("info", "mh-soft"),
 }
 _SHOWN_ROWS = 5
@@ -19,10 +19,10 @@ def show_validation(found: Row) -> None:
     with ui.row().classes("items-center").props("role=status"):
         ok = bool(found["valid"])
         ui.icon("check_circle" if ok else "cancel", size="28px").classes(
-            "text-positive" if ok else "text-negative"
+            "mh-tone text-positive" if ok else "mh-tone text-negative"
         )
         ui.label("Validation successful" if ok else "Validation failed").classes(
-            ("text-positive" if ok else "text-negative") + " text-h6"
+            ("mh-tone text-positive" if ok else "mh-tone text-negative") + " text-h6"
         )
     quality = found.get("quality") or {}
     if quality:

@@ -6,7 +6,7 @@ from nicegui import run, ui
 
 from masthead.base.errors import InvalidInput
 from masthead.console.parts import Row, look_again, telling_errors, title
-from masthead.console.shell import Console, link
+from masthead.console.shell import Console
 from masthead.console.verdict import show_validation
 from masthead.metrics.spec import AGGREGATIONS, DetectorSpec
 
@@ -274,7 +274,7 @@ def _review_step(console: Console, draft: Draft, steps: ui.stepper, dialog: ui.d
                 begin(detector.name, validated=True)
             dialog.close()
             look_again()
-            ui.navigate.to(link(f"/detectors/{detector.name}"))
+            ui.navigate.to(f"/detectors/{detector.name}")
 
     with ui.step("Review"):
         review = ui.code("", language="toml").classes("w-full")
