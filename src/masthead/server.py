@@ -24,7 +24,7 @@ from typing import Any, Self, cast
 import orjson
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, ProcessCollector
 from starlette.responses import RedirectResponse
 
 from masthead.api.factory import Runtime, create_api
@@ -48,6 +48,7 @@ _LOOK_S = 0.5
 _DRAIN_S = 5
 _LOG = get_logger("server")
 _TICK_ERRORS = Counter("masthead_tick_errors", "Ticks that failed; see the log.", registry=REGISTRY)
+ProcessCollector(registry=REGISTRY)
 _INFO = Gauge("masthead_info", "The running version.", ["version"], registry=REGISTRY)
 
 
@@ -116,7 +117,8 @@ class Server:
                 f"host: {settings.host} is not loopback; give --tls-cert and --tls-key, --tls auto, "
                 "or --insecure-http if the network itself is safe"
             )
-        self._clock = clock or (_virtual_clock() if settings.virtual_clock else SystemClock())
+        self._virtual = VirtualClock(SystemClock().time(), 1.0) if settings.virtual_clock else None
+        self._clock = clock or self._virtual or SystemClock()
         self._cleanup = contextlib.ExitStack()
         self._waiting = {"http": "starting"}
         self._resting = threading.Event()
@@ -213,7 +215,13 @@ class Server:
             self._devices.stop()
 
     def _start_http(self, masthead: Served, listener: socket.socket) -> int:
-        runtime = Runtime(ready=self._ready, devices=self._state, backup=self._backup, token=self._token)
+        runtime = Runtime(
+            ready=self._ready,
+            devices=self._state,
+            backup=self._backup,
+            set_clock=self._virtual.set if self._virtual else None,
+            token=self._token,
+        )
         api = create_api(masthead, host=self.settings.host, native="api" in self.roles, process=runtime)
         if "console" in self.roles:
             _mount_console(api, masthead, self._devices)
@@ -403,7 +411,3 @@ def _mount_console(api: FastAPI, masthead: Masthead, devices: DeviceHost | None)
         return RedirectResponse(f"{PREFIX}/")
 
     mount(api, masthead, devices)
-
-
-def _virtual_clock() -> VirtualClock:
-    return VirtualClock(SystemClock().time(), 1.0)

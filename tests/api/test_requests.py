@@ -177,3 +177,25 @@ def test_a_backup_asks_for_the_folders_own_token(masthead: Masthead, serving: Se
         assert asked == []
         good = client.post("/backup", json={"path": "/x"}, headers={"authorization": "Bearer right"})
         assert (good.status_code, asked) == (200, ["/x"])
+
+
+def test_a_demonstrations_clock_is_moved_by_the_folders_owner_only(
+    masthead: Masthead, serving: Serving
+) -> None:
+    moved: list[tuple[float, float | None]] = []
+
+    def move(time: float, factor: float | None) -> None:
+        moved.append((time, factor))
+
+    process = Runtime(set_clock=move, token="right")
+    owner = {"authorization": "Bearer right"}
+    with serving(create_api(masthead, process=process)) as client:
+        assert client.post("/clock", json={"time": 1.0}).status_code == 403
+        for broken in ({}, {"time": "now"}, {"time": 0}, {"time": 1, "factor": -1}, {"time": True}):
+            assert client.post("/clock", json=broken, headers=owner).status_code == 400
+        assert (
+            client.post("/clock", json={"time": 1648164600, "factor": 10}, headers=owner).status_code == 200
+        )
+    assert moved == [(1648164600.0, 10.0)]
+    with serving(create_api(masthead)) as client:
+        assert client.post("/clock", json={"time": 1.0}).status_code == 409

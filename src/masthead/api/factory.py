@@ -29,12 +29,14 @@ class Runtime:
         ready: Returns what `/readyz` says: name of a part -> "" when it is up, else why not.
         devices: Returns the state of the devices' door; None when this process does not run it.
         backup: Writes an archive to a path of this machine and returns its manifest; None: not offered here.
-        token: What a caller must show for `backup`; it lies in the data folder, for its owner only.
+        set_clock: Moves a demonstration's clock to a time (epoch s) and a factor; None: the clock is the machine's.
+        token: What a caller must show for `backup` and `clock`; it lies in the data folder, for its owner only.
     """
 
     ready: Callable[[], dict[str, str]] = field(default=dict)
     devices: Callable[[], dict[str, Any] | None] = field(default=lambda: None)
     backup: Callable[[str], dict[str, Any]] | None = None
+    set_clock: Callable[[float, float | None], None] | None = None
     token: str = ""
 
 

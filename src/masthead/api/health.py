@@ -1,15 +1,17 @@
-"""Whether the process lives, whether it is ready, what it counts; and the backup that only the folder's owner may ask."""
+"""Whether the process lives, whether it is ready, what it counts; and what only the folder's owner may ask."""
 
 import hmac
+import math
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import JSONResponse
 
 from masthead.api.errors import Unavailable
-from masthead.api.factory import Process
+from masthead.api.factory import Process, Runtime
 from masthead.api.middleware import error_response
-from masthead.api.shapes import Json, body
+from masthead.api.shapes import Json, body, text
+from masthead.base.errors import Conflict, InvalidInput, shown
 from masthead.base.telemetry import exposition
 
 router = APIRouter(tags=["health"])
@@ -47,6 +49,39 @@ def backup(
     """Write an archive of the running installation; `masthead backup` asks for it with the folder's own token."""
     if process.backup is None:
         raise Unavailable("backup: this process does not offer it")
-    if not hmac.compare_digest(authorization.encode(), f"Bearer {process.token}".encode()):
-        return error_response(403, "Forbidden", "token: expected the one in the data folder", "authorization")
-    return process.backup(str(given.get("path", "")))
+    if refusal := _refusal(process, authorization):
+        return refusal
+    return process.backup(text(given, "path"))
+
+
+@router.post("/clock", include_in_schema=False, response_model=None)
+def clock(
+    process: Process,
+    given: Annotated[Json, body({"time": 1648164600.0, "factor": 1000})],
+    authorization: Annotated[str, Header()] = "",
+) -> Json | Response:
+    """Move the clock of a server that was started with --virtual-clock: forward, at a factor."""
+    if process.set_clock is None:
+        raise Conflict("clock: this server follows the machine's; start it with --virtual-clock")
+    if refusal := _refusal(process, authorization):
+        return refusal
+    factor = given.get("factor")
+    process.set_clock(
+        _number(given.get("time"), "time"), None if factor is None else _number(factor, "factor")
+    )
+    return {"time": given["time"], "factor": factor}
+
+
+def _refusal(process: Runtime, authorization: str) -> Response | None:
+    if hmac.compare_digest(authorization.encode(), f"Bearer {process.token}".encode()):
+        return None
+    return error_response(403, "Forbidden", "token: expected the one in the data folder", "authorization")
+
+
+def _number(value: object, field: str) -> float:
+    good = (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    )
+    if not good:
+        raise InvalidInput(f"{field}: expected a number above 0, got {shown(value)}")
+    return float(value)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """`masthead detectors`: what is watched, its life, its anomalies and a person's word on them."""
 
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from masthead.base.errors import InvalidInput, shown
+from masthead.base.errors import Conflict, InvalidInput, shown
 from masthead.base.units import parse_duration_s
 from masthead.cli.documents import read_document
 from masthead.cli.grammar import Noun, add_verbs, answer, new_room
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _ENDED = ("active", "learning", "stopped", "failed", "backtested")
 _LOOK_S = 0.2
+_SAMPLE_ROWS = 5
 
 app = new_room("Detectors: data sets that are watched, and the anomalies found in them.")
 groups = new_room("Anomaly groups: series of one measure that were anomalous together.")
@@ -125,6 +127,7 @@ app.command("test", help="The same as validate.")(validate)
 def activate(name: Name, wait: Wait = False, as_json: AsJson = False, data: Data = None) -> None:
     """Validate, learn from the history if there is one, and watch."""
     with installation(data) as masthead:
+        _require_server(masthead, wait)
         found = masthead.metrics.activate(name)
         _tell_state(masthead, found, wait=wait, as_json=as_json)
 
@@ -140,6 +143,7 @@ def deactivate(name: Name, as_json: AsJson = False, data: Data = None) -> None:
 def backtest(name: Name, wait: Wait = False, as_json: AsJson = False, data: Data = None) -> None:
     """Score the past data of a detector in backtest mode."""
     with installation(data) as masthead:
+        _require_server(masthead, wait)
         found = masthead.metrics.backtest(name)
         _tell_state(masthead, found, wait=wait, as_json=as_json)
 
@@ -345,6 +349,8 @@ def _with_absolute_paths(document: dict[str, Any], beside: Path) -> dict[str, An
 
 
 def _tell_state(masthead: "Masthead", detector: Any, *, wait: bool, as_json: bool) -> None:
+    if not wait and masthead.folder.served_by() is None:
+        print("no server runs on this data folder: it goes on when one does", file=sys.stderr)
     while wait and detector.state not in _ENDED:
         time.sleep(_LOOK_S)
         detector = masthead.metrics.get_detector(detector.name)
@@ -358,9 +364,29 @@ def _tell_state(masthead: "Masthead", detector: Any, *, wait: bool, as_json: boo
 
 
 def _tell_validation(found: dict[str, Any]) -> None:
-    print("Validation successful" if found.get("valid") else "Validation failed")
-    findings = found.get("findings") or []
-    for finding in findings:
-        print(f"- {finding if isinstance(finding, str) else finding.get('text', finding)}")
-    rest = {key: value for key, value in found.items() if key not in ("valid", "findings") and value}
-    print_fields(rest)
+    """Print a validation as people read it: the verdict, what to do, how the data look."""
+    print("Validation successful" if found["valid"] else "Validation failed")
+    for finding in found["findings"]:
+        field = f"{finding['field']}: " if finding["field"] else ""
+        action = f" -> {finding['action']}" if finding["action"] else ""
+        print(f"  {finding['level']}: {field}{finding['message']}{action}")
+    if quality := found["quality"]:
+        print(
+            f"{quality['rows']:,} rows from {quality['first']} to {quality['last']}, {quality['refused']:,} refused; "
+            f"{quality['intervals_present']:,} of {quality['intervals_expected']:,} intervals hold data; "
+            f"{quality['series']:,} series"
+        )
+    if found["columns"]:
+        columns = (("Column", "name"), ("Type", "type"), ("Missing", "missing"), ("Examples", "examples"))
+        print_table(columns, found["columns"], empty="")
+    if found["sample"]:
+        names = [(name, name) for name in found["sample"][0]]
+        print_table(names, found["sample"][:_SAMPLE_ROWS], empty="")
+
+
+def _require_server(masthead: "Masthead", wait: bool) -> None:
+    """Refuse to wait for what only a server does."""
+    if wait and masthead.folder.served_by() is None:
+        raise Conflict(
+            "server: none runs on this data folder, so there is nothing to wait for; masthead serve"
+        )
