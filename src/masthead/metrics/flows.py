@@ -14,7 +14,7 @@ import numpy as np
 
 from masthead.base.clock import utc
 from masthead.metrics import records, results
-from masthead.metrics.backtest import Plan, Scored, run_backtest
+from masthead.metrics.backtest import Backtest, Plan, Scored, run_backtest
 from masthead.metrics.cubes import Limits
 from masthead.metrics.detection import Detection, fresh_grouper, pack_results
 from masthead.metrics.effects import facts_of, group_of, progress_of
@@ -30,6 +30,7 @@ from masthead.metrics.readers import Rows, read_rows
 from masthead.metrics.records import Detector
 from masthead.metrics.snapshots import Snapshot, write_snapshot
 from masthead.metrics.sources import fixed_part, open_sources
+from masthead.metrics.spec import DetectorSpec
 
 __all__ = ["Report", "backtest", "warm_start"]
 
@@ -169,7 +170,24 @@ def backtest(detector: Detector, around: Surroundings, report: Report) -> dict[s
                 )
         stored = len(keys)
 
-    plan = Plan(
+    found = run_backtest(
+        data,
+        _plan(spec, around.bounds.series),
+        history=past,
+        sink=keep,
+        progress=lambda done, total: report(done / total, f"{done:,} of {total:,} intervals"),
+    )
+    _store(detector, around, found)
+    told = found.quality.to_json()
+    if found.history is not None:
+        told["history"] = found.history.to_json()
+    return told
+
+
+def _plan(spec: DetectorSpec, most_series: int) -> Plan:
+    """Return what a backtest is told of a specification."""
+    assert spec.source is not None
+    return Plan(
         time=spec.time.column,
         time_format=spec.time.format,
         zone=spec.zone,
@@ -180,17 +198,15 @@ def backtest(detector: Detector, around: Surroundings, report: Report) -> dict[s
         filters=spec.filters,
         dedupe=("key" if spec.dedupe_key else "exact") if spec.drops_duplicates else "none",
         dedupe_key=spec.dedupe_key,
-        limits=Limits(series=around.bounds.series),
+        limits=Limits(series=most_series),
         data_format=spec.source.format,
         history_format=spec.history.format if spec.history is not None else Format(),
     )
-    found = run_backtest(
-        data,
-        plan,
-        history=past,
-        sink=keep,
-        progress=lambda done, total: report(done / total, f"{done:,} of {total:,} intervals"),
-    )
+
+
+def _store(detector: Detector, around: Surroundings, found: Backtest) -> None:
+    """Store groups and counts of a backtest."""
+    spec = detector.spec
     now = around.clock.now()
     with around.database.write() as connection:
         for group in found.groups:
@@ -213,10 +229,6 @@ def backtest(detector: Detector, around: Surroundings, report: Report) -> dict[s
             last_interval=_last(found.quality.last, spec.interval_s, spec.zone),
             facts=facts_of(progress_of(spec, quality.intervals_present), counts),
         )
-    told = found.quality.to_json()
-    if found.history is not None:
-        told["history"] = found.history.to_json()
-    return told
 
 
 def _last(stamp: str | None, interval_s: int, zone: str) -> Any:

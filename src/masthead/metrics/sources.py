@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from masthead.base.errors import InvalidInput, NotFound, shown
+from masthead.base.errors import InvalidInput, LimitReached, NotFound, shown
 from masthead.metrics.files import Source, find_files
 from masthead.metrics.spec import is_local
 from masthead.store.objects import Objects
@@ -49,14 +49,19 @@ def fixed_part(template: str) -> str:
 
 
 def folder_sources(folder: str, objects: Objects, *, without: frozenset[str] = frozenset()) -> list[Source]:
-    """Return the objects below a folder, by address, but those in `without`; one that vanishes meanwhile is left out."""
+    """Return the objects below a folder, by address, but those in `without`; one that vanishes meanwhile is left out.
+
+    Raises:
+        LimitReached: More than 100,000 objects.
+    """
     prefix = folder if folder.endswith("/") else folder + "/"
-    found = []
-    for info in sorted(objects.list(prefix), key=lambda info: info.uri):
-        if info.uri in without or len(found) >= MOST_FILES:
-            continue
+    names = sorted(info.uri for info in objects.list(prefix) if info.uri not in without)
+    if len(names) > MOST_FILES:
+        raise LimitReached(f"files: expected at most {MOST_FILES:,} below {prefix}, got {len(names):,}")
+    found: list[Source] = []
+    for name in names:
         try:
-            found.append(Source(info.uri, objects.get(info.uri)))
+            found.append(Source(name, objects.get(name)))
         except NotFound:
             continue
     return found
