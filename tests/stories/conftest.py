@@ -1,9 +1,7 @@
-"""Servers as a user starts them: a process each, on free ports, ended with the test."""
+"""A real `masthead serve` beside the test, and the command line as a person types it."""
 
 import json
-import os
-import select
-import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,93 +9,104 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import psutil
 import pytest
 
-COMMAND = [sys.executable, "-m", "masthead.cli.main"]
+MASTHEAD = [sys.executable, "-m", "masthead.cli.main"]
 
 
-class Running:
-    """A served data folder: its process, addresses and an HTTP client."""
+class Served:
+    """One data folder with a server over it, which may be killed and started again on the same ports."""
 
-    def __init__(self, process: subprocess.Popen[str], addresses: dict[str, Any]) -> None:
-        self.process, self.addresses = process, addresses
-        self.http = httpx.Client(base_url=addresses["url"], trust_env=False, timeout=30)
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.port, self.mqtt_port = _free_ports(2)
+        self._process: subprocess.Popen[str] | None = None
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ask it to end and return its exit status."""
-        self.http.close()
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        try:
-            return self.process.wait(30)
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
-            for pipe in (self.process.stdout, self.process.stderr):
-                if pipe:
-                    pipe.close()
+    def start(self) -> None:
+        """Start the server and return when it is ready."""
+        ports = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
+        self._process = subprocess.Popen(
+            [*MASTHEAD, "serve", "--data", str(self.data), *ports, "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        assert json.loads(self._process.stdout.readline())["ready"]
+
+    def restart(self) -> None:
+        """End the server with kill -9, in the middle of whatever it does, and start it again."""
+        assert self._process is not None
+        self._process.kill()
+        self._end()
+        self.start()
+
+    def kill_broker(self) -> None:
+        """The same for nats-server alone; the server starts it again."""
+        assert self._process is not None
+        brokers = [
+            child for child in psutil.Process(self._process.pid).children() if "nats-server" in child.name()
+        ]
+        assert len(brokers) == 1
+        brokers[0].kill()
+
+    def stop(self) -> None:
+        """End the server in order."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+        self._end()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.wait(30)
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            self._process = None
+
+    def masthead(self, *arguments: str, given: object = None) -> Any:
+        """Run a command on the folder and return what it printed as JSON; `given` is its `--file`."""
+        file = [] if given is None else ["--file", "-"]
+        done = subprocess.run(
+            [*MASTHEAD, *arguments, *file, "--json", "--data", str(self.data)],
+            input=None if given is None else json.dumps(given),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
 
-def masthead(*arguments: str, data: Path) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
-    command = [*COMMAND, *arguments, "--data", str(data)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=_environment())
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A running server over an empty folder."""
+    found = Served(tmp_path / "data")
+    found.start()
+    yield found
+    found.stop()
 
 
-def start(data: Path, *options: str) -> Running:
-    """Serve a folder; returns when it is ready."""
-    command = [*COMMAND, "serve", "--data", str(data), "--port", "0", "--mqtt-port", "0", "--json", *options]
-    log = (data.parent / f"{data.name}.log").open("a")
-    with log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=_environment())
-    assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], 60)
-    line = process.stdout.readline() if ready else ""
-    if not line:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        pytest.fail("the server did not start: " + (data.parent / f"{data.name}.log").read_text()[-2000:])
-    return Running(process, json.loads(line))
-
-
-def eventually(check: Callable[[], Any], *, within_s: float = 15.0) -> Any:
-    """Return what `check` gives once it is true."""
+def eventually(ask: Callable[[], Any], *, within_s: float = 20.0) -> Any:
+    """Return the first answer that is true, and fail when none is in time."""
     deadline = time.monotonic() + within_s
-    while not (found := check()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {within_s} s")
-        time.sleep(0.05)
+    while not (found := ask()):
+        assert time.monotonic() < deadline, f"not within {within_s} s"
+        time.sleep(0.1)
     return found
 
 
-@pytest.fixture
-def command() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs one command to its end: `command("things", "list", data=folder)`."""
-    return masthead
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Running]]:
-    """Serves a folder: `serve(folder, "--roles", "api")`."""
-    started: list[Running] = []
-
-    def served(data: Path, *options: str) -> Running:
-        started.append(start(data, *options))
-        return started[-1]
-
-    yield served
-    for one in started:
-        one.stop()
-
-
-@pytest.fixture
-def wait_for() -> Callable[..., Any]:
-    """Waits for something to become true."""
+@pytest.fixture(name="eventually")
+def _eventually() -> Any:
     return eventually
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("MASTHEAD_")}
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
