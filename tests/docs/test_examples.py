@@ -1,0 +1,41 @@
+"""Every example runs as a script and tells what its page says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def told_by(name: str, folder: Path) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / name],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_the_air_quality_example_finds_the_planted_anomalies_both_ways(tmp_path: Path) -> None:
+    lines = told_by("air_quality.py", tmp_path)
+    assert [line.partition(",")[0] for line in lines[:2]] == [
+        "2022-03-24 23:30 SO2 120",
+        "2022-03-24 23:45 CO 4.8",
+    ]
+    assert lines[2:4] == ["the data can be used: True", "backtested"]
+    assert [line.split(" severity ")[0] for line in lines[4:]] == [
+        "2022-03-24 23:45 CO",
+        "2022-03-24 23:30 SO2",
+    ]
+    assert all("{'LOCATION_ID': {'B-101': 100.0}}" in line for line in lines[4:])
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    names = {path.name for path in (ROOT / "examples").glob("*.py")}
+    assert names == {"air_quality.py"}
