@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import shutil
 import socket
 import threading
 import time
@@ -24,6 +25,7 @@ from masthead.base.folder import DataFolder
 from masthead.base.log import Journal, get_logger
 from masthead.base.secrets import SecretBox
 from masthead.base.settings import Settings
+from masthead.base.units import format_bytes
 from masthead.devices.doors import UnconfirmedDoor, send
 from masthead.devices.nats_config import LISTENER_USER, SERVICE_USER, SYSTEM_USER, ServerOptions
 from masthead.devices.nats_server import NatsServer, check_port, end_stale, free_port, new_password
@@ -39,6 +41,9 @@ from masthead.streams.readings import Batch, Reading, unpack
 _LOG = get_logger("devices")
 _STEADY_S = 30.0  # a session that lasted so long starts the back-off anew
 _MOST_BACKOFF_S = 5.0
+_FAILURES_TO_RESTART = 3
+_ROOM_BYTES = 16 << 20  # two blocks of a stream
+_STORE_STUCK = ("Critical write error", "out of resources")
 _PENDING_BYTES = 64 * 1024 * 1024
 _CONNECT_S = 6.0
 _MOST_LAST = 10_000
@@ -107,6 +112,7 @@ class DeviceHost:
         self._rate = 0.0
         self._behind_s: float | None = None
         self._trouble = ""
+        self._store_stuck = False
         self._connected: dict[str, int] = {}
         self._last: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._figures: dict[str, Any] = {}
@@ -236,7 +242,7 @@ class DeviceHost:
 
     async def _sessions(self, stopping: asyncio.Event) -> None:
         """Run session after session; the first must succeed, later ones are tried with back-off."""
-        delay_s = 0.1
+        delay_s, failures = 0.1, 0
         while not stopping.is_set():
             began = time.monotonic()
             try:
@@ -247,7 +253,12 @@ class DeviceHost:
                 return
             if not self._started.done():
                 raise LimitReached(f"devices: the broker cannot be used: {self._trouble}")
-            delay_s = 0.1 if time.monotonic() - began > _STEADY_S else min(2 * delay_s, _MOST_BACKOFF_S)
+            steady = time.monotonic() - began > _STEADY_S
+            delay_s, failures = (0.1, 1) if steady else (min(2 * delay_s, _MOST_BACKOFF_S), failures + 1)
+            if failures % _FAILURES_TO_RESTART == 0 and self._server and self._server.pid is not None:
+                # JetStream switches itself off when the disk is full and stays off until the process starts anew.
+                _LOG.warning("nats-server does not store, it is started anew", reason=self._trouble)
+                await asyncio.to_thread(self._server.stop)
             _LOG.warning("the devices' side starts over", reason=self._trouble, after_s=delay_s)
             self._app.journal.write("server", "devices", "starting over", reason=self._trouble)
             with contextlib.suppress(TimeoutError):
@@ -312,7 +323,13 @@ class DeviceHost:
         if self._app.settings.mqtt_plain and self._plain is None:
             self._plain = await self._open_plain()
             await self._apply_users()
-        return [door.run(), self._follow_access(), self._tell_violations(system), self._watch_child()]
+        return [
+            door.run(),
+            self._follow_access(),
+            self._tell_violations(system),
+            self._watch_child(),
+            self._watch_store(),
+        ]
 
     async def _connect(self, stack: contextlib.AsyncExitStack, user: str, lost: asyncio.Event) -> Client:
         async def closed() -> None:
@@ -461,6 +478,22 @@ class DeviceHost:
             await asyncio.sleep(0.1)
         raise Interrupted("nats-server ended")
 
+    async def _watch_store(self) -> None:
+        """Start nats-server anew once there is room again: a write error leaves its stream closed until then."""
+        assert self._server is not None
+        while True:
+            await asyncio.sleep(1.0)
+            if not self._store_stuck:
+                continue
+            free = shutil.disk_usage(self._app.folder.path).free
+            self._trouble = (
+                f"the disk is full: {format_bytes(free)} free; readings are refused until there is room"
+            )
+            if free >= _ROOM_BYTES:
+                self._store_stuck = False
+                await asyncio.to_thread(self._server.stop)
+                raise Interrupted("nats-server could not write; it is started anew")
+
     # ---------------------------------------------------------------- helpers
 
     def _options(self) -> ServerOptions:
@@ -525,6 +558,8 @@ class DeviceHost:
     def _on_line(self, level: str, text: str) -> None:
         if self._violations.note(text):
             return
+        if any(words in text for words in _STORE_STUCK):
+            self._store_stuck = True
         if level in ("ERR", "FTL", "WRN"):
             self._app.journal.write("server", "nats", text, level=level)
             _LOG.warning("nats-server", level=level, text=text)
