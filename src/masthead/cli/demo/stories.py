@@ -112,8 +112,8 @@ def air(now_s: float) -> Story:
         topic="air",
         measures=("CO", "SO2", "NO2"),
         planted=(
-            Expected("SO2", "2022-03-24 23:30", "2022-03-24 23:35", "planted: SO2 120 and 125"),
-            Expected("CO", "2022-03-24 23:45", "2022-03-24 23:50", "planted: CO 4.8 and 5.0"),
+            Expected("SO2", "2022-03-24 23:30", "2022-03-24 23:35", "SO2 120 and 125, planted"),
+            Expected("CO", "2022-03-24 23:45", "2022-03-24 23:50", "CO 4.8 and 5.0, planted"),
         ),
     )
 
