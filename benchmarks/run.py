@@ -39,8 +39,12 @@ NEED_DATA = {"nab": ["nab.py"], "beijing": ["beijing.py"]}
 
 def machine() -> dict[str, object]:
     """Return what a reader needs to judge a number."""
-    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
-    memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
+    cpu = next(
+        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ""
+    )
+    memory = next(
+        (int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0
+    )
     return {
         "cpu": cpu or platform.processor(),
         "cores": os.cpu_count(),
@@ -71,7 +75,9 @@ def run(name: str, command: list[str], extra: list[str]) -> int:
         lines.append(line.rstrip("\n"))
     status = process.wait()
     RESULTS.mkdir(exist_ok=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True
+    ).stdout.strip()
     kept = {
         "name": name,
         "command": " ".join(["python", f"benchmarks/{command[0]}", *command[1:], *extra]),

@@ -98,7 +98,8 @@ class Journal:
     ) -> Iterator[dict[str, Any]]:
         """Yield the last `limit` lines, then each new one until `stop()` is true."""
         path = self._path(kind, name)
-        place = path.stat().st_size if path.exists() else 0  # taken first: a line may be told twice, never missed
+        # The place is taken first: a line may be told twice, never missed.
+        place = path.stat().st_size if path.exists() else 0
         yield from self.read(kind, name, limit=limit)
         while not stop():
             size = path.stat().st_size if path.exists() else 0

@@ -58,7 +58,8 @@ CHUNK_BYTES = 1_000_000
 MOST_PAYLOAD_BYTES = 4_000_000  # below nats-server's max_payload of 8 MB, so that a chunk of one fits
 _LINGER_S = 0.02
 _PUBLISH_S = 10.0
-_DOOR_TRIES, _DOOR_S = 2, 4.0  # a person or a program waits at the other doors: an answer, even a no, within 10 s
+# A person or a program waits at the other doors: an answer, even a no, within 10 s.
+_DOOR_TRIES, _DOOR_S = 2, 4.0
 _WRONG_PLACE = {10070, 10071, 10164}
 
 
@@ -155,7 +156,9 @@ class ReadingsLog:
                 except (NatsError, OSError, TimeoutError):
                     await asyncio.sleep(0.5)
             else:
-                raise LimitReached("ingest: the log of readings does not answer, which a full disk may cause; try again")
+                raise LimitReached(
+                    "ingest: the log of readings does not answer, which a full disk may cause; try again"
+                )
             STORED.labels(door).inc(len(chunk))
 
     async def read(self, start: int, take: Callable[[int, bytes], Awaitable[None]]) -> None:

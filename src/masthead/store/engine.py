@@ -92,7 +92,9 @@ class Database:
             if self.is_sqlite:
                 found = self._watch.exec_driver_sql("PRAGMA data_version").scalar_one()
             else:
-                found = self._watch.execute(text(f"SELECT last_value + is_called::int FROM {_CHANGES}")).scalar_one()
+                found = self._watch.execute(
+                    text(f"SELECT last_value + is_called::int FROM {_CHANGES}")
+                ).scalar_one()
                 self._watch.rollback()
             return int(found)
 
