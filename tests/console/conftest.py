@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import nicegui
 import pytest
 import uvicorn
 from fastapi import FastAPI
@@ -85,6 +86,7 @@ class World:
     received: list[bytes] = field(default_factory=list)
     hook: str = ""
     sequence: int = 0
+    faults: list[Exception] = field(default_factory=list)
 
     def feed(self, count: int) -> None:
         """Give the next `count` live rows to the product, as one message of the log each."""
@@ -226,6 +228,7 @@ class serving:  # noqa: N801 - used as `with serving(folder) as world`
             furnish(world)
         api = FastAPI()
         mount(api, masthead, world.door)
+        nicegui.app.on_exception(world.faults.append)
         self._server = uvicorn.Server(
             uvicorn.Config(api, port=0, log_config=None, timeout_graceful_shutdown=2)
         )
@@ -320,3 +323,4 @@ def visit(context: BrowserContext, world: World) -> Iterator[Visit]:
     ]
     assert away == []
     assert found.complaints == []
+    assert world.faults == []

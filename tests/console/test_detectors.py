@@ -32,12 +32,6 @@ def test_the_chart_holds_value_band_and_marks_and_its_table_twin_says_the_same(v
 def test_a_new_interval_reaches_the_open_chart_as_an_increment(visit, world):
     page = visit.open("/detectors/air", "air")
     before = counts(page)[3]
-    frames: list[str] = []
-    session = page.context.new_cdp_session(page)
-    session.send("Network.enable")
-    session.on(
-        "Network.webSocketFrameReceived", lambda event: frames.append(event["response"]["payloadData"])
-    )
     page.evaluate(
         "() => { window.mhCalls = []; const real = mhAppend; window.mhAppend = (...all) => { mhCalls.push(all); real(...all); } }"
     )

@@ -14,6 +14,7 @@ from masthead.console.parts import (
     iso_time,
     look_again,
     number_card,
+    on_this_page,
     or_missing,
     short_time,
     show_text,
@@ -103,18 +104,18 @@ def _head(console: Console, name: str) -> None:
     metrics = console.masthead.metrics
 
     async def delete() -> None:
-        with telling_errors():
+        with on_this_page():
             await deleting("detector", metrics.delete_detector, stays=_STAYS)({"name": name})
             if name not in {detector.name for detector in metrics.list_detectors()}:
                 ui.navigate.to("/detectors")
 
     async def do(verb: Any) -> None:
-        with telling_errors():
+        with on_this_page():
             await run.io_bound(verb, name)
             look_again()
 
     async def test() -> None:
-        with telling_errors():
+        with on_this_page():
             await _validate(console, name)
 
     def show() -> None:

@@ -147,7 +147,7 @@ def _add_actions(drawn: ui.table, actions: Mapping[str, tuple[str, Handler]]) ->
 
     async def handle(event: GenericEventArguments) -> None:
         text, row = event.args
-        with telling_errors():
+        with on_this_page():
             await settled(actions[text][1](row))
             look_again()
 
@@ -188,7 +188,7 @@ def form(
         yield dialog, card
 
         async def handle() -> None:
-            with telling_errors():
+            with on_this_page():
                 answer = await settled(save())
                 if answer is not False:
                     dialog.close()
@@ -294,6 +294,13 @@ def telling_errors() -> Iterator[None]:
         yield
     except MastheadError as error:
         ui.notify(error.message, type="negative", multi_line=True, close_button="Close", timeout=10_000)
+
+
+@contextlib.contextmanager
+def on_this_page() -> Iterator[None]:
+    """Tell errors, on the page as a whole: a handler that waits may outlive the button that called it."""
+    with ui.context.client, telling_errors():
+        yield
 
 
 @contextlib.contextmanager

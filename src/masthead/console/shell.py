@@ -48,6 +48,8 @@ body.body--dark { --mh-line: #2b3541; --mh-soft: #a3b0be; --mh-page: #11161c; --
 body, .q-drawer { background: var(--mh-page) !important; }
 .q-drawer { border-color: var(--mh-line) !important; }
 .q-dialog .q-card { background: var(--mh-card); }
+.q-stepper { background: transparent !important; }
+.q-stepper__tab--active .q-stepper__title, .q-stepper__tab--done .q-stepper__title { color: var(--mh-link); }
 .mh-card { background: var(--mh-card); border: 1px solid var(--mh-line); border-radius: 8px; padding: 16px; box-shadow: none; }
 .mh-table { padding: 6px 16px; }
 .mh-table th { font-weight: 600; color: var(--mh-soft); }
@@ -151,9 +153,10 @@ def frame(section: str, title: str, *, trail: tuple[tuple[str, str], ...] = ()) 
         negative="#c53030",
         warning="#b7791f",
     )
+    # The browser shows it where there is room, and tells; asking the browser would need its answer within a second.
     with (
-        ui.left_drawer(value=True, bordered=True)
-        .props("width=200 breakpoint=900")
+        ui.left_drawer(value=False, bordered=True)
+        .props("width=200 breakpoint=900 show-if-above")
         .classes("q-pa-sm") as drawer
     ):
         _navigation(section)

@@ -19,6 +19,7 @@ from masthead.console.parts import (
     facts,
     form,
     look_again,
+    on_this_page,
     or_missing,
     short_time,
     table,
@@ -129,7 +130,7 @@ def _one_thing(console: Console, name: str) -> None:
         )
 
     async def delete() -> None:
-        with telling_errors():
+        with on_this_page():
             await deleting("thing", access.delete_thing)({"name": name})
             if name not in {thing.name for thing in access.list_things()}:
                 ui.navigate.to("/things")
@@ -181,7 +182,7 @@ def _one_thing(console: Console, name: str) -> None:
 
 
 async def _do(work: Any) -> None:
-    with telling_errors():
+    with on_this_page():
         await work
         look_again()
 
