@@ -16,13 +16,13 @@ def run(script: str, *words: str) -> dict[str, Any]:
         [sys.executable, BENCHMARKS / script, *words, "--json"], capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stdout + done.stderr[-5000:]
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # logs come before
     return found
 
 
 @pytest.mark.slow
 def test_no_acknowledged_reading_is_lost_or_taken_twice_over_twenty_kills() -> None:
-    found = run("faults.py", "--kills", "7", "7", "6", "--pause", "1.5")
+    found = run("faults.py", "--kills", "7", "7", "6", "--pause", "1.0")
     assert found["kills"] == 20
     assert found["acknowledged"] > 5_000
     assert found["resent"] > 0, "the kills came at quiet moments: nothing was tried"

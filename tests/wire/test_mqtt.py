@@ -276,6 +276,46 @@ def test_a_sleeping_thing_gets_its_alert_when_it_wakes(product: Any, host: Devic
     awake.close()
 
 
+def door_state(host: DeviceHost) -> Any:
+    """Return the state of the door's own stream."""
+    found: list[Any] = []
+
+    async def look() -> None:
+        assert host._client is not None
+        found.append((await host._client.jetstream().stream_info("$MQTT_msgs")).state)
+
+    host._call(look(), timeout_s=10)
+    return found[0]
+
+
+def test_what_was_copied_is_cleared_but_not_what_a_sleeping_thing_must_hear(
+    product: Any, host: DeviceHost, join: Any
+) -> None:
+    sensor, sleeper = join("a"), join("sleeper", ["alert-listener"], clean=False)
+    assert sleeper.subscribe("masthead/alerts/#", 1)
+    sleeper.close()
+    host.publish("masthead/alerts/air", b"wake up")
+
+    def flood(total: int) -> None:
+        last = None
+        for _ in range(2_200):
+            last = sensor.client.publish("sensors/a/air", b"1", 1)
+        assert last
+        last.wait_for_publish(60)
+        product.await_readings(total, 60)
+        time.sleep(2.1)
+        sensor.publish("sensors/a/air", b"1")  # clearing waits for the next copy
+
+    flood(2_200)
+    time.sleep(0.5)
+    assert door_state(host).first_seq <= 1
+    awake = Thing(product.folder.things / "sleeper", host.mqtt_port, "sleeper", clean=False)
+    eventually(lambda: awake.heard == [("masthead/alerts/air", b"wake up", 1)])
+    flood(2 * 2_200 + 1)
+    eventually(lambda: door_state(host).first_seq > 2_200)  # the last 2,000 wait for company
+    awake.close()
+
+
 def test_the_plain_door_speaks_for_the_thing_local(product: Any, host: DeviceHost) -> None:
     assert host.plain_port
     thing = Thing(Path(), host.plain_port, "tool", plain=True)

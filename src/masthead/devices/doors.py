@@ -8,7 +8,8 @@ from nats.aio.msg import Msg
 from masthead.access.subjects import topic_for
 from masthead.base.clock import Clock
 from masthead.base.errors import LimitReached
-from masthead.devices.readings_log import MOST_PAYLOAD_BYTES, MQTT_PREFIX, OWN, ReadingsLog
+from masthead.devices.mqtt_store import MQTT_PREFIX
+from masthead.devices.readings_log import MOST_PAYLOAD_BYTES, OWN, ReadingsLog
 from masthead.devices.telemetry import DROPPED
 from masthead.streams.readings import Reading
 

@@ -2,16 +2,12 @@
 
     device --QoS 1--> $MQTT_msgs --copier--> READINGS --reader--> app.take
 
-`$MQTT_msgs` is the broker's own stream; a PUBACK means that the message lies in it, as long as a consumer is
-interested. The copier packs a chunk of it into one message of READINGS, whose headers say how far the copy has
-come; the place and the copy are thus one write, and no crash can part them. docs/decisions/0002-readings-log.md
-has the reasoning and the measurements.
+A PUBACK means that the message lies in `$MQTT_msgs` (mqtt_store.py). The copier packs a chunk of it into one
+message of READINGS, whose headers say how far the copy has come; the place and the copy are thus one write, and no
+crash can part them. docs/decisions/0002-readings-log.md has the reasoning and the measurements.
 """
 
 import asyncio
-import contextlib
-import json
-import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,10 +18,6 @@ from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
     DeliverPolicy,
-    DiscardPolicy,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
     StreamInfo,
     StreamState,
 )
@@ -34,24 +26,24 @@ from nats.js.errors import APIError, NotFoundError
 from masthead.access.subjects import topic_for
 from masthead.base.errors import LimitReached
 from masthead.base.log import get_logger
+from masthead.devices.mqtt_store import MQTT_PREFIX, MQTT_STREAM, MqttStore, ensure_stream, purge
 from masthead.devices.puller import Interrupted, Pulled, Puller
 from masthead.devices.telemetry import STORED
 from masthead.streams.readings import Reading, pack
 
 _LOG = get_logger("devices")
 
-MQTT_STREAM = "$MQTT_msgs"
-MQTT_PREFIX = "$MQTT.msgs."
 READINGS = "READINGS"
 SUBJECT = "masthead.readings."
 FROM_MQTT = SUBJECT + "mqtt"
 OWN = "Masthead-Own"
 """Header of messages that we send to things: they are not readings."""
 
-_LAST, _TIME = "Masthead-Mqtt-Last", "Masthead-Mqtt-Time"
+COPIED = "Masthead-Mqtt-Last"
+"""Header of a copied chunk: the sequence of the last message of `$MQTT_msgs` that it holds."""
+
+_TIME = "Masthead-Mqtt-Time"
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-_COPIER = "copier-"
-_ACK_WAIT_S = 3600  # a run never waits for redelivery, so it must not be disturbed by one
 _AHEAD = 8_000
 _MOST_READINGS = 4_000
 CHUNK_BYTES = 1_000_000
@@ -94,13 +86,13 @@ class ReadingsLog:
         """Prepare; `arrival` turns the broker's time of a message (epoch s) into the product's."""
         self._client, self._js = client, client.jetstream(timeout=_PUBLISH_S)
         self._max_bytes, self.sender, self._arrival = max_bytes, sender, arrival
+        self._door = MqttStore(client, max_bytes=max_bytes // 2)
         self.place = Place()
-        self._consumer = ""
         self.blocked = ""
         self.refused = 0
 
     async def prepare(self, position: int | None) -> None:
-        """Make both streams and the copier's consumer; afterwards things may connect.
+        """Make both streams; afterwards things may connect.
 
         Args:
             position: The sequence that the sinks want next. A log that lost its end, or was deleted, goes on
@@ -108,13 +100,12 @@ class ReadingsLog:
         """
         # Half for the door, half for the log: `discard new` makes a full stream refuse, and a refused publish
         # gets no PUBACK.
-        await self._ensure(MQTT_STREAM, f"{MQTT_PREFIX}>", RetentionPolicy.INTEREST, self._max_bytes // 2)
-        await self._ensure(READINGS, f"{SUBJECT}>", RetentionPolicy.LIMITS, self._max_bytes)
+        await self._door.prepare()
+        await ensure_stream(self._js, READINGS, f"{SUBJECT}>", self._max_bytes)
         state = (await self.info()).state
         if position is not None and state.last_seq + 1 < position:
             _LOG.warning("the log lost its end; going on", last=state.last_seq, position=position)
-            await self._purge(position)
-        self._consumer = await self._new_consumer()
+            await purge(self._client, READINGS, position)
 
     async def copy(self) -> None:
         """Copy for ever; any doubt starts over from the place that READINGS itself states.
@@ -191,21 +182,18 @@ class ReadingsLog:
 
     async def oldest_after(self, done: int | None, state: StreamState) -> float | None:
         """Return when the oldest reading behind `done` was stored, epoch seconds; None when there is none."""
-        stream, sequence = READINGS, max(state.first_seq, (done or 0) + 1)
+        sequence = max(state.first_seq, (done or 0) + 1)
         if done is None or sequence > state.last_seq:
-            door = (await self._js.stream_info(MQTT_STREAM)).state
-            stream, sequence = MQTT_STREAM, door.first_seq
-            if not door.messages:
-                return None
+            return await self._door.stored_after(self.place.sequence)
         try:
-            found = await self._js.get_msg(stream, sequence)
-        except NotFoundError:  # copied or taken meanwhile
+            found = await self._js.get_msg(READINGS, sequence)
+        except NotFoundError:  # taken and trimmed meanwhile
             return None
         return found.time.timestamp() if found.time else None
 
     async def waiting(self) -> int:
         """Return how many messages of `$MQTT_msgs` wait for the copy."""
-        return int((await self._js.stream_info(MQTT_STREAM)).state.messages)
+        return await self._door.waiting(self.place.sequence)
 
     async def trim(self, *, position: int, keep_s: float, now: float) -> int:
         """Remove what every sink has and what is older than `keep_s` or fills the log; return how many messages went.
@@ -222,31 +210,33 @@ class ReadingsLog:
             target = max(target, state.first_seq + int((state.last_seq - state.first_seq) * share))
         target = min(target, until)
         if target > state.first_seq:
-            await self._purge(target)
+            await purge(self._client, READINGS, target)
         return int(max(0, target - state.first_seq))
 
     async def _copy_run(self) -> None:
-        consumer, self._consumer = self._consumer or await self._new_consumer(), ""
+        self.place = await self._stated_place()
+        consumer = await self._door.consumer(self.place.sequence)
         async with Puller(self._client, stream=MQTT_STREAM, consumer=consumer, ahead=_AHEAD) as puller:
             while True:
                 messages = await puller.next(linger_s=_LINGER_S, most=_MOST_READINGS)
-                for part in _by_size(messages):
+                fresh = [message for message in messages if not self.place.has(message)]
+                for part in _by_size(fresh):
                     await self._copy_part(part)
+                await self._door.clear(self.place.sequence)
 
     async def _copy_part(self, messages: list[Pulled]) -> None:
+        """Store one chunk. One that holds nothing to be taken is stored too: it states the place."""
         readings = [self._reading(message) for message in messages if self._wanted(message)]
         last = messages[-1]
-        if readings:
-            headers = {
-                _LAST: str(last.sequence),
-                _TIME: str(last.time_ns),
-                # Only one writer can be next, so neither a late repeat of ours nor a stale process stores twice.
-                _EXPECTED: str(self.place.log_sequence),
-            }
-            stored = await self._publish(pack(readings), headers)
-            self.place = Place(last.sequence, last.time_ns, stored)
-            STORED.labels("mqtt").inc(len(readings))
-        await self._client.publish(last.reply, b"+ACK")
+        headers = {
+            COPIED: str(last.sequence),
+            _TIME: str(last.time_ns),
+            # Only one writer can be next, so neither a late repeat of ours nor a stale process stores twice.
+            _EXPECTED: str(self.place.log_sequence),
+        }
+        stored = await self._publish(pack(readings), headers)
+        self.place = Place(last.sequence, last.time_ns, stored)
+        STORED.labels("mqtt").inc(len(readings))
 
     async def _publish(self, data: bytes, headers: dict[str, str]) -> int:
         """Store a chunk; wait while the log is full, so that the door fills and its PUBACKs stop."""
@@ -265,7 +255,7 @@ class ReadingsLog:
                 return int(answer.seq)
 
     def _wanted(self, message: Pulled) -> bool:
-        if self.place.has(message) or (message.headers and OWN in message.headers):
+        if message.headers and OWN in message.headers:
             return False
         if len(message.data) > MOST_PAYLOAD_BYTES:
             self.refused += 1
@@ -278,45 +268,13 @@ class ReadingsLog:
         arrived = self._arrival(message.time_ns / 1e9)
         return Reading(topic_for(subject), message.data, arrived, self.sender(subject))
 
-    async def _new_consumer(self) -> str:
-        """Return a fresh consumer of `$MQTT_msgs` and end the earlier ones, in this order: interest never lapses."""
-        self.place = await self._stated_place()
-        name = _COPIER + secrets.token_hex(6)
-        await self._js.add_consumer(
-            MQTT_STREAM,
-            ConsumerConfig(
-                durable_name=name,
-                ack_policy=AckPolicy.ALL,
-                ack_wait=_ACK_WAIT_S,
-                deliver_policy=DeliverPolicy.ALL,
-                max_ack_pending=4 * _AHEAD,
-                filter_subject=f"{MQTT_PREFIX}>",
-            ),
-        )
-        # A power failure must not find the old one gone and the new one not yet on disk.
-        await asyncio.to_thread(os.sync)
-        for other in await self._copiers():
-            if other != name:
-                with contextlib.suppress(NotFoundError):
-                    await self._js.delete_consumer(MQTT_STREAM, other)
-        return name
-
-    async def _copiers(self) -> list[str]:
-        """Return our consumers of `$MQTT_msgs`; each QoS 1 subscription of a thing is one there as well."""
-        found: list[str] = []
-        seen = 0
-        while page := await self._js.consumers_info(MQTT_STREAM, offset=seen):
-            seen += len(page)
-            found += [consumer.name for consumer in page if consumer.name.startswith(_COPIER)]
-        return found
-
     async def _stated_place(self) -> Place:
         try:
             found = await self._js.get_last_msg(READINGS, FROM_MQTT)
         except NotFoundError:
             return Place()
         headers = found.headers or {}
-        return Place(int(headers[_LAST]), int(headers[_TIME]), int(found.seq or 0))
+        return Place(int(headers[COPIED]), int(headers[_TIME]), int(found.seq or 0))
 
     async def _reader(self, start: int) -> str:
         made = await self._js.add_consumer(
@@ -330,30 +288,6 @@ class ReadingsLog:
             ),
         )
         return str(made.name)
-
-    async def _ensure(self, name: str, subject: str, retention: RetentionPolicy, max_bytes: int) -> None:
-        wanted = StreamConfig(
-            name=name,
-            subjects=[subject],
-            retention=retention,
-            storage=StorageType.FILE,
-            max_bytes=max_bytes,
-            discard=DiscardPolicy.NEW,
-        )
-        try:
-            found = (await self._js.stream_info(name)).config
-        except NotFoundError:
-            await self._js.add_stream(wanted)
-            return
-        if found.max_bytes != max_bytes or found.discard != DiscardPolicy.NEW:
-            found.max_bytes, found.discard = max_bytes, DiscardPolicy.NEW
-            await self._js.update_stream(found)
-
-    async def _purge(self, first: int) -> None:
-        """Remove what lies before `first`; on a log that ends earlier, the next sequence becomes `first`."""
-        await self._client.request(
-            f"$JS.API.STREAM.PURGE.{READINGS}", json.dumps({"seq": first}).encode(), timeout=_PUBLISH_S
-        )
 
     async def _first_after(self, first: int, end: int, time_s: float) -> int:
         """Return the first sequence in [first, end) stored after `time_s`, by halving; `end` when there is none."""

@@ -6,6 +6,7 @@ A restored log goes on under the sequences of the old one, so that every sink pa
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 import struct
@@ -14,13 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import orjson
 from nats.aio.client import Client
-from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
 
 from masthead.base.errors import InvalidInput, LimitReached
+from masthead.devices.mqtt_store import MQTT_STREAM, purge
 from masthead.devices.puller import Puller
-from masthead.devices.readings_log import MQTT_STREAM, READINGS, SUBJECT
+from masthead.devices.readings_log import COPIED, FROM_MQTT, READINGS, SUBJECT
 
 RESTORED = "restored.readings"
 """In the broker's folder: what a restore left to be put back before anything else is stored."""
@@ -28,7 +30,6 @@ RESTORED = "restored.readings"
 _MAGIC = b"MRU1"
 _FRAME = struct.Struct("<QI")
 _COPY_S = 30.0
-_COPIER = "copier-"  # how the names of the log's own consumers begin
 
 
 async def write_unread(client: Client, first: int, path: Path) -> int:
@@ -63,7 +64,7 @@ async def put_back(client: Client, path: Path) -> int:
         if sequence <= last:
             continue
         if sequence > last + 1:
-            await _purge(client, sequence)
+            await purge(client, READINGS, sequence)
         answer = await js.publish(
             f"{SUBJECT}restored", data, stream=READINGS, headers={"Nats-Msg-Id": secrets.token_hex(16)}
         )
@@ -93,32 +94,17 @@ def read_frames(path: Path) -> Iterator[tuple[int, bytes]]:
 
 async def _copied(client: Client) -> None:
     """Return once everything that the MQTT door has acknowledged by now lies in the log."""
-    wanted = (await client.jetstream().stream_info(MQTT_STREAM)).state.last_seq
+    js = client.jetstream()
+    wanted = (await js.stream_info(MQTT_STREAM)).state.last_seq
     deadline = time.monotonic() + _COPY_S
-    while True:
-        for one in await _copiers(client):
-            floor = one.ack_floor.stream_seq if one.ack_floor else 0
-            if floor >= wanted or not (one.num_pending or one.num_ack_pending):
+    while wanted:
+        with contextlib.suppress(NotFoundError):
+            headers = (await js.get_last_msg(READINGS, FROM_MQTT)).headers or {}
+            if int(headers[COPIED]) >= wanted:
                 return
         if time.monotonic() > deadline:
             raise LimitReached("backup: acknowledged readings wait before the log, which takes no more")
         await asyncio.sleep(0.05)
-
-
-async def _copiers(client: Client) -> list[ConsumerInfo]:
-    """Return the log's own consumers of the MQTT door; each QoS 1 subscription of a thing is one there as well."""
-    found: list[ConsumerInfo] = []
-    seen = 0
-    while page := await client.jetstream().consumers_info(MQTT_STREAM, offset=seen):
-        seen += len(page)
-        found += [one for one in page if one.name.startswith(_COPIER)]
-    return found
-
-
-async def _purge(client: Client, first: int) -> None:
-    """Let the log go on with sequence `first`."""
-    body = orjson.dumps({"seq": first})
-    await client.request(f"$JS.API.STREAM.PURGE.{READINGS}", body, timeout=10)
 
 
 async def _write_frames(client: Client, file: BinaryIO, first: int, last: int) -> int:
