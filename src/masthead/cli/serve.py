@@ -1,7 +1,8 @@
 """`masthead serve`: the server, with every option that starts it."""
 
+import contextlib
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
@@ -73,6 +74,7 @@ def serve(
     wanted: Any = _tls(tls, tls_cert, tls_key)
     from masthead.base.log import configure_logs
 
+    sys.stderr = cast(TextIO, _Lenient(sys.stderr))
     configure_logs(as_json=chosen.log_json, level=chosen.log_level)
     from masthead import server
 
@@ -81,6 +83,25 @@ def serve(
         tls=None if wanted is None else server.Tls(*wanted),
         announce=lambda found: _announce(found, as_json=as_json),
     )
+
+
+class _Lenient:
+    """Standard error whose reader may go away: a log line that nobody takes must not stop the readings."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _tls(auto: str, certificate: str, key: str) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -140,3 +141,28 @@ def test_a_killed_server_leaves_a_folder_that_starts_again(serve: Serve, tmp_pat
     running.process.wait()
     again = serve(data)
     assert again.http.get("/readyz").status_code == 200
+
+
+def test_it_goes_on_when_nobody_reads_its_log(command: Command, wait_for: Wait, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    options = ["--data", str(data), "--port", "0", "--mqtt-port", "0", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "masthead.cli.main", "serve", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        url = json.loads(process.stdout.readline())["url"]
+        process.stdout.close()
+        process.stderr.close()
+        command("things", "create", "B-101", data=data)
+        wait_for(lambda: command("things", "test", "B-101", data=data).returncode == 0)
+        assert httpx.post(f"{url}/ingest/air", content=b"{}", trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+    finally:
+        process.terminate()
+        status = process.wait(30)
+    assert status == 0
