@@ -28,6 +28,7 @@ PLANS = {
     "silence": ["silence.py"],
     "causes": ["causes.py"],
     "streams": ["streams.py"],
+    "live": ["live.py"],
     "alert-delivery": ["alert_delivery.py"],
     "start": ["start.py"],
     "ingest-always": ["ingest.py", "--sync", "always"],
@@ -52,6 +53,11 @@ def machine() -> dict[str, object]:
         "system": platform.platform(),
         "python": platform.python_version(),
     }
+
+
+def _place(argument: str) -> str:
+    """Return an argument as it may be kept: a path of this machine by its last name."""
+    return Path(argument).name if argument.startswith("/") else argument
 
 
 def _lines(path: str) -> list[str]:
@@ -80,7 +86,7 @@ def run(name: str, command: list[str], extra: list[str]) -> int:
     ).stdout.strip()
     kept = {
         "name": name,
-        "command": " ".join(["python", f"benchmarks/{command[0]}", *command[1:], *extra]),
+        "command": " ".join(["python", f"benchmarks/{command[0]}", *command[1:], *map(_place, extra)]),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "machine": machine(),
