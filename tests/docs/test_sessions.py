@@ -18,8 +18,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,7 +116,7 @@ class Session:
                 env=self._environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                timeout=90,
+                timeout=120,
                 check=False,
             )
             self._compare(step, done.stdout.decode())
@@ -176,17 +178,35 @@ def _free_ports() -> list[str]:
     return ports
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if "```console" in page.read_text()], ids=lambda page: page.name
-)
-def test_a_page_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
-    session = Session(tmp_path)
+def _run_page(page: Path, folder: Path) -> None:
+    session = Session(folder)
     try:
         for step in steps_of(page.read_text()):
             session.run(step)
     finally:
         session.end()
+
+
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Path, "Future[None]"]]:
+    """Run the chosen pages two at a time: each has a folder and ports of its own."""
+    chosen = [item.callspec.params["page"] for item in request.session.items if _is_page(item)]
+    with ThreadPoolExecutor(2) as pool:
+        yield {page: pool.submit(_run_page, page, tmp_path_factory.mktemp(page.stem)) for page in chosen}
+
+
+def _is_page(item: Any) -> bool:
+    return getattr(item, "originalname", "") == "test_a_page_prints_what_it_shows"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```console" in page.read_text()], ids=lambda page: page.name
+)
+def test_a_page_prints_what_it_shows(page: Path, runs: dict[Path, "Future[None]"]) -> None:
+    runs[page].result()
 
 
 def test_a_page_that_shows_other_output_fails() -> None:
