@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-SLOW_FOLDERS = ("conformance", "wire", "console", "stories", "faults")
+SLOW_FOLDERS = ("conformance", "wire", "console", "docs", "stories", "faults")
 
 
 def missing_parts() -> list[str]:
@@ -36,10 +36,12 @@ def steps(whole: bool) -> list[tuple[str, list[str]]]:
         ("import contracts", [f"{BIN}/lint-imports", "--no-cache"]),
     ]
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    if whole:
-        return [*fast, ("tests", pytest)]
     ignored = [f"--ignore=tests/{folder}" for folder in SLOW_FOLDERS]
-    return [*fast, ("unit tests", [*pytest, "-m", "not slow", *ignored])]
+    if not whole:
+        return [*fast, ("unit tests", [*pytest, "-m", "not slow", *ignored])]
+    # A process each: a broker, a Spark or a browser that one folder starts cannot disturb the next.
+    folders = [(f"{folder} tests", [*pytest, "--durations=5", f"tests/{folder}"]) for folder in SLOW_FOLDERS]
+    return [*fast, ("unit tests", [*pytest, "--durations=10", *ignored]), *folders]
 
 
 def main() -> int:
