@@ -411,6 +411,7 @@ class DeviceHost:
             await asyncio.sleep(2.0)
             now = time.monotonic()
             self._rate, before, at = (self._taken - before) / (now - at), self._taken, now
+            await log.clear()
             state = (await log.info()).state
             lag = max(0, state.last_seq - (self._done or state.last_seq)) if state.messages else 0
             LAG.set(lag)

@@ -120,9 +120,12 @@ class MqttStore:
             # Listed after `copied` was known: a consumer without anything pending has all messages up to there.
             floors = [one.ack_floor.stream_seq + 1 for one in await self._held_back() if one.ack_floor]
             target = min([target, *floors])
-        elif target - state.first_seq >= _CLEAR_LEAST:
+            least = _CLEAR_LEAST
+        else:  # a few large messages fill it as well as many small ones
+            least = 1
+        if least == 1 and target > state.first_seq and await self._held_back():
             _LOG.warning("sleeping subscriptions lose messages to make room", before=target)
-        if target - state.first_seq >= _CLEAR_LEAST:
+        if target - state.first_seq >= least:
             await purge(self._client, MQTT_STREAM, target)
 
     async def _held_back(self) -> list[ConsumerInfo]:

@@ -213,6 +213,10 @@ class ReadingsLog:
             await purge(self._client, READINGS, target)
         return int(max(0, target - state.first_seq))
 
+    async def clear(self) -> None:
+        """Remove what was copied from the door's stream, also while nothing comes: a full one takes nothing until then."""
+        await self._door.clear(self.place.sequence)
+
     async def _copy_run(self) -> None:
         self.place = await self._stated_place()
         consumer = await self._door.consumer(self.place.sequence)
