@@ -116,16 +116,15 @@ class MqttStore:
         self._cleared = time.monotonic()
         state = (await self._js.stream_info(MQTT_STREAM)).state
         target = min(copied, state.last_seq) + 1
-        if state.bytes < self._max_bytes // 2:
+        crowded = state.bytes >= self._max_bytes // 2
+        if not crowded:
             # Listed after `copied` was known: a consumer without anything pending has all messages up to there.
             floors = [one.ack_floor.stream_seq + 1 for one in await self._held_back() if one.ack_floor]
             target = min([target, *floors])
-            least = _CLEAR_LEAST
-        else:  # a few large messages fill it as well as many small ones
-            least = 1
-        if least == 1 and target > state.first_seq and await self._held_back():
+        elif target > state.first_seq and await self._held_back():
             _LOG.warning("sleeping subscriptions lose messages to make room", before=target)
-        if target - state.first_seq >= least:
+        # A few large messages crowd it as well as many small ones.
+        if target - state.first_seq >= (1 if crowded else _CLEAR_LEAST):
             await purge(self._client, MQTT_STREAM, target)
 
     async def _held_back(self) -> list[ConsumerInfo]:
