@@ -49,6 +49,38 @@ def test_an_interval_is_put_and_sealed_when_the_watermark_passes_its_end(air: Ho
     assert sealed == [("air", int(START))]
 
 
+def test_an_interval_is_sealed_as_much_later_as_its_readers_wait(air: House) -> None:
+    sealed: list[tuple[str, int]] = []
+    air.streams.on_sealed(lambda stream, start_s: sealed.append((stream, start_s)))
+    air.streams.set_seal_delays({"air": 20})
+    air.send({"T": START + 10})
+    air.clock.advance(30)
+    air.send({"T": START + 319})
+    assert sealed == []
+    assert air.content() == {}
+    air.send({"T": START + 20, "slow": True})
+    air.send({"T": START + 320})
+    assert sealed == [("air", int(START))]
+    assert len(air.folders()["air/20220324/2330"]) == 2
+    air.streams.update_stream({**AIR, "buffer_s": 600})
+    air.clock.advance(300)
+    air.send({"T": START + 619}, {"T": START + 300})
+    assert len(sealed) == 1
+    air.send({"T": START + 620})
+    assert sealed[1:] == [("air", int(START) + 300)]
+
+
+def test_a_stream_tells_which_folder_holds_which_time(air: House) -> None:
+    air.streams.create_stream({"name": "plain", "destination": "s3://readings/in/", "zone": "Europe/Rome"})
+    by_time, plain = air.streams.feeds()
+    assert (by_time.name, by_time.interval_s, by_time.buffer_s) == ("air", 300, 60)
+    assert by_time.folder_at(START) == "s3://readings/air/20220324/2330"
+    assert by_time.start_of is not None
+    assert by_time.start_of(START + 299) == START
+    assert (plain.interval_s, plain.start_of) == (0, None)
+    assert plain.folder_at(START) == "s3://readings/in/2022/03/25/00"
+
+
 def test_a_clock_far_ahead_goes_to_the_error_place_and_seals_nothing(air: House) -> None:
     air.send({"T": START + 10}, {"T": 2_147_483_647})
     air.send({"T": START + 12})
@@ -161,6 +193,27 @@ def test_a_direct_reading_passes_all_rules(air: House) -> None:
     air.send({"T": START}, topic=DIRECT + "nowhere", thing=None)
     air.streams.flush()
     assert air.folders() == {"air/20220324/2330": [{"T": START, "v": 9}]}
+
+
+def test_a_detector_that_reads_a_rule_need_not_be_named_by_it(air: House) -> None:
+    air.streams.create_rule({"name": "high", "sql": "SELECT v FROM 'air/#' WHERE v > 1"})
+    named = {"kind": "detector", "name": "d"}
+    air.streams.create_rule({"name": "low", "sql": "SELECT v FROM 'air/#' WHERE v < 2", "actions": [named]})
+    air.streams.set_topic_routes({}, {"d": "low", "e": "high", "f": "none"})
+    batch = air.send({"v": 1, "T": START}, {"v": 2, "T": START}, take=False)
+    routed = {each.detector: [record.fields for record in each.records] for each in air.streams.take(batch)}
+    assert routed == {"d": [{"v": 1}], "e": [{"v": 2}]}
+    air.streams.update_rule({**air.streams.get_rule("high").to_json(), "enabled": False})
+    assert [each.detector for each in air.streams.take(air.send({"v": 2, "T": START}, take=False))] == []
+
+
+def test_what_lies_in_the_error_place_is_not_counted_as_delivered(air: House) -> None:
+    air.send({"T": START}, {"T": "no time"}, b"garbage")
+    air.clock.advance(61)
+    air.streams.tick()
+    found = air.streams.stream_state("air")
+    assert (found.records, found.errors, found.objects) == (1, 2, 2)
+    assert found.bytes == found.stored_bytes
 
 
 def test_detectors_get_their_records_by_rule_and_by_topic(air: House) -> None:

@@ -34,7 +34,12 @@ WINDOW_S = 3600.0  # how long a reading that is sent again is known as such
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 60.0
 _COUNTS = ("records", "objects", "bytes", "errors", "duplicates")
 
-RECORDS = Counter("masthead_stream_records", "Records put into objects.", ["stream"], registry=REGISTRY)
+RECORDS = Counter(
+    "masthead_stream_records",
+    "Records put into objects, those in the error place not counted.",
+    ["stream"],
+    registry=REGISTRY,
+)
 OBJECTS = Counter("masthead_stream_objects", "Objects put.", ["stream"], registry=REGISTRY)
 BYTES = Counter("masthead_stream_bytes", "Bytes of objects put.", ["stream"], registry=REGISTRY)
 ERRORS = Counter("masthead_stream_errors", "Records sent to the error place.", ["stream"], registry=REGISTRY)
@@ -76,6 +81,13 @@ class _Counts:
     errors: int = 0
     duplicates: int = 0
 
+    def add_object(self, row: LedgerRow) -> None:
+        """Count an object that is put. Its lines are records unless it lies in the error place."""
+        self.objects += 1
+        self.bytes += row.size
+        if row.partition not in (ERROR, FAILED):
+            self.records += row.records
+
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _COUNTS}
 
@@ -101,6 +113,7 @@ class Delivery:
         self._on_sealed = on_sealed
         self._start, self._taken = position, position - 1
         self._counts = _Counts(**{name: int(counts.get(name, 0)) for name in _COUNTS})
+        self.seal_delay_s = 0.0  # how long after an interval's end its readers still wait for records
         self._event_time = EventTime.from_json(stream.event_time) if stream.event_time else None
         self._read_time = self._event_time.reader() if self._event_time else None
         self._buffers = Buffers(stream.buffer_s, int(stream.buffer_mib * 1024 * 1024))
@@ -237,7 +250,7 @@ class Delivery:
             sequence=sequence,
             instant=instant,
             now=now,
-            end=end,
+            end=None if end is None else end + self.seal_delay_s,
             late=end is not None and end <= self._sealed_through,
             digest=digest,
         )
@@ -279,7 +292,8 @@ class Delivery:
         """Tell that intervals are over, each once, when all that came for them in time is put."""
         if self._event_time is None or self._pending or self._plans or self._watermark == float("-inf"):
             return
-        self._sealed_through = max(self._sealed_through, self._event_time.start(self._watermark))
+        passed = self._event_time.start(max(self._watermark - self.seal_delay_s, 0.0))
+        self._sealed_through = max(self._sealed_through, passed)
         for start in sorted(start for start in self._unsealed if start < self._sealed_through):
             self._unsealed.discard(start)
             self._on_sealed(self.stream.name, start)
@@ -348,13 +362,12 @@ class Delivery:
             pending.planned = True
         if not self._objects.put(row.uri, pending.data, create_only=True):
             self._keep_or_mend(row, pending.data)
-        counts = replace(self._counts, records=self._counts.records + row.records)
-        counts.objects += 1
-        counts.bytes += row.size
-        rest = self._pending[1:]
+        counts = replace(self._counts)
+        counts.add_object(row)
+        before, rest = self._counts.records, self._pending[1:]
         self._records.done(row.uri, self.stream.name, self._position(rest), counts.to_json())
         self._counts, self._pending = counts, rest
-        RECORDS.labels(self.stream.name).inc(row.records)
+        RECORDS.labels(self.stream.name).inc(counts.records - before)
         OBJECTS.labels(self.stream.name).inc()
         BYTES.labels(self.stream.name).inc(row.size)
         self._journal.write(
@@ -416,9 +429,7 @@ class Delivery:
             return False
 
     def _counted(self, row: LedgerRow) -> dict[str, Any]:
-        self._counts.objects += 1
-        self._counts.records += row.records
-        self._counts.bytes += row.size
+        self._counts.add_object(row)
         return self._counts.to_json()
 
     def _settle_plans(self, sequence: int) -> None:

@@ -1,7 +1,7 @@
 """Which reading goes where: rules evaluated once per reading, results sorted by receiver. Pure but for its counters."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,12 +79,28 @@ class _Compiled:
 
 
 class Router:
-    """The rules and topic routes of one configuration."""
+    """The rules and routes of one configuration.
 
-    def __init__(self, configuration: Configuration, routes: Mapping[str, str], journal: Journal) -> None:
+    Args:
+        routes: Detector -> topic filter. by_rule: Detector -> rule whose selection it reads.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        routes: Mapping[str, str],
+        journal: Journal,
+        by_rule: Mapping[str, str] | None = None,
+    ) -> None:
         self._streams = configuration.streams
         self._journal = journal
-        self._rules = {rule.name: _compiled(rule) for rule in configuration.rules.values() if rule.enabled}
+        self._rules = {
+            rule.name: _compiled(
+                rule, [name for name, wanted in (by_rule or {}).items() if wanted == rule.name]
+            )
+            for rule in configuration.rules.values()
+            if rule.enabled
+        }
         self._routes = {name: compile_filter(text) for name, text in sorted(routes.items())}
         self._by_topic: dict[str, tuple[list[_Compiled], list[str]]] = {}
 
@@ -243,8 +259,11 @@ class Router:
             routing.actions.append(Action(routing.sequence, compiled.rule.name, target, line, reading))
 
 
-def _compiled(rule: TopicRule) -> _Compiled:
-    separators = [(action, _separator_of(action)) for action in rule.actions]
+def _compiled(rule: TopicRule, readers: Sequence[str] = ()) -> _Compiled:
+    """Return a rule ready for use; detectors that read it need not be named among its actions."""
+    named = {action["name"] for action in rule.actions if action["kind"] == "detector"}
+    implied = [{"kind": "detector", "name": name} for name in sorted(readers) if name not in named]
+    separators = [(action, _separator_of(action)) for action in [*rule.actions, *implied]]
     splits = any(action.get("batch") for action in rule.actions)
     return _Compiled(rule, parse_rule(rule.sql), separators, splits)
 

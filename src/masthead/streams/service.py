@@ -21,6 +21,7 @@ from masthead.store.engine import Database
 from masthead.store.objects import Objects
 from masthead.streams.actions import Failure, Outbox, Sender
 from masthead.streams.delivery import WINDOW_S, Delivery, Entry
+from masthead.streams.feeds import Feed, feed_of
 from masthead.streams.readings import Batch, Reading
 from masthead.streams.records import Configuration, DeliveryStream, Records, TopicRule
 from masthead.streams.retention import remove_old
@@ -73,6 +74,8 @@ class StreamsService:
         self._outbox = Outbox()
         self._sealed: list[Callable[[str, int], None]] = []
         self._routes: dict[str, str] = {}
+        self._by_rule: dict[str, str] = {}
+        self._seal_delays: dict[str, float] = {}
         self._started = False
         self._wanted: Configuration | None = (
             None  # a configuration that waits for what was taken to be settled
@@ -237,15 +240,29 @@ class StreamsService:
         self._outbox.register(kind, sender)
 
     def on_sealed(self, listener: Callable[[str, int], None]) -> None:
-        """Call `listener(stream, interval_start_s)` when an interval's objects are all put."""
+        """Call `listener(stream, interval_start_s)` when an interval's objects are all put.
+
+        A stream tells its intervals in rising order; one without records is passed over in silence.
+        """
         self._sealed.append(listener)
 
-    def set_topic_routes(self, routes: Mapping[str, str]) -> None:
-        """Route the readings of a topic filter straight to each detector: `{detector: filter}`."""
+    def feeds(self) -> list[Feed]:
+        """Return what each delivery stream promises to who reads its folders."""
+        return [feed_of(stream) for stream in self.list_streams()]
+
+    def set_seal_delays(self, delays: Mapping[str, float]) -> None:
+        """Let intervals of a stream be sealed so many seconds after their end: `{stream: seconds}`, 0 for others."""
         with self._lock:
-            self._routes = dict(routes)
+            self._seal_delays = dict(delays)
+            for name, delivery in self._deliveries.items():
+                delivery.seal_delay_s = self._seal_delays.get(name, 0.0)
+
+    def set_topic_routes(self, routes: Mapping[str, str], by_rule: Mapping[str, str] | None = None) -> None:
+        """Route readings straight to detectors: by `{detector: topic filter}`, and by `{detector: rule}`."""
+        with self._lock:
+            self._routes, self._by_rule = dict(routes), dict(by_rule or {})
             self._router.report()
-            self._router = Router(self._applied, self._routes, self._journal)
+            self._router = Router(self._applied, self._routes, self._journal, self._by_rule)
 
     # the reading path
 
@@ -350,7 +367,7 @@ class StreamsService:
             name: self._delivery(stream, *positions.get(name, (self._taken + 1, {})))
             for name, stream in self._applied.streams.items()
         }
-        self._router = Router(self._applied, self._routes, self._journal)
+        self._router = Router(self._applied, self._routes, self._journal, self._by_rule)
         self._started = True
         self.refresh()
 
@@ -403,12 +420,12 @@ class StreamsService:
                 self._deliveries[name] = self._delivery(stream, *positions.get(name, (next_sequence, {})))
         self._applied, self._wanted = wanted, None
         self._router.report()
-        self._router = Router(wanted, self._routes, self._journal)
+        self._router = Router(wanted, self._routes, self._journal, self._by_rule)
 
     def _delivery(
         self, stream: DeliveryStream, position: int, counts: Mapping[str, Any], *, recover: bool = True
     ) -> Delivery:
-        return Delivery(
+        delivery = Delivery(
             stream,
             records=self._records,
             objects=self._objects,
@@ -419,6 +436,8 @@ class StreamsService:
             on_sealed=self._tell_sealed,
             recover=recover,
         )
+        delivery.seal_delay_s = self._seal_delays.get(stream.name, 0.0)
+        return delivery
 
     def _idle_delivery(self, stream: DeliveryStream) -> Delivery:
         """Return a delivery that is for looking only."""
