@@ -36,7 +36,8 @@ from masthead.base.folder import DataFolder, write_atomic
 from masthead.base.log import get_logger
 from masthead.base.settings import Settings
 from masthead.base.telemetry import REGISTRY
-from masthead.devices.host import DeviceHost, Product
+from masthead.devices.host import DeviceHost
+from masthead.devices.product import Product
 from masthead.store.archive import write_archive
 from masthead.streams.readings import Batch
 

@@ -151,8 +151,8 @@ def test_ones_own_key_can_be_set(product: Any, tmp_path: Path) -> None:
 def test_a_things_name_without_its_certificate_opens_no_client_port(product: Any, host: DeviceHost) -> None:
     thing = product.access.create_thing("a").thing
     eventually(lambda: thing.serial in (product.folder.nats / "nats.conf").read_text())
-    assert host._server is not None
-    port = host._server.options.client_port
+    assert host._own is not None
+    port = host._own.server.options.client_port
     for user, password in ((f"OU={thing.serial},CN=a", ""), ("masthead", ""), ("masthead", "guess")):
         assert b"Authorization Violation" in enter(port, user, password)
 
