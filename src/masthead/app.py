@@ -11,27 +11,27 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from masthead.access.service import AccessService
-from masthead.alerts.events import AlertEvent
-from masthead.alerts.service import AlertsService
-from masthead.alerts.watch import Facts
 from masthead.base.clock import Clock, SystemClock
 from masthead.base.errors import LimitReached
 from masthead.base.folder import DataFolder
 from masthead.base.log import Journal
 from masthead.base.secrets import SecretBox
 from masthead.base.settings import Settings
-from masthead.metrics.live import Bounds
-from masthead.metrics.service import MetricsService
 from masthead.store.engine import Database
 from masthead.store.migrate import migrate
 from masthead.store.objects import Objects
-from masthead.streams.readings import Batch, Reading
-from masthead.streams.service import StreamsService
-from masthead.streams.webhooks import send_webhook
+
+if TYPE_CHECKING:
+    from masthead.access.service import AccessService
+    from masthead.alerts.events import AlertEvent
+    from masthead.alerts.service import AlertsService
+    from masthead.metrics.service import MetricsService
+    from masthead.streams.readings import Batch, Reading
+    from masthead.streams.service import StreamsService
 
 _WATCH_S = 5.0
 _HOUSEKEEPING_S = 3600.0
@@ -48,32 +48,6 @@ class Masthead:
         self.database = Database.open(settings.database_url or self.folder.database_path)
         migrate(self.database, copy_from=self.folder.database_path if self.database.is_sqlite else None)
         self.objects = Objects(settings.objects_url or self.folder.objects, settings.objects_options)
-        # Certificates are judged by TLS in real time, whatever a demonstration's clock shows.
-        self.access = AccessService(self.database, self.folder, self.secrets, SystemClock(), self.journal)
-        self.streams = StreamsService(
-            self.database,
-            self.objects,
-            clock,
-            self.journal,
-            keep_days=settings.objects_keep_days,
-            keep_gib=settings.objects_max_gib,
-        )
-        self.streams.register_action("webhook", send_webhook)
-        # Alerts concern people and networks, so they live in real time, also while a demonstration's clock runs fast.
-        self.alerts = AlertsService(self.database, self.secrets, SystemClock(), self.journal, link=self._link)
-        self.metrics = MetricsService(
-            self.database,
-            self.objects,
-            self.alerts,
-            clock,
-            self.journal,
-            self.folder,
-            bounds=Bounds(
-                series=settings.max_series,
-                results_keep_s=settings.results_keep_days * 86_400,
-                results_bytes=int(settings.results_max_gib * 2**30),
-            ),
-        )
         self._ingest: Callable[[Sequence[Reading]], None] | None = None
         self._behind_s: Callable[[], float | None] = lambda: None
         self._watched = self._housekept = 0.0
@@ -90,10 +64,71 @@ class Masthead:
         """
         return cls(settings, clock=clock or SystemClock())
 
+    # Each room is built with its first use, and its modules are loaded only then: a command about things needs neither
+    # detectors nor alerts, and starts in a third of the time.
+
+    @cached_property
+    def access(self) -> "AccessService":
+        """Things, their certificates and policies."""
+        from masthead.access.service import AccessService
+
+        # Certificates are judged by TLS in real time, whatever a demonstration's clock shows.
+        return AccessService(self.database, self.folder, self.secrets, SystemClock(), self.journal)
+
+    @cached_property
+    def streams(self) -> "StreamsService":
+        """Topic rules and delivery streams."""
+        from masthead.streams.service import StreamsService
+        from masthead.streams.webhooks import send_webhook
+
+        made = StreamsService(
+            self.database,
+            self.objects,
+            self.clock,
+            self.journal,
+            keep_days=self.settings.objects_keep_days,
+            keep_gib=self.settings.objects_max_gib,
+        )
+        made.register_action("webhook", send_webhook)
+        return made
+
+    @cached_property
+    def alerts(self) -> "AlertsService":
+        """Alert rules and what they told."""
+        from masthead.alerts.service import AlertsService
+
+        # Alerts concern people and networks, so they live in real time, also while a demonstration's clock runs fast.
+        return AlertsService(self.database, self.secrets, SystemClock(), self.journal, link=self._link)
+
+    @cached_property
+    def metrics(self) -> "MetricsService":
+        """Detectors and the anomalies that they found."""
+        from masthead.metrics.bounds import Bounds
+        from masthead.metrics.service import MetricsService
+
+        return MetricsService(
+            self.database,
+            self.objects,
+            self.alerts,
+            self.clock,
+            self.journal,
+            self.folder,
+            bounds=Bounds(
+                series=self.settings.max_series,
+                results_keep_s=self.settings.results_keep_days * 86_400,
+                results_bytes=int(self.settings.results_max_gib * 2**30),
+            ),
+        )
+
+    def build(self) -> None:
+        """Build every room now: a process of many threads calls it before they begin."""
+        _ = self.access, self.streams, self.alerts, self.metrics
+
     # ------------------------------------------------------------------ the server's calls
 
     def start(self) -> None:
         """Begin what only the one server does: deliver alerts, run detectors. Readings may come after this."""
+        self.build()
         self.alerts.start()
         self.refresh()
 
@@ -101,7 +136,7 @@ class Masthead:
         """Return whether every sink has room for another batch."""
         return self.streams.can_take()
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: "Batch") -> None:
         """Give a batch of readings to every sink. One caller at a time, sequences rising.
 
         Raises:
@@ -140,13 +175,13 @@ class Masthead:
 
     def register_ingest(
         self,
-        ingest: Callable[[Sequence[Reading]], None] | None,
+        ingest: Callable[[Sequence["Reading"]], None] | None,
         behind_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         """Name who stores readings durably, and who knows how old the oldest reading is that waits."""
         self._ingest, self._behind_s = ingest, behind_s
 
-    def ingest(self, readings: Sequence[Reading]) -> None:
+    def ingest(self, readings: "Sequence[Reading]") -> None:
         """Store readings that came by another door than MQTT; returns once they are durable.
 
         Raises:
@@ -162,6 +197,8 @@ class Masthead:
 
     def _watch(self) -> None:
         """Tell the conditions of Masthead itself through the same alerts as anomalies."""
+        from masthead.alerts.watch import Facts
+
         things = [*self.access.list_things()]
         self.alerts.watch(
             Facts(
@@ -172,7 +209,7 @@ class Masthead:
             )
         )
 
-    def _link(self, event: AlertEvent) -> str:
+    def _link(self, event: "AlertEvent") -> str:
         """Return the address of an event's page in the console."""
         return f"http://{self.settings.host}:{self.settings.port}/ui/groups/{event.group}"
 
@@ -180,9 +217,13 @@ class Masthead:
 
     def close(self) -> None:
         """Bring everything to rest: deliveries, snapshots, buffers, connections."""
-        self.alerts.stop()
-        self.metrics.close()
-        self.streams.close()
+        built = vars(self)  # a room that nobody asked for has nothing to bring to rest
+        if "alerts" in built:
+            self.alerts.stop()
+        if "metrics" in built:
+            self.metrics.close()
+        if "streams" in built:
+            self.streams.close()
         self.database.close()
 
     def __enter__(self) -> Self:

@@ -67,6 +67,7 @@ def create_api(
         native: False leaves out all but health, `/metrics` and `/docs` (a server without the role api).
         process: The process's state; by default one that is ready and runs no devices.
     """
+    masthead.build()
     most = int(masthead.settings.max_body_mib * 1024 * 1024)
     app = FastAPI(
         title="Masthead",

@@ -11,10 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import structlog
 
 from masthead.base.clock import Clock, SystemClock
 from masthead.base.ids import check_name
@@ -23,12 +22,51 @@ JOURNAL_BYTES = 1_000_000
 JOURNAL_KINDS = ("alert", "delivery", "detector", "endpoint", "job", "rule", "server", "stream", "thing")
 
 
+@dataclass(slots=True)
+class _Wanted:
+    """How this process logs: warnings to standard error, until `configure_logs` says otherwise."""
+
+    as_json: bool = False
+    level: str = "warning"
+    due: bool = False
+
+
+_WANTED = _Wanted()
+
+
 def configure_logs(*, as_json: bool, level: str = "info") -> None:
     """Send this process's log to standard error, as JSON lines or as text for people."""
-    threshold = getattr(logging, level.upper(), logging.INFO)
-    logging.basicConfig(
-        level=max(threshold, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
-    )
+    threshold = max(getattr(logging, level.upper(), logging.INFO), logging.WARNING)
+    logging.basicConfig(level=threshold, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    _WANTED.as_json, _WANTED.level, _WANTED.due = as_json, level, True
+
+
+def get_logger(name: str) -> Any:
+    """Return the process's logger, bound to the room that speaks."""
+    return _Logger(name)
+
+
+class _Logger:
+    """Speaks through structlog, which is loaded with the first line: most commands log nothing and start sooner.
+
+    A program that uses Masthead as a library and configured structlog itself gets the lines its own way.
+    """
+
+    def __init__(self, room: str) -> None:
+        self._room = room
+
+    def __getattr__(self, method: str) -> Any:
+        import structlog
+
+        if _WANTED.due or not structlog.is_configured():
+            _configure()
+        return getattr(structlog.get_logger(room=self._room), method)
+
+
+def _configure() -> None:
+    import structlog
+
+    _WANTED.due = False
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -36,18 +74,15 @@ def configure_logs(*, as_json: bool, level: str = "info") -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer()
-            if as_json
+            if _WANTED.as_json
             else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            getattr(logging, _WANTED.level.upper(), logging.INFO)
+        ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-
-
-def get_logger(name: str) -> Any:
-    """Return the process's logger, bound to the room that speaks."""
-    return structlog.get_logger(room=name)
 
 
 class Journal:

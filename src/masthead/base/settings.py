@@ -4,23 +4,25 @@ Order, the first that names a value wins: an option on the command line, `MASTHE
 the TOML file named by `MASTHEAD_CONFIG` (default: `masthead.toml` in the data folder), the default here.
 """
 
-import tomllib
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from masthead.base.errors import InvalidInput, shown
 
 ROLES = ("console", "api", "devices", "worker")
+PREFIX = "MASTHEAD_"
+# Of our names, but no settings: the file itself, and what we hand to processes that we start.
+_OTHER_VARIABLES = frozenset({"MASTHEAD_CONFIG", "MASTHEAD_ALERT_KEY", "MASTHEAD_JETSTREAM_KEY"})
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What an installation can be told. Units stand last in a name."""
 
-    model_config = SettingsConfigDict(env_prefix="MASTHEAD_", extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Path = Field(Path("masthead-data"), description="The data folder.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -90,18 +92,66 @@ def load_settings(environment: Mapping[str, str], **options: Any) -> Settings:
     from_environment = {
         name: environment[key]
         for name in Settings.model_fields
-        if (key := f"MASTHEAD_{name.upper()}") in environment
+        if (key := f"{PREFIX}{name.upper()}") in environment
     }
     try:
         return Settings(**{**from_file, **from_environment, **given})
     except ValidationError as error:
         first = error.errors()[0]
-        field = str(first["loc"][0])
-        raise InvalidInput(f"{field}: {first['msg']}, got {shown(first.get('input'))}") from error
+        raise InvalidInput(f"{first['loc'][0]}: {_told(first)}, got {shown(first.get('input'))}") from error
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return a warning for each variable of our name that sets nothing.
+
+    >>> unknown_variables({"MASTHEAD_PROT": "1", "MASTHEAD_PORT": "2"})
+    ['MASTHEAD_PROT: expected the name of a setting, such as MASTHEAD_PORT; it sets nothing']
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | _OTHER_VARIABLES
+    return [
+        f"{name}: expected the name of a setting, such as {nearest(name, known)}; it sets nothing"
+        for name in sorted(environment)
+        if name.startswith(PREFIX) and name not in known
+    ]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that looks most like `name`; "" when none is known.
+
+    >>> nearest("prot", ["host", "port"])
+    'port'
+    """
+    found = sorted(known)
+    return next(iter(difflib.get_close_matches(name, found, n=1, cutoff=0.0)), "")
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidInput(f"config: expected a TOML file at {path}: {error}") from error
+    for name in found:
+        if name not in Settings.model_fields:
+            near = nearest(name, Settings.model_fields)
+            raise InvalidInput(
+                f"{name}: expected the name of a setting, such as {near}, got {shown(name)} in {path}",
+                field=name,
+            )
+    return found
+
+
+def _told(error: Any) -> str:
+    """Return what was expected, in our words: pydantic's are `Input should be ...`."""
+    bounds = error.get("ctx", {})
+    for bound, words in (("ge", "or more"), ("le", "or less")):
+        if bound in bounds:
+            return f"expected {bounds[bound]} {words}"
+    if "gt" in bounds:
+        return f"expected more than {bounds['gt']}"
+    message = str(error["msg"])
+    for beginning in ("Input should be a valid ", "Input should be "):
+        if message.startswith(beginning):
+            return f"expected {message.removeprefix(beginning)}"
+    return message

@@ -19,6 +19,7 @@ from masthead.base.errors import Conflict, MastheadError
 from masthead.base.folder import DataFolder, write_atomic
 from masthead.base.log import Journal
 from masthead.base.telemetry import REGISTRY
+from masthead.metrics.bounds import Bounds
 from masthead.metrics.detection import Decision, Detection, Scored
 from masthead.metrics.effects import Alerts, Effects
 from masthead.metrics.intake import RecordLike, arrivals_of, chunks_of, error_lines, format_of, selection_of
@@ -40,26 +41,6 @@ REFUSED = Counter(
 SNAPSHOT_INTERVALS = 288
 SNAPSHOT_S = 600.0
 MARK_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Limits of one installation's detectors.
-
-    Attributes:
-        series: Of one detector.
-        results_keep_s: How long scores stay for charts. results_bytes: How many bytes of them at most.
-        drain_s: While readings have come within so many real seconds, time is that of their arrival.
-        start_s: How long after the start, in real seconds, readings that wait may take to come.
-        waiting_records: Held in memory for a detector that still learns its history.
-    """
-
-    series: int = 50_000
-    results_keep_s: float = 400 * 86_400.0
-    results_bytes: int = 10 << 30
-    drain_s: float = 2.0
-    start_s: float = 15.0
-    waiting_records: int = 500_000
 
 
 @dataclass(frozen=True, slots=True)

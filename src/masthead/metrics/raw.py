@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeAlias
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from masthead.base.errors import InvalidInput, shown
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
 
 MAX_COLUMNS = 10_000
 
@@ -96,7 +97,7 @@ class Raw:
     kind: str
     columns: dict[str, Column]
     names: tuple[str, ...]
-    lines: NDArray[np.int64]
+    lines: "NDArray[np.int64]"
     headerless: bool = False
 
 
@@ -109,8 +110,11 @@ class Wanted:
     inherited: tuple[str, ...] = field(default=())
 
 
-def plain(column: Any) -> pa.Array:
+def plain(column: Any) -> "pa.Array":
     """Return a table's column as one array without dictionary."""
+    # Settings name a `Format` without any file being read: pyarrow's tenth of a second is spent only here.
+    import pyarrow as pa
+
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)

@@ -17,9 +17,10 @@ from masthead.base.folder import DataFolder, write_atomic
 from masthead.base.ids import new_id
 from masthead.base.log import Journal, get_logger
 from masthead.metrics import records, results
+from masthead.metrics.bounds import Bounds
 from masthead.metrics.effects import Alerts
 from masthead.metrics.intake import RecordLike
-from masthead.metrics.live import Bounds, LiveDetector, Surroundings, run_folder
+from masthead.metrics.live import LiveDetector, Surroundings, run_folder
 from masthead.metrics.paths import PathDetector
 from masthead.metrics.records import Detector, Execution
 from masthead.store.engine import Database

@@ -18,21 +18,22 @@ from masthead.base.ids import new_id
 from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.metrics import records, results
-from masthead.metrics.effects import Alerts
+from masthead.metrics.bounds import Bounds
 from masthead.metrics.export import groups_csv
-from masthead.metrics.intake import RecordLike
 from masthead.metrics.records import AnomalyGroup, Detector, Execution, Feedback
 from masthead.metrics.related import Related, Span, find_related
 from masthead.metrics.results import Chart
-from masthead.metrics.running import Bounds, Runner
 from masthead.metrics.spec import DetectorSpec
 from masthead.store.engine import Database
 from masthead.store.objects import Objects
 
 if TYPE_CHECKING:
+    from masthead.metrics.effects import Alerts
+    from masthead.metrics.intake import RecordLike
+    from masthead.metrics.running import Runner
     from masthead.metrics.validation import Validation
 
-__all__ = ["Alerts", "MetricsService", "RoutedRecords"]
+__all__ = ["MetricsService", "RoutedRecords"]
 
 DEFAULT_SEVERITY = 70.0
 EDITABLE = ("created", "stopped", "failed", "backtested")
@@ -49,7 +50,7 @@ class RoutedRecords(Protocol):
     @property
     def sequence(self) -> int: ...
     @property
-    def records(self) -> Sequence[RecordLike]: ...
+    def records(self) -> "Sequence[RecordLike]": ...
 
 
 class MetricsService:
@@ -72,7 +73,7 @@ class MetricsService:
         self,
         database: Database,
         objects: Objects,
-        alerts: Alerts,
+        alerts: "Alerts",
         clock: Clock,
         journal: Journal,
         folder: DataFolder,
@@ -84,7 +85,32 @@ class MetricsService:
         self._clock, self._journal, self._folder = clock, journal, folder
         self._bounds = bounds or Bounds()
         self._lock = threading.RLock()
-        self._runner = Runner(database, objects, alerts, clock, journal, folder, self._bounds, monotonic)
+        self._monotonic = monotonic
+        self._running: Runner | None = None
+
+    @property
+    def _runner(self) -> "Runner":
+        """Return what runs detectors. It brings the compiled kernel and the readers of files: made when it is needed."""
+        with self._lock:
+            if self._running is None:
+                from masthead.metrics.running import Runner
+
+                self._running = Runner(
+                    self._database,
+                    self._objects,
+                    self._alerts,
+                    self._clock,
+                    self._journal,
+                    self._folder,
+                    self._bounds,
+                    self._monotonic,
+                )
+            return self._running
+
+    def _wake(self) -> None:
+        """Tell what runs that a row changed; what does not run yet reads every row when it begins."""
+        if self._running is not None:
+            self._running.wake()
 
     # ------------------------------------------------------------------ detectors
 
@@ -212,7 +238,7 @@ class MetricsService:
                 ),
             )
         self._journal.write("detector", found.name, state)
-        self._runner.wake()
+        self._wake()
         return self.get_detector(found.name)
 
     def deactivate(self, name: str) -> Detector:
@@ -228,7 +254,7 @@ class MetricsService:
             self._require_state(found, ("learning", "active"), "deactivated")
             records.set_state(connection, name, "deactivating", now=now)
         self._journal.write("detector", name, "deactivating")
-        if self._runner.is_here() or self._folder.served_by() is None:
+        if (self._running is not None and self._running.is_here()) or self._folder.served_by() is None:
             self._runner.stop(name)
         return self.get_detector(name)
 
@@ -380,7 +406,7 @@ class MetricsService:
         self._journal.write(
             "detector", found.detector, "feedback", group=group, is_anomaly=is_anomaly, series=len(told)
         )
-        self._runner.wake()
+        self._wake()
         return told
 
     def feedback(self, group: str) -> list[Feedback]:
@@ -474,7 +500,7 @@ class MetricsService:
 
     def refresh(self) -> None:
         """Follow what another process has changed."""
-        self._runner.wake()
+        self._wake()
 
     def topic_routes(self) -> dict[str, str]:
         """Return detector -> topic filter of the detectors that listen to topics now."""
@@ -491,7 +517,8 @@ class MetricsService:
 
     def close(self) -> None:
         """Bring every detector to rest with a snapshot."""
-        self._runner.close()
+        if self._running is not None:
+            self._running.close()
 
     def _require_state(self, found: Detector, only: Sequence[str], what: str) -> None:
         if found.state not in only:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 
@@ -126,13 +125,23 @@ class Database:
         """Insert the rows whose key is new; return how many were."""
         if not rows:
             return 0
-        dialect = sqlite if self.is_sqlite else postgresql
+        dialect = self._dialect()
         statement = dialect.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
         return sum(len(connection.execute(statement, dict(row)).all()) for row in rows)
 
+    def _dialect(self) -> Any:
+        """Return the module of the engine's own `insert`; the other engine's is not loaded."""
+        if self.is_sqlite:
+            from sqlalchemy.dialects import sqlite
+
+            return sqlite
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql
+
     def upsert(self, connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
         """Insert the row, or update the row that has its primary key."""
-        dialect = sqlite if self.is_sqlite else postgresql
+        dialect = self._dialect()
         keys = [column.name for column in table.primary_key]
         statement = dialect.insert(table).values(dict(row))
         changes = {name: statement.excluded[name] for name in row if name not in keys}

@@ -4,16 +4,14 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
 
 from masthead.base.errors import Conflict
 from masthead.base.log import get_logger
 from masthead.store.engine import Database
 
 _COPIES = 3
+_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate(database: Database, *, copy_from: Path | None = None) -> list[str]:
@@ -27,8 +25,16 @@ def migrate(database: Database, *, copy_from: Path | None = None) -> list[str]:
     Raises:
         Conflict: The database was written by a newer version of Masthead.
     """
+    if _is_newest(database):
+        return []
+    # Alembic costs a command a tenth of a second; only one of many finds something to migrate.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(_MIGRATIONS))
     scripts = ScriptDirectory.from_config(config)
     with database.engine.connect() as connection:
         present = MigrationContext.configure(connection).get_current_revision()
@@ -47,6 +53,15 @@ def migrate(database: Database, *, copy_from: Path | None = None) -> list[str]:
         command.upgrade(config, "head")
     get_logger("store").info("database migrated", revisions=missing)
     return missing
+
+
+def _is_newest(database: Database) -> bool:
+    """Return whether the database has the last migration; their files are named by number, `0001_first.py`."""
+    last = max(path.name.partition("_")[0] for path in _MIGRATIONS.glob("versions/[0-9]*.py"))
+    with database.engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return False
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [last]
 
 
 def _copy_before(path: Path, revision: str) -> None:

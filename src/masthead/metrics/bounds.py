@@ -1,0 +1,23 @@
+"""Limits of one installation's detectors. On a page of its own: commands name them without loading what runs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Limits of one installation's detectors.
+
+    Attributes:
+        series: Of one detector.
+        results_keep_s: How long scores stay for charts. results_bytes: How many bytes of them at most.
+        drain_s: While readings have come within so many real seconds, time is that of their arrival.
+        start_s: How long after the start, in real seconds, readings that wait may take to come.
+        waiting_records: Held in memory for a detector that still learns its history.
+    """
+
+    series: int = 50_000
+    results_keep_s: float = 400 * 86_400.0
+    results_bytes: int = 10 << 30
+    drain_s: float = 2.0
+    start_s: float = 15.0
+    waiting_records: int = 500_000
