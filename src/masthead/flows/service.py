@@ -15,8 +15,6 @@ running. So everything that has an effect belongs into a step, and a step must b
 was under way is.
 """
 
-import contextlib
-import contextvars
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,14 +23,16 @@ from datetime import datetime
 from typing import Any, Literal
 
 from masthead.base.clock import utc
-from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound, shown
+from masthead.base.errors import Conflict, InvalidInput, MastheadError, NotFound, shown
 from masthead.base.ids import check_name
 from masthead.base.log import Journal
 from masthead.flows import records
+from masthead.flows.run import BriefRun, Cancelled, Run, Stopping
+
+__all__ = ["Ended", "Flow", "FlowState", "Flows", "Run"]
 
 VERSION = "1"  # pinned: raise it only when unfinished flows of earlier versions must not go on
-PROGRESS_S = 0.5  # inside a step progress is stored at most this often, and at its end
-_LOOK_S = 1.0  # how often a long step looks whether it was cancelled
+IDLE_S = 30.0  # so long after the last flow DBOS stays: its threads take 2 % of a core while nothing runs
 
 FlowState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
@@ -45,7 +45,6 @@ _STATES: dict[str, FlowState] = {
     "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
     "CANCELLED": "cancelled",
 }
-_given_up: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("given_up", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,7 @@ class Flow:
         progress: `{"done": n, "total": m, "text": ...}`; empty before the first report.
         output: What the function returned, when done.
         error: Why it failed.
+        steps: The finished ones: `{"name", "seconds", "output", "error"}`; only `get` fills them in.
     """
 
     id: str
@@ -71,163 +71,56 @@ class Flow:
     error: str = ""
     created: datetime | None = None
     updated: datetime | None = None
+    steps: tuple[dict[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the flow as JSON values."""
         fields = {name: getattr(self, name) for name in self.__slots__}
         times = {name: fields[name].isoformat() if fields[name] else None for name in ("created", "updated")}
-        return fields | times
+        return {**fields, **times, "steps": list(self.steps)}
 
 
-Listing = list[Flow]  # names for types inside the class, where `list` is the verb
-Ids = list[str] | None
-
-
-class _Stopping(BaseException):
-    """The process ends: leave the flow unfinished. No Exception, so that nothing records it as a failure."""
-
-
-class Run:
-    """What the function of a flow gets: its steps, progress and log."""
-
-    def __init__(self, flows: "Flows", flow: str, name: str) -> None:
-        self._flows, self.id, self.name = flows, flow, name
-        self._reported = self._looked = 0.0
-
-    def step(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        *args: Any,
-        tries: int = 1,
-        pause_s: float = 1.0,
-        limit_s: float | None = None,
-    ) -> Any:
-        """Return what `function(*args)` gave, now or before the crash.
-
-        Args:
-            name: For people and the log.
-            function: May be run twice; returns JSON values.
-            args: Its arguments.
-            tries: How often it may fail by an unexpected error; the caller's mistakes are not tried again.
-            pause_s: Pause before the second try; doubled each time.
-            limit_s: Then a try counts as failed. Its thread cannot be stopped by force: a long function calls
-                `check()` now and then.
-
-        Raises:
-            LimitReached: The tries or the time are used up.
-        """
-        from masthead.flows import engine
-
-        self.check()
-        options: dict[str, Any] = {"name": name}
-        if tries > 1:
-            options |= {
-                "retries_allowed": True,
-                "max_attempts": tries,
-                "interval_seconds": pause_s,
-                "should_retry": _may_pass,
-            }
-        try:
-            return engine.run_step(options, lambda: self._attempt(name, function, args, limit_s))
-        except engine.TriesUsedUp as error:
-            raise engine.used_up(error) from error
-
-    def progress(self, done: float, total: float, text: str = "") -> None:
-        """Report how far the flow is; from a step or between steps."""
-        from masthead.flows import engine
-
-        now = time.monotonic()
-        # Between steps each report is a step of its own to DBOS, so there it must not depend on the time.
-        if not engine.inside_step() or done >= total or now - self._reported >= PROGRESS_S:
-            self._reported = now
-            engine.set_progress({"done": done, "total": total, "text": text})
-
-    def log(self, event: str, **fields: Any) -> None:
-        """Write a line into the flow's own log."""
-        self._flows.write_log(self.id, event, **fields)
-
-    def check(self) -> None:
-        """Stop here if the flow was cancelled, the step's time is over or the process ends."""
-        from masthead.flows import engine
-
-        over = _given_up.get()
-        if over is not None and over.is_set():
-            raise _Stopping
-        if self._flows.closing:
-            raise _Stopping
-        now = time.monotonic()
-        if now - self._looked >= _LOOK_S:
-            self._looked = now
-            if self._flows.status(self.id) == "CANCELLED":
-                raise engine.Cancelled(f"flow {self.id} was cancelled")
-
-    def _attempt(
-        self, name: str, function: Callable[..., Any], args: tuple[Any, ...], limit_s: float | None
-    ) -> Any:
-        self.log("step begins", step=name)
-        started = time.monotonic()
-        try:
-            found = function(*args) if limit_s is None else self._within(name, function, args, limit_s)
-        except Exception as error:
-            self.log("step failed", step=name, error=f"{type(error).__name__}: {error}")
-            raise
-        self.log("step done", step=name, seconds=round(time.monotonic() - started, 3))
-        return found
-
-    def _within(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], limit_s: float) -> Any:
-        """Run the function in a thread of its own and give it up after `limit_s`."""
-        over, outcome = threading.Event(), {}
-
-        def work() -> None:
-            _given_up.set(over)
-            try:
-                outcome["value"] = function(*args)
-            except BaseException as error:  # handed to the flow's thread, which raises it
-                outcome["error"] = error
-
-        context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(work,), name=f"step-{name}", daemon=True)
-        thread.start()
-        thread.join(limit_s)
-        if thread.is_alive():
-            over.set()
-            raise LimitReached(f"step {name}: expected to end within {limit_s:g} s")
-        if "error" in outcome:
-            raise outcome["error"]
-        return outcome["value"]
-
-
+Listing = list[Flow]  # a name for a type inside the class, where `list` is the verb
 Function = Callable[[Run, dict[str, Any]], Any]
+Ended = Callable[[str, dict[str, Any], FlowState, str], None]
+"""Told (id, args, state, error) in the flow's thread when its function ended: done, failed or cancelled.
+
+Not told again after a crash at just that moment: who keeps a state of its own compares it with `get` when it starts.
+"""
 
 
 class Flows:
     """The flows of one data folder.
 
     Args:
-        url: SQLAlchemy URL of the flows' database; a SQLite file is made and set to WAL.
+        url: SQLAlchemy URL of the flows' database; a SQLite file is made and set to WAL. None: nothing is kept, each
+            flow is brief.
         journal: One log per flow, kind `job`.
         executes: False in commands beside a running server: they may ask and cancel, never run.
     """
 
-    def __init__(self, url: str, journal: Journal, *, executes: bool = True) -> None:
-        url = records.with_driver(url)
-        self._url, self._journal, self._executes = url, journal, executes
-        self._functions: dict[str, Function] = {}
-        self._reader = records.reader(url)
-        self._lock = threading.Lock()
+    def __init__(self, url: str | None, journal: Journal, *, executes: bool = True) -> None:
+        self._url = records.with_driver(url) if url else ""
+        self._journal, self._executes = journal, executes
+        self._functions: dict[str, tuple[Function, Ended | None]] = {}
+        self._reader = records.reader(self._url) if url else None
+        self._lock = threading.RLock()
         self._open = False
+        self._used_at = 0.0
+        self._cancelled: set[str] = set()
+        self._brief: dict[str, threading.Thread] = {}
         self.closing = False
 
-    def register(self, name: str, function: Function) -> None:
+    def register(self, name: str, function: Function, *, ended: Ended | None = None) -> None:
         """Make a function known under a name; before `open`, so that interrupted flows find it."""
-        self._functions[check_name(name)] = function
+        self._functions[check_name(name)] = (function, ended)
 
     def open(self) -> int:
         """Go on with unfinished flows; return how many there are. Without any, DBOS is not even loaded."""
-        found = records.unfinished(self._reader)
+        found = records.unfinished(self._reader) if self._reader is not None else 0
         if found and self._executes:
-            self._launch()
+            with self._lock:
+                self._launch()
         return found
 
     def start(self, name: str, id: str, args: Mapping[str, Any] | None = None) -> Flow:
@@ -238,43 +131,63 @@ class Flows:
             NotFound: No function has this name.
             Conflict: This process may not run flows, or the id belongs to another name.
         """
-        check_name(id, "id")
-        if name not in self._functions:
-            raise NotFound(f"name: there is no flow {shown(name)}")
-        if not self._executes:
-            raise Conflict("flows: only the server runs flows; start it first")
+        if self._reader is None:
+            return self.start_brief(name, id, args)
+        self._require(name, id)
         from masthead.flows import engine
 
         engine.JsonSerializer().serialize(dict(args or {}))
-        self._launch()
-        known = records.status(self._reader, id)
-        if known is None:
-            engine.begin(id, name, dict(args or {}))
-            self.write_log(id, "started", flow=name)
+        with self._lock:
+            self._launch()
+            if records.status(self._reader, id) is None:
+                self.write_log(id, "started", flow=name)
+                engine.begin(id, name, dict(args or {}))
         found = self.get(id)
         if found.name != name:
             raise Conflict(f"id: {id} is a flow of {found.name}")
         return found
 
+    def start_brief(self, name: str, id: str, args: Mapping[str, Any] | None = None) -> Flow:
+        """Run a flow in a thread of this process and keep nothing but its log; return it, running.
+
+        For what takes less than loading DBOS, and whose caller begins it anew after a crash. It is in no list.
+
+        Raises: As `start`.
+        """
+        self._require(name, id)
+        given = dict(args or {})
+        with self._lock:
+            if id not in self._brief:
+                thread = threading.Thread(
+                    target=self._run_brief, args=(name, id, given), name=f"flow-{id}", daemon=True
+                )
+                self._brief[id] = thread
+                self.write_log(id, "started", flow=name)
+                thread.start()
+        return Flow(id, name, "running", given)
+
     def get(self, id: str) -> Flow:
-        """Return a flow.
+        """Return a flow with its finished steps.
 
         Raises:
             NotFound: There is no such flow.
         """
-        found = self._find(ids=[id], limit=1)
-        if not found:
-            raise NotFound(f"id: there is no flow {shown(id)}")
-        return found[0]
+        found = records.find(self._reader, flow=id, limit=1) if self._reader is not None else []
+        if not found or self._reader is None:
+            raise NotFound(f"id: there is no job {shown(id)}", field="id")
+        return _flow(found[0], tuple(records.find_steps(self._reader, id)))
 
     def list(self, name: str | None = None, *, state: FlowState | None = None, limit: int = 100) -> Listing:
-        """Return flows, newest first."""
+        """Return flows, newest first. DBOS is not loaded for it."""
         if state is not None and state not in _STATES.values():
             raise InvalidInput(
                 f"state: expected one of {', '.join(sorted(set(_STATES.values())))}, got {state}"
             )
-        found = self._find(ids=None, limit=10 * limit if name else limit, state=state)
-        return [one for one in found if name is None or one.name == name][:limit]
+        if self._reader is None:
+            return []
+        words = [word for word, ours in _STATES.items() if ours == state] if state else ()
+        rows = records.find(self._reader, states=words, limit=10 * limit if name else limit)
+        return [_flow(row) for row in rows if name is None or row["name"] == name][:limit]
 
     def cancel(self, id: str) -> Flow:
         """Return the flow, cancelled: no further step begins, and a step that calls `check()` stops.
@@ -283,14 +196,20 @@ class Flows:
             NotFound: There is no such flow.
             Conflict: It has ended.
         """
+        if id in self._brief:
+            self._cancelled.add(id)
+            return Flow(id, "", "cancelled", {})
         found = self.get(id)
         if found.state in ("done", "failed"):
-            raise Conflict(f"id: flow {id} is {found.state} already")
+            raise Conflict(f"id: job {id} is {found.state} already")
+        if found.state == "cancelled":
+            return found
         from masthead.flows import engine
 
         with engine.door(self._url) as door:
             door.cancel_workflow(id)
-        self.write_log(id, "cancelled")
+        self._cancelled.add(id)
+        self.write_log(id, "cancel asked")
         return self.get(id)
 
     def resume(self, id: str) -> Flow:
@@ -302,108 +221,149 @@ class Flows:
         """
         found = self.get(id)
         if found.state != "cancelled":
-            raise Conflict(f"id: expected a cancelled flow, got {id}, which is {found.state}")
+            raise Conflict(f"id: expected a cancelled job, got {id}, which is {found.state}")
         from masthead.flows import engine
 
-        if self._executes:
-            self._launch()
-        with engine.door(self._url) as door:
-            door.resume_workflow(id)
+        self._cancelled.discard(id)
+        with self._lock:
+            if self._executes:
+                self._launch()
+            with engine.door(self._url) as door:
+                door.resume_workflow(id)
         self.write_log(id, "resumed")
         return self.get(id)
 
     def wait(self, id: str, *, limit_s: float = 60.0) -> Flow:
         """Return the flow when it has ended, or as it stands after `limit_s`."""
         deadline = time.monotonic() + limit_s
-        while records.status(self._reader, id) in records.UNFINISHED and time.monotonic() < deadline:
+        while self.status(id) in records.UNFINISHED and time.monotonic() < deadline:
             time.sleep(0.02)
         return self.get(id)
 
     def status(self, id: str) -> str | None:
         """Return the stored word for a flow's state, cheaply."""
-        return records.status(self._reader, id)
+        return None if self._reader is None else records.status(self._reader, id)
+
+    def is_cancelled(self, id: str, *, look: bool = True) -> bool:
+        """Return whether a flow was cancelled; without `look`, whether this process did it."""
+        return id in self._cancelled or (look and self.status(id) == "CANCELLED")
+
+    def rest(self) -> bool:
+        """Let go of DBOS when no flow has run for a while; return whether that was done. Called now and then."""
+        with self._lock:
+            if not self._open or self._reader is None or records.unfinished(self._reader):
+                self._used_at = time.monotonic()
+                return False
+            if time.monotonic() - self._used_at < IDLE_S:
+                return False
+            from masthead.flows import engine
+
+            engine.close(0)
+            self._open = False
+            return True
+
+    def trim(self, before: datetime) -> int:
+        """Delete flows that ended before a time, with their logs; return how many."""
+        if self._reader is None:
+            return 0
+        removed = records.remove_ended(self._reader, before_ms=int(before.timestamp() * 1000))
+        for id in removed:
+            self._journal.delete("job", id)
+        return len(removed)
 
     def close(self, *, wait_s: float = 2.0) -> None:
         """Leave; flows under way stop at their next step or `check()` and go on at the next `open`."""
         self.closing = True
-        if self._open:
-            from masthead.flows import engine
+        with self._lock:
+            if self._open:
+                from masthead.flows import engine
 
-            engine.close(int(wait_s))
-            self._open = False
-        self._reader.dispose()
+                engine.close(int(wait_s))
+                self._open = False
+            brief = [*self._brief.values()]
+        for thread in brief:
+            thread.join(wait_s)
+        if self._reader is not None:
+            self._reader.dispose()
 
     def write_log(self, id: str, event: str, **fields: Any) -> None:
         """Write a line into a flow's log."""
         self._journal.write("job", id, event, **fields)
 
-    def _launch(self) -> None:
-        with self._lock:
-            if self._open:
-                return
-            from masthead.flows import engine
+    # ------------------------------------------------------------------ running
 
-            records.prepare(self._url)
-            engine.launch(self._url, VERSION, self._body)
-            self._open = True
+    def _require(self, name: str, id: str) -> None:
+        check_name(id, "id")
+        if name not in self._functions:
+            raise NotFound(f"name: there is no flow {shown(name)}")
+        if not self._executes:
+            raise Conflict("flows: only the server runs flows; start it first")
+
+    def _launch(self) -> None:
+        """Start DBOS if it rests; the caller holds the lock."""
+        self._used_at = time.monotonic()
+        if self._open or self.closing:
+            return
+        from masthead.flows import engine
+
+        records.prepare(self._url)
+        engine.launch(self._url, VERSION, self._body)
+        self._open = True
 
     def _body(self, name: str, args: dict[str, Any]) -> Any:
+        """Run a kept flow; DBOS calls this, first and again after a crash."""
         from masthead.flows import engine
 
-        flow = engine.current_id()
-        function = self._functions.get(name)
-        if function is None:
-            raise NotFound(f"name: there is no flow {shown(name)}")
+        return self._run(Run(self, engine.current_id(), name), args, cancelled=engine.Cancelled)
+
+    def _run_brief(self, name: str, id: str, args: dict[str, Any]) -> None:
         try:
-            output = function(Run(self, flow, name), args)
+            self._run(BriefRun(self, id, name), args, cancelled=Cancelled)
+        except (Exception, Cancelled, Stopping):  # told and logged already; nobody waits for a thread's error
+            pass
+        finally:
+            with self._lock:
+                self._brief.pop(id, None)
+            self._cancelled.discard(id)
+
+    def _run(self, run: Run, args: dict[str, Any], *, cancelled: type[BaseException]) -> Any:
+        """Run a function and tell how it ended; of a process that ends nothing is told: the flow goes on later."""
+        function, ended = self._functions.get(run.name, (None, None))
+        try:
+            if function is None:
+                raise NotFound(f"name: there is no flow {shown(run.name)}")
+            output = function(run, args)
         except Exception as error:
-            self.write_log(flow, "failed", error=f"{type(error).__name__}: {error}")
+            text = str(error) if isinstance(error, MastheadError) else f"{type(error).__name__}: {error}"
+            self._tell(run, args, "failed", text, ended)
             raise
-        self.write_log(flow, "done")
+        except cancelled:
+            self._tell(run, args, "cancelled", "", ended)
+            raise
+        self._tell(run, args, "done", "", ended)
         return output
 
-    def _find(self, *, ids: Ids, limit: int, state: FlowState | None = None) -> Listing:
-        if not self._open and not self._has_tables():
-            return []
-        from masthead.flows import engine
-
-        words = [word for word, ours in _STATES.items() if ours == state] if state else None
-        with engine.door(self._url) as door:
-            rows = door.list_workflows(
-                workflow_ids=ids, status=words, name=engine.FLOW, limit=limit, sort_desc=True
-            )
-            return [_flow(row, _progress(door, row.workflow_id)) for row in rows]
-
-    def _has_tables(self) -> bool:
-        with contextlib.suppress(Exception):
-            records.status(self._reader, "")
-            return True
-        return False
+    def _tell(
+        self, run: Run, args: dict[str, Any], state: FlowState, error: str, ended: Ended | None
+    ) -> None:
+        run.log(state, **({"error": error} if error else {}))
+        if ended is not None:
+            ended(run.id, args, state, error)
 
 
-def _flow(row: Any, progress: dict[str, Any]) -> Flow:
-    given = (row.input or {}).get("args") or ["", {}]
-    error = row.error
-    if error is None and row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
+def _flow(row: dict[str, Any], steps: tuple[dict[str, Any], ...] = ()) -> Flow:
+    error = row["error"]
+    if not error and row["status"] == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
         error = "it was interrupted too often"
     return Flow(
-        id=row.workflow_id,
-        name=given[0],
-        state=_STATES[row.status],
-        args=given[1],
-        progress=progress,
-        output=row.output,
-        error="" if error is None else str(error),
-        created=utc(row.created_at / 1000) if row.created_at else None,
-        updated=utc(row.updated_at / 1000) if row.updated_at else None,
+        id=row["id"],
+        name=row["name"],
+        state=_STATES[row["status"]],
+        args=row["args"],
+        progress=row["progress"],
+        output=row["output"],
+        error=error,
+        created=utc(row["created"] / 1000) if row["created"] else None,
+        updated=utc(row["updated"] / 1000) if row["updated"] else None,
+        steps=steps,
     )
-
-
-def _progress(door: Any, id: str) -> dict[str, Any]:
-    found = door.get_event(id, "progress", 0)
-    return found if isinstance(found, dict) else {}
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Return whether a second try may end otherwise: not after a mistake of the caller."""
-    return not isinstance(error, InvalidInput | NotFound | Conflict)
