@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -134,35 +135,21 @@ def run_backtest(
     Raises:
         InvalidInput: Files, columns or times cannot be used. LimitReached: Too many series or records.
     """
-    if plan.interval_s:
-        check_interval(plan.interval_s)
-    run = _Run(plan)
-    past, past_quality = run.read(history, plan.history_format) if history else (None, None)
+    trial = Trial(plan)
+    past, past_quality = trial.read(history, plan.history_format) if history else (None, None)
     # A file without header takes the names of the history, as the published sample needs it.
     names = past.names if past is not None else ()
-    rows, quality = run.read(data, plan.data_format, names)
+    rows, quality = trial.read(data, plan.data_format, names)
     if past is not None:
-        past = _before(past, rows, plan)
-        run.score(past, lambda scored: None, None)
-        run.scorer.pause()
-    finder = _Finder(run, plan)
-
-    def took(scored: Scored) -> None:
-        finder.take(scored)
-        if sink is not None:
-            sink(scored)
-
-    def steps_known(steps: int) -> None:
-        finder.skip = _learned(plan, steps, after_history=past is not None)
-
-    run.score(rows, took, progress, steps_known)
+        trial.learn(past, before=rows)
+    groups, learned = trial.test(rows, sink=sink, progress=progress, after_history=past is not None)
     return Backtest(
-        groups=finder.groups(),
+        groups=groups,
         quality=quality,
         history=past_quality,
-        configuration=run.scorer.configuration_hash,
-        keys=run.cube.keys,
-        learned=finder.skip,
+        configuration=trial.scorer.configuration_hash,
+        keys=trial.cube.keys,
+        learned=learned,
     )
 
 
@@ -185,10 +172,16 @@ def _before(past: Rows, rows: Rows, plan: Plan) -> Rows:
     return past.take(kept)
 
 
-class _Run:
-    """Cube and scorer of one backtest."""
+class Trial:
+    """A backtest in its stages: `read`, `learn` from a history, `test`; between the last two it can be kept in files.
+
+    Raises:
+        InvalidInput: The plan's interval is outside its domain.
+    """
 
     def __init__(self, plan: Plan) -> None:
+        if plan.interval_s:
+            check_interval(plan.interval_s)
         self.plan = plan
         dedupe: Any = plan.dedupe
         self.cube = Cube(plan.measures, plan.dimensions, plan.rollups, plan.limits, dedupe)
@@ -197,7 +190,10 @@ class _Run:
     def read(
         self, sources: Sequence[Source], format: Format, names: tuple[str, ...] = ()
     ) -> tuple[Rows, DataQuality]:
-        """Return the rows of files and what is to be said about them."""
+        """Return the rows of files and what is to be said about them.
+
+        Raises: As `run_backtest`.
+        """
         plan, problems = self.plan, Problems()
         selection = Selection(
             plan.time,
@@ -211,7 +207,53 @@ class _Run:
         rows = read_rows(sources, selection, format, problems=problems, inherited=names)
         return rows, measure_quality(rows, problems, interval_s=plan.interval_s, zone=plan.zone)
 
-    def score(
+    def learn(self, past: Rows, *, before: Rows, progress: Callable[[int, int], None] | None = None) -> int:
+        """Score the history's rows from before DATA's first interval; return how many rows those are.
+
+        Raises:
+            InvalidInput: There are none.
+        """
+        kept = _before(past, before, self.plan)
+        self._score(kept, lambda scored: None, progress)
+        self.scorer.pause()
+        return len(kept)
+
+    def save(self, path: Path) -> dict[str, Any]:
+        """Write the scorer to a file and return the rest as JSON values."""
+        self.scorer.save(path)
+        return self.cube.to_json()
+
+    def restore(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Take over what `save` wrote; this trial must be fresh.
+
+        Raises: As `SeriesScorer.load` and `Cube.restore`.
+        """
+        self.cube.restore(state)
+        self.scorer = SeriesScorer.load(path)
+
+    def test(
+        self,
+        rows: Rows,
+        *,
+        after_history: bool,
+        sink: Callable[[Scored], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[tuple[Group, ...], int]:
+        """Score DATA; return its groups in order of start, and how many intervals at the start only taught."""
+        finder = _Finder(self, self.plan)
+
+        def took(scored: Scored) -> None:
+            finder.take(scored)
+            if sink is not None:
+                sink(scored)
+
+        def steps_known(steps: int) -> None:
+            finder.skip = _learned(self.plan, steps, after_history=after_history)
+
+        self._score(rows, took, progress, steps_known)
+        return finder.groups(), finder.skip
+
+    def _score(
         self,
         rows: Rows,
         sink: Callable[[Scored], None],
@@ -266,7 +308,7 @@ def _codes(rows: Rows, dimensions: Sequence[str]) -> NDArray[np.int64]:
 class _Finder:
     """Feeds scored intervals to the grouper and keeps what it says last of each group."""
 
-    def __init__(self, run: _Run, plan: Plan) -> None:
+    def __init__(self, run: Trial, plan: Plan) -> None:
         self._run = run
         self._grouper = Grouper(
             (),
