@@ -30,7 +30,7 @@ from starlette.responses import RedirectResponse
 from masthead.api.factory import Runtime, create_api
 from masthead.api.middleware import LOOPBACK
 from masthead.app import Masthead
-from masthead.base.clock import Clock, SystemClock, VirtualClock
+from masthead.base.clock import Beat, Clock, SystemClock, VirtualClock
 from masthead.base.errors import Conflict, InvalidInput, LimitReached
 from masthead.base.folder import DataFolder, write_atomic
 from masthead.base.log import get_logger
@@ -47,6 +47,8 @@ ADDRESSES = "serve.json"
 _TICK_S = 0.25
 _LOOK_S = 0.5
 _DRAIN_S = 5
+_NOTE_S = 1.0
+_CLOCK = "clock"  # what a demonstration's clock showed last, epoch seconds
 _LOG = get_logger("server")
 _TICK_ERRORS = Counter("masthead_tick_errors", "Ticks that failed; see the log.", registry=REGISTRY)
 ProcessCollector(registry=REGISTRY)
@@ -118,7 +120,7 @@ class Server:
                 f"host: {settings.host} is not loopback; give --tls-cert and --tls-key, --tls auto, "
                 "or --insecure-http if the network itself is safe"
             )
-        self._virtual = VirtualClock(SystemClock().time(), 1.0) if settings.virtual_clock else None
+        self._virtual = VirtualClock(_last_time(settings.data), 1.0) if settings.virtual_clock else None
         self._clock = clock or self._virtual or SystemClock()
         self._cleanup = contextlib.ExitStack()
         self._waiting = {"http": "starting"}
@@ -183,6 +185,7 @@ class Server:
         # What stops first is entered last, whatever starts first. The broker's process ends with the devices: what a
         # thing publishes from then on is not acknowledged, and what was acknowledged lies in its log.
         stack.callback(masthead.close)
+        stack.callback(self._note_time)
         stack.callback(self._stop_ticker)
         stack.callback(self._stop_devices)
         stack.callback(self._stop_http)
@@ -220,7 +223,7 @@ class Server:
             ready=self._ready,
             devices=self._state,
             backup=self._backup,
-            set_clock=self._virtual.set if self._virtual else None,
+            set_clock=self._move_clock if self._virtual else None,
             token=self._token,
         )
         api = create_api(masthead, host=self.settings.host, native="api" in self.roles, process=runtime)
@@ -264,11 +267,31 @@ class Server:
                 if ticks % round(_LOOK_S / _TICK_S) == 0 and (seen := masthead.database.version()) != known:
                     known = seen
                     masthead.refresh()
+                if ticks % round(_NOTE_S / _TICK_S) == 0:
+                    self._note_time()
                 self._waiting["sinks"] = ""
             except Exception as error:
                 _TICK_ERRORS.inc()
                 self._waiting["sinks"] = f"{type(error).__name__}: {error}"
                 _LOG.error("a tick failed", error=repr(error), exc_info=error)
+
+    def _move_clock(self, beat: Beat) -> float:
+        """Let every server that follows this broker's beats go on as a beat says; return what the clock shows then.
+
+        Raises:
+            LimitReached: Readings wait to be taken, or the broker is away: the clock was not moved.
+        """
+        assert self._virtual is not None
+        if self._devices is not None:
+            self._devices.beat(beat)
+        else:
+            self._virtual.follow(beat)
+        return self._virtual.time()
+
+    def _note_time(self) -> None:
+        """Write down what a demonstration's clock shows, so that time does not go back when the server starts again."""
+        if self._virtual is not None and (shown := self._virtual.time()) > SystemClock().time() + 1:
+            write_atomic(self.settings.data / _CLOCK, f"{shown}\n".encode())
 
     def _ready(self) -> dict[str, str]:
         parts = dict(self._waiting)
@@ -289,8 +312,8 @@ class Server:
         target, masthead = Path(path), self.masthead
         if not target.is_absolute():
             raise InvalidInput(f"path: expected an absolute path, got {path!r}")
-        if self.settings.database_url or self.settings.flows_url:
-            raise InvalidInput("database_url: a backup covers the data folder; use the database's own tools")
+        if self.settings.flows_url:
+            raise InvalidInput("flows_url: a backup does not cover it; use the database's own tools")
 
         def unread(file: Path) -> int:
             first = masthead.position()
@@ -304,6 +327,7 @@ class Server:
                 now=SystemClock().now(),
                 still=cast(Served, masthead).still(),
                 unread=unread,
+                database=masthead.database if self.settings.database_url else None,
             )
         masthead.journal.write("server", "serve", "backup", path=path, **asdict(found))
         return asdict(found)
@@ -377,6 +401,15 @@ def serve(
         server.stop()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _last_time(data: Path) -> float:
+    """Return the present, or what the folder's clock showed last when that is later."""
+    now = SystemClock().time()
+    try:
+        return max(now, float((data / _CLOCK).read_text()))
+    except (OSError, ValueError):
+        return now
 
 
 def _listen(host: str, port: int) -> socket.socket:

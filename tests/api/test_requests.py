@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from masthead.api.factory import Runtime, create_api
 from masthead.app import Masthead
+from masthead.base.clock import Beat
 
 Serving = Callable[[FastAPI], contextlib.AbstractContextManager[httpx.Client]]
 
@@ -182,20 +183,33 @@ def test_a_backup_asks_for_the_folders_own_token(masthead: Masthead, serving: Se
 def test_a_demonstrations_clock_is_moved_by_the_folders_owner_only(
     masthead: Masthead, serving: Serving
 ) -> None:
-    moved: list[tuple[float, float | None]] = []
+    moved: list[Beat] = []
 
-    def move(time: float, factor: float | None) -> None:
-        moved.append((time, factor))
+    def move(beat: Beat) -> float:
+        moved.append(beat)
+        return 1648164601.0
 
     process = Runtime(set_clock=move, token="right")
     owner = {"authorization": "Bearer right"}
     with serving(create_api(masthead, process=process)) as client:
         assert client.post("/clock", json={"time": 1.0}).status_code == 403
-        for broken in ({}, {"time": "now"}, {"time": 0}, {"time": 1, "factor": -1}, {"time": True}):
-            assert client.post("/clock", json=broken, headers=owner).status_code == 400
-        assert (
-            client.post("/clock", json={"time": 1648164600, "factor": 10}, headers=owner).status_code == 200
+        broken = (
+            {"time": "now"},
+            {"time": 0},
+            {"time": 1, "factor": -1},
+            {"time": True},
+            {"until": []},
+            {"x": 1},
         )
-    assert moved == [(1648164600.0, 10.0)]
+        for one in broken:
+            assert client.post("/clock", json=one, headers=owner).status_code == 400
+        beat = {"time": 1648164600, "factor": 10, "until": 1648164900}
+        assert client.post("/clock", json=beat, headers=owner).json() == {
+            "virtual": True,
+            "time": 1648164601.0,
+        }
+        assert client.get("/clock").json()["virtual"] is True
+    assert moved == [Beat(1648164600, 10, 1648164900)]
     with serving(create_api(masthead)) as client:
         assert client.post("/clock", json={"time": 1.0}).status_code == 409
+        assert client.get("/clock").json()["virtual"] is False

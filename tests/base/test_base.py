@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masthead.base.clock import ManualClock, VirtualClock
+from masthead.base.clock import Beat, ManualClock, VirtualClock
 from masthead.base.errors import Conflict, InvalidInput
 from masthead.base.folder import DataFolder, write_atomic
 from masthead.base.ids import check_name, new_id
@@ -146,3 +147,28 @@ def test_importing_masthead_loads_nothing_heavy() -> None:
     heavy = ["torch", "numba", "lightgbm", "nicegui", "dbos", "botocore", "sqlalchemy", "ibis", "fastapi"]
     code = f"import sys, json, masthead; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
     assert json.loads(subprocess.check_output([sys.executable, "-c", code])) == []
+
+
+def test_a_virtual_clock_stands_where_it_was_told_and_goes_on_when_nobody_leads_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = VirtualClock(1000.0, 1.0)
+    clock.follow(Beat(factor=1e9, until=2000.0))
+    time.sleep(0.01)
+    assert clock.time() == 2000.0
+    clock.follow(Beat(until=1500.0))  # an earlier stop does not bring time back
+    assert clock.time() == 2000.0
+    clock.follow(Beat(time=1.0, until=3000.0, factor=1e9))
+    time.sleep(0.01)
+    assert clock.time() == 3000.0
+    assert clock.at(time.time() - 100) == 2000.0  # how it ran before the last beat is not remembered
+    monkeypatch.setattr(VirtualClock, "PATIENCE_S", 0.005)
+    assert 3000.0 < clock.time() < 3001.0
+
+
+@pytest.mark.parametrize(
+    "given", [[], {"x": 1}, {"time": "now"}, {"factor": 0}, {"until": float("inf")}, {"time": True}]
+)
+def test_a_beat_that_is_none_is_refused(given: object) -> None:
+    with pytest.raises(InvalidInput, match="expected"):
+        Beat.from_json(given)

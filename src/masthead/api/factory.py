@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from masthead.api import errors
 from masthead.api.middleware import LOOPBACK, BodyLimit, HostGuard, RequestLog
 from masthead.app import Masthead
+from masthead.base.clock import Beat
 
 _DESCRIPTION = """
 Sees things coming: anomalies in streams of readings, on your own machine.
@@ -29,14 +30,14 @@ class Runtime:
         ready: Returns what `/readyz` says: name of a part -> "" when it is up, else why not.
         devices: Returns the state of the devices' door; None when this process does not run it.
         backup: Writes an archive to a path of this machine and returns its manifest; None: not offered here.
-        set_clock: Moves a demonstration's clock to a time (epoch s) and a factor; None: the clock is the machine's.
+        set_clock: Moves a demonstration's clock and returns what it shows then, epoch s; None: it is the machine's.
         token: What a caller must show for `backup` and `clock`; it lies in the data folder, for its owner only.
     """
 
     ready: Callable[[], dict[str, str]] = field(default=dict)
     devices: Callable[[], dict[str, Any] | None] = field(default=lambda: None)
     backup: Callable[[str], dict[str, Any]] | None = None
-    set_clock: Callable[[float, float | None], None] | None = None
+    set_clock: Callable[[Beat], float] | None = None
     token: str = ""
 
 

@@ -1,17 +1,17 @@
 """Whether the process lives, whether it is ready, what it counts; and what only the folder's owner may ask."""
 
 import hmac
-import math
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import JSONResponse
 
 from masthead.api.errors import Unavailable
-from masthead.api.factory import Process, Runtime
+from masthead.api.factory import Process, Product, Runtime
 from masthead.api.middleware import error_response
 from masthead.api.shapes import Json, body, text
-from masthead.base.errors import Conflict, InvalidInput, shown
+from masthead.base.clock import Beat
+from masthead.base.errors import Conflict
 from masthead.base.telemetry import exposition
 
 router = APIRouter(tags=["health"])
@@ -54,34 +54,30 @@ def backup(
     return process.backup(text(given, "path"))
 
 
+@router.get("/clock", include_in_schema=False, response_model=None)
+def clock(masthead: Product, process: Process) -> Json:
+    """Say what the clock shows, and whether it is a demonstration's, which its owner may move."""
+    return {"virtual": process.set_clock is not None, "time": masthead.clock.time()}
+
+
 @router.post("/clock", include_in_schema=False, response_model=None)
-def clock(
+def move_clock(
     process: Process,
-    given: Annotated[Json, body({"time": 1648164600.0, "factor": 1000})],
+    given: Annotated[Json, body({"time": 1648164600.0, "factor": 1000, "until": 1648168200.0})],
     authorization: Annotated[str, Header()] = "",
 ) -> Json | Response:
-    """Move the clock of a server that was started with --virtual-clock: forward, at a factor."""
+    """Move the clock of a server that was started with --virtual-clock, once all acknowledged readings are taken.
+
+    Forward to `time`, on at `factor`, and standing still at `until`; answers with what it shows then.
+    """
     if process.set_clock is None:
         raise Conflict("clock: this server follows the machine's; start it with --virtual-clock")
     if refusal := _refusal(process, authorization):
         return refusal
-    factor = given.get("factor")
-    process.set_clock(
-        _number(given.get("time"), "time"), None if factor is None else _number(factor, "factor")
-    )
-    return {"time": given["time"], "factor": factor}
+    return {"virtual": True, "time": process.set_clock(Beat.from_json(given))}
 
 
 def _refusal(process: Runtime, authorization: str) -> Response | None:
     if hmac.compare_digest(authorization.encode(), f"Bearer {process.token}".encode()):
         return None
     return error_response(403, "Forbidden", "token: expected the one in the data folder", "authorization")
-
-
-def _number(value: object, field: str) -> float:
-    good = (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    )
-    if not good:
-        raise InvalidInput(f"{field}: expected a number above 0, got {shown(value)}")
-    return float(value)  # type: ignore[arg-type]

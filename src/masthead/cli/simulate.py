@@ -1,7 +1,6 @@
 """`masthead metrics simulate`: readings from a file or a generator, sent as things would send them."""
 
 import enum
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ from masthead.base.errors import InvalidInput, shown
 from masthead.cli.installation import Data
 
 if TYPE_CHECKING:
+    from masthead.cli.server_clock import ServerClock
     from masthead.metrics.injections import Injection, Injector
     from masthead.metrics.simulate import SimulatedReading
 
@@ -98,28 +98,45 @@ def simulate(
         raise InvalidInput("file: expected either --file with --timestamp, or --generate")
     interval_s = parse_duration_s(interval, "interval")
     planted = _planted(inject or [])
+    clock = None if to is To.files else simulate_to.clock_of(data)
+    now_s = clock.start_s if clock else time.time()
     if file is not None:
-        made = _replayed(
-            file, timestamp, timestamp_format, zone, columns, interval_s, planted, now=shift is Shift.now
-        )
+        shift_to_s = now_s if shift is Shift.now else None
+        made = _replayed(file, timestamp, timestamp_format, zone, columns, interval_s, planted, shift_to_s)
     else:
         assert sensors is not None
-        made = _generated(sensors, interval_s, intervals, seed, planted, zone)
+        made = _generated(sensors, interval_s, intervals, seed, planted, zone, now_s)
     readings, injector = made
-    if factor != 1 and shift is Shift.now and to is not To.files:
-        print(
-            "masthead: stamps run ahead of a server's clock at this speed; a detector refuses readings more than one "
-            "interval in the future (`masthead demo` shares a fast clock with its server)",
-            file=sys.stderr,
-        )
+    leads = clock is not None and _leads(clock, readings, factor)
     where = topic or f"sensors/{thing}/readings"
     with simulate_to.target(to.value, topic=where, thing=thing, out=out, data=data, zone=zone) as target:
-        sent = simulate_to.play(
-            readings, target, interval_s=interval_s, factor=factor, begun=time.monotonic()
-        )
+        if clock is not None and leads:
+            from masthead.cli.server_clock import play_by
+
+            sent = play_by(clock, readings, target, interval_s=interval_s, factor=factor)
+        else:
+            sent = simulate_to.play(
+                readings, target, interval_s=interval_s, factor=factor, begun=time.monotonic()
+            )
     if truth is not None:
         _write_truth(truth, injector)
     print(f"{sent:,} readings to {target.name}" + (f"; truth in {truth}" if truth is not None else ""))
+
+
+def _leads(clock: "ServerClock", readings: "list[SimulatedReading]", factor: float | None) -> bool:
+    """Return whether the server's clock has to be led for these readings.
+
+    Raises:
+        InvalidInput: It would have to be, and follows the machine's.
+    """
+    ahead = bool(readings) and readings[-1].time_s > clock.start_s
+    if clock.virtual or factor == 1 or not ahead:
+        return clock.virtual and ahead
+    raise InvalidInput(
+        "speed: expected 1, since this server's clock is the machine's: stamps would run ahead of it, and a detector "
+        "refuses readings more than one interval in the future; start it with `masthead serve --virtual-clock` over a "
+        "data folder of its own, or write files with --to files"
+    )
 
 
 def _factor(speed: str) -> float | None:
@@ -142,18 +159,22 @@ def _planted(given: list[str]) -> "list[Injection]":
 
 
 def _generated(
-    sensors: int, interval_s: int, intervals: int, seed: int, planted: "list[Injection]", zone: str
+    sensors: int,
+    interval_s: int,
+    intervals: int,
+    seed: int,
+    planted: "list[Injection]",
+    zone: str,
+    now_s: float,
 ) -> "tuple[list[SimulatedReading], Injector]":
     """Return made-up readings from the current interval on."""
-    import time
-
     from masthead.metrics.intervals import zone_of
     from masthead.metrics.simulate import Simulation, generate
     from masthead.metrics.timestamps import compile_pattern
 
     simulation = Simulation(
         sensors=sensors,
-        start_s=time.time() // interval_s * interval_s,
+        start_s=now_s // interval_s * interval_s,
         intervals=intervals,
         interval_s=interval_s,
         seed=seed,
@@ -173,12 +194,9 @@ def _replayed(
     columns: str,
     interval_s: int,
     planted: "list[Injection]",
-    *,
-    now: bool,
+    shift_to_s: float | None,
 ) -> "tuple[list[SimulatedReading], Injector]":
     """Return a file's rows as readings; a column that holds no numbers is a dimension."""
-    import time
-
     from masthead.cli.simulate_to import rows_of
     from masthead.metrics.intervals import zone_of
     from masthead.metrics.simulate import replay
@@ -202,7 +220,7 @@ def _replayed(
         measures=numbers,
         dimensions=others,
         injections=planted,
-        shift_to_s=time.time() if now else None,
+        shift_to_s=shift_to_s,
         zone=zone_of(zone),
     )
 

@@ -15,6 +15,7 @@ from masthead.base.folder import write_atomic
 from masthead.cli.endpoints import Served, mqtt_endpoint, served
 from masthead.cli.installation import installation, settings
 from masthead.cli.publisher import Door, Publisher, acknowledged
+from masthead.cli.server_clock import ServerClock, opener
 from masthead.metrics.files import Source, load
 from masthead.metrics.problems import Problems
 from masthead.metrics.raw import Format, Wanted
@@ -73,7 +74,7 @@ def target(kind: str, *, topic: str, thing: str, out: Path, data: Path | None, z
     if kind == "files":
         yield _Files(out, zone)
     elif kind == "stream":
-        yield _Stream(f"{_require_server(data).url}/ingest/{topic}", topic)
+        yield _Stream(_require_server(data), topic)
     else:
         with _connected(_door(data, thing, topic), thing) as publisher:
             yield _Mqtt(publisher, topic)
@@ -116,8 +117,8 @@ class _Mqtt:
 
 
 class _Stream:
-    def __init__(self, url: str, topic: str) -> None:
-        self._url, self.name = url, topic
+    def __init__(self, running: Served, topic: str) -> None:
+        self._url, self._open, self.name = f"{running.url}/ingest/{topic}", opener(running), topic
 
     def send(self, readings: Sequence[SimulatedReading]) -> None:
         """Send a body; while the server says that it has no room, wait and try again."""
@@ -128,7 +129,7 @@ class _Stream:
                 self._url, body, {"Content-Type": "application/x-ndjson"}, method="POST"
             )
             try:
-                with urllib.request.urlopen(request, timeout=_FULL_S):
+                with self._open.open(request, timeout=_FULL_S):
                     return
             except urllib.error.HTTPError as error:
                 reason = error.read().decode(errors="replace")[:500]
@@ -151,6 +152,15 @@ class _Files:
         number = len(list(Path(place).glob("part-*.jsonl"))) if Path(place).is_dir() else 0
         lines = b"".join(_payload(one) + b"\n" for one in readings)
         write_atomic(Path(place) / f"part-{number:04d}.jsonl", lines, mode=0o644)
+
+
+def clock_of(data: Path | None) -> ServerClock:
+    """Return the clock of the server of a data folder.
+
+    Raises:
+        NotFound: None runs there.
+    """
+    return ServerClock(_require_server(data))
 
 
 def _require_server(data: Path | None) -> Served:

@@ -15,9 +15,10 @@ from nats.errors import Error as NatsError
 from masthead.access.subjects import subject_for
 from masthead.alerts.channels import Outcome
 from masthead.alerts.messages import Message
-from masthead.base.clock import VirtualClock
+from masthead.base.clock import Beat, VirtualClock
 from masthead.base.errors import LimitReached, MastheadError
 from masthead.base.log import get_logger
+from masthead.devices.beats import Beats
 from masthead.devices.doors import send
 from masthead.devices.jobs import connect, fail_when, true, until_one_ends
 from masthead.devices.nats_config import SERVICE_USER
@@ -34,6 +35,8 @@ _LOG = get_logger("devices")
 _STEADY_S = 30.0  # a session that lasted so long starts the back-off anew
 _MOST_BACKOFF_S = 5.0
 _FAILURES_TO_RESTART = 3
+_SETTLE_S = 10.0
+_POLL_S = 0.003
 
 
 class DeviceHost:
@@ -49,6 +52,8 @@ class DeviceHost:
         self._own: OwnBroker | None = None
         self._log: ReadingsLog | None = None
         self._client: Client | None = None
+        self._beats: Beats | None = None
+        self._begun = 1
         self._rate = 0.0
         self._behind_s: float | None = None
         self._trouble = ""
@@ -130,6 +135,16 @@ class DeviceHost:
         if self._client is None:
             raise LimitReached("publish: the broker is not there right now; try again")
         self._call(send(self._client, subject, payload), timeout_s=15)
+
+    def beat(self, beat: Beat) -> None:
+        """Move a demonstration's clock, once every reading that is acknowledged by now has been taken.
+
+        Raises:
+            LimitReached: Readings wait, or the broker is not there right now; the clock was not moved.
+        """
+        if self._beats is None or self._log is None:
+            raise LimitReached("clock: the broker is not there right now; try again")
+        self._call(self._beat(self._beats, self._log, beat), timeout_s=_SETTLE_S + 10)
 
     def behind_s(self) -> float | None:
         """Return the age of the oldest reading that is stored and not taken, seconds; 0 when all are; None: unknown."""
@@ -223,18 +238,19 @@ class DeviceHost:
             await log.prepare(wanted)
             if restored := await put_back(client, self._app.folder.nats / RESTORED):
                 _LOG.info("restored readings are in the log", batches=restored)
-            start = await self._first_wanted(log, wanted)
+            self._begun = start = await self._first_wanted(log, wanted)
+            beats = await self._open_beats(client)
             jobs: list[Coroutine[Any, Any, None]] = [log.copy(), log.read(start, self._taking.take)]
             if self._own:
                 jobs += await self._own.jobs(stack, log, lost)
-            self._log, self._client, self._trouble = log, client, ""
+            self._log, self._client, self._beats, self._trouble = log, client, beats, ""
             try:
                 await until_one_ends(
                     [*jobs, self._watch(log), self._trim(log), fail_when(lost), true(stopping)],
                     self._note_started,
                 )
             finally:
-                self._log = self._client = None
+                self._log = self._client = self._beats = None
 
     def _note_started(self) -> None:
         if not self._started.done():
@@ -252,7 +268,26 @@ class DeviceHost:
             return wanted
         return int((await log.info()).state.last_seq) + 1
 
+    async def _open_beats(self, client: Client) -> Beats | None:
+        clock = self._app.clock
+        if not (self._app.settings.virtual_clock and isinstance(clock, VirtualClock)):
+            return None
+        beats = Beats(client, clock)
+        await beats.open()
+        return beats
+
     # ------------------------------------------------------------------- jobs
+
+    async def _beat(self, beats: Beats, log: ReadingsLog, beat: Beat) -> None:
+        try:
+            async with asyncio.timeout(_SETTLE_S):
+                await log.copied(_POLL_S)
+                last = (await log.info()).state.last_seq
+                while max(self._begun - 1, self._taking.done or 0) < last:
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError as error:
+            raise LimitReached(f"clock: readings still wait to be taken after {_SETTLE_S:g} s") from error
+        await beats.say(beat)
 
     async def _watch(self, log: ReadingsLog) -> None:
         before, at = self._taking.count, time.monotonic()

@@ -96,7 +96,11 @@ class MqttStore:
 
     async def waiting(self, copied: int) -> int:
         """Return how many messages were not copied yet."""
-        return max(0, int((await self._js.stream_info(MQTT_STREAM)).state.last_seq) - copied)
+        return max(0, await self.last() - copied)
+
+    async def last(self) -> int:
+        """Return the sequence of the last message."""
+        return int((await self._js.stream_info(MQTT_STREAM)).state.last_seq)
 
     async def stored_after(self, copied: int) -> float | None:
         """Return when the message after `copied` was stored, epoch seconds; None when there is none."""

@@ -195,6 +195,12 @@ class ReadingsLog:
         """Return how many messages of `$MQTT_msgs` wait for the copy."""
         return await self._door.waiting(self.place.sequence)
 
+    async def copied(self, poll_s: float) -> None:
+        """Return once all that the MQTT door has acknowledged by now lies in the log."""
+        last = await self._door.last()
+        while self.place.sequence < last:
+            await asyncio.sleep(poll_s)
+
     async def trim(self, *, position: int, keep_s: float, now: float) -> int:
         """Remove what every sink has and what is older than `keep_s` or fills the log; return how many messages went.
 
