@@ -90,6 +90,7 @@ class Masthead:
             keep_gib=self.settings.objects_max_gib,
         )
         made.register_action("webhook", send_webhook)
+        made.on_sealed(lambda stream, start_s: self.metrics.sealed(stream, start_s))
         return made
 
     @cached_property
@@ -106,7 +107,7 @@ class Masthead:
         from masthead.metrics.bounds import Bounds
         from masthead.metrics.service import MetricsService
 
-        return MetricsService(
+        made = MetricsService(
             self.database,
             self.objects,
             self.alerts,
@@ -119,6 +120,8 @@ class Masthead:
                 results_bytes=int(self.settings.results_max_gib * 2**30),
             ),
         )
+        made.follow_feeds(lambda: self.streams.feeds())
+        return made
 
     def build(self) -> None:
         """Build every room now: a process of many threads calls it before they begin."""
@@ -169,7 +172,8 @@ class Masthead:
         self.streams.refresh()
         self.metrics.refresh()
         self.alerts.refresh()
-        self.streams.set_topic_routes(self.metrics.topic_routes())
+        self.streams.set_topic_routes(self.metrics.topic_routes(), self.metrics.rule_routes())
+        self.streams.set_seal_delays(self.metrics.seal_delays())
 
     # ------------------------------------------------------------------ the second door
 

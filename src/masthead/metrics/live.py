@@ -8,7 +8,7 @@ change memory only. Readings of intervals that were open are given again, from `
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from masthead.base.telemetry import REGISTRY
 from masthead.metrics.bounds import Bounds
 from masthead.metrics.detection import Decision, Detection, Scored
 from masthead.metrics.effects import Alerts, Effects
+from masthead.metrics.feeds import Feeds
 from masthead.metrics.intake import RecordLike, arrivals_of, chunks_of, error_lines, format_of, selection_of
 from masthead.metrics.log import Entry, IntervalLog
 from masthead.metrics.open_intervals import OpenIntervals
@@ -55,6 +56,7 @@ class Surroundings:
     folder: DataFolder
     bounds: Bounds
     monotonic: Callable[[], float] = time.monotonic
+    feeds: Feeds = field(default_factory=Feeds)
 
 
 def run_folder(folder: DataFolder, detector: str, run: str) -> Path:
@@ -86,6 +88,7 @@ class LiveDetector:
         self._marked: int | None = None
         self._marked_at = -MARK_S
         self._files: dict[str, list[str]] = {}  # of folders: what was read already, by interval
+        self._news: dict[str, list[str]] = {}  # what of it the log does not tell yet
         self._restore()
         self._snapshot_entry, self._snapshot_at = self._log.last, around.monotonic()
 
@@ -117,7 +120,7 @@ class LiveDetector:
             last, started = entry.data["intervals"], True
             self.intervals.restore(last)
             self._format = entry.data.get("format", self._format)
-            self._files = entry.data.get("files", self._files)
+            self._remember(entry.data.get("files", {}))
             scored = self._apply(entry)
             if entry.number > stored:
                 self._store(entry, scored)
@@ -134,6 +137,12 @@ class LiveDetector:
         if entry.kind == "feedback":
             self._learn(entry)
         return None
+
+    def _remember(self, files: dict[str, list[str]]) -> None:
+        """Take over the names of files that were read."""
+        for start, names in files.items():
+            known = self._files.setdefault(start, [])
+            known += [name for name in names if name not in known]
 
     # ------------------------------------------------------------------ readings
 
@@ -195,7 +204,8 @@ class LiveDetector:
         INTERVALS.labels(self.name).inc()
         RECORDS.labels(self.name).inc(used)
         data = {**decision.to_json(), "intervals": self.intervals.to_json()}
-        data |= {"files": self._files, "format": self._format} if self._files else {}
+        data |= {"files": self._news, "format": self._format} if self._files else {}
+        self._news = {}
         self._pending = (
             Entry(self._log.last + 1, "interval", data, decision.values, decision.counts),
             None,

@@ -19,6 +19,7 @@ from masthead.base.log import Journal, get_logger
 from masthead.metrics import records, results
 from masthead.metrics.bounds import Bounds
 from masthead.metrics.effects import Alerts
+from masthead.metrics.feeds import Feeds
 from masthead.metrics.intake import RecordLike
 from masthead.metrics.live import LiveDetector, Surroundings, run_folder
 from masthead.metrics.paths import PathDetector
@@ -61,8 +62,11 @@ class Runner:
         folder: DataFolder,
         bounds: Bounds,
         monotonic: Callable[[], float] = time.monotonic,
+        feeds: Feeds | None = None,
     ) -> None:
-        self._around = Surroundings(database, objects, alerts, clock, journal, folder, bounds, monotonic)
+        self._around = Surroundings(
+            database, objects, alerts, clock, journal, folder, bounds, monotonic, feeds or Feeds()
+        )
         self._database, self._journal, self._folder = database, journal, folder
         self._monotonic = monotonic
         self._changed = threading.Condition(threading.RLock())

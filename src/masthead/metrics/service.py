@@ -20,6 +20,7 @@ from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.metrics import records, results
 from masthead.metrics.bounds import Bounds
 from masthead.metrics.export import groups_csv
+from masthead.metrics.feeds import Feed, Feeds
 from masthead.metrics.records import AnomalyGroup, Detector, Execution, Feedback
 from masthead.metrics.related import Related, Span, find_related
 from masthead.metrics.results import Chart
@@ -87,6 +88,7 @@ class MetricsService:
         self._lock = threading.RLock()
         self._monotonic = monotonic
         self._running: Runner | None = None
+        self._feeds = Feeds()
 
     @property
     def _runner(self) -> "Runner":
@@ -104,6 +106,7 @@ class MetricsService:
                     self._folder,
                     self._bounds,
                     self._monotonic,
+                    self._feeds,
                 )
             return self._running
 
@@ -272,7 +275,8 @@ class MetricsService:
         if isinstance(detector, str):
             detector = self.get_detector(detector).spec
         spec = detector if isinstance(detector, DetectorSpec) else DetectorSpec.from_json(detector)
-        return validate(spec, self._objects)
+        self._feeds.forget()
+        return validate(spec, self._objects, self._feeds.of(spec))
 
     # ------------------------------------------------------------------ groups
 
@@ -500,16 +504,35 @@ class MetricsService:
 
     def refresh(self) -> None:
         """Follow what another process has changed."""
+        self._feeds.forget()
         self._wake()
 
     def topic_routes(self) -> dict[str, str]:
         """Return detector -> topic filter of the detectors that listen to topics now."""
-        found = self.list_detectors()
-        return {
-            one.name: one.spec.source.topic
-            for one in found
-            if one.state in records.RUNNING and one.spec.source is not None and one.spec.source.topic
-        }
+        return {spec.name: spec.source.topic for spec in self._sources() if spec.source and spec.source.topic}
+
+    def rule_routes(self) -> dict[str, str]:
+        """Return detector -> rule of the detectors that read what a rule selects now."""
+        return {spec.name: spec.source.rule for spec in self._sources() if spec.source and spec.source.rule}
+
+    def seal_delays(self) -> dict[str, float]:
+        """Return delivery stream -> how long after an interval's end the detectors of its folders still wait, s."""
+        found: dict[str, float] = {}
+        for spec in self._sources():
+            for feed in self._feeds.of(spec):
+                found[feed.name] = max(found.get(feed.name, 0.0), float(spec.delay_s))
+        return found
+
+    def _sources(self) -> list[DetectorSpec]:
+        return [one.spec for one in self.list_detectors() if one.state in records.RUNNING]
+
+    def follow_feeds(self, ask: Callable[[], Sequence[Feed]]) -> None:
+        """Learn who knows the delivery streams: validation judges their folders, detectors wait for their word."""
+        self._feeds.follow(ask)
+
+    def sealed(self, stream: str, start_s: int) -> None:
+        """Learn that a delivery stream has put all of an interval: its folder is read at the next tick."""
+        self._feeds.seal(stream, start_s)
 
     def wait(self, name: str, timeout_s: float = 60.0) -> Detector:
         """Return the detector once its job has ended: neither activating, backtesting nor deactivating."""

@@ -1,25 +1,34 @@
 """The look at a detector's data before it is activated: its history and its source, each by `validation`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from masthead.base.errors import MastheadError
+from masthead.metrics.feeds import SAMPLE_S, Feed, feeding
 from masthead.metrics.files import Source
+from masthead.metrics.intervals import interval_start, interval_starts
 from masthead.metrics.raw import Format
+from masthead.metrics.readers import Rows
 from masthead.metrics.sources import fixed_part, open_sources
 from masthead.metrics.spec import DetectorSpec
+from masthead.metrics.timestamps import folder_for
 from masthead.metrics.validation import Expectation, Finding, Validation, validate_files
 from masthead.store.objects import Objects
 
 __all__ = ["validate"]
 
 _TEMPLATE_OBJECTS = 20
+_DAY_S, _MINUTE_S = 86_400, 60
 
 
-def validate(spec: DetectorSpec, objects: Objects) -> Validation:
+def validate(spec: DetectorSpec, objects: Objects, feeds: Sequence[Feed] = ()) -> Validation:
     """Return what the data look like under `spec`; what it leaves open (time, measures) is guessed from them.
 
     Columns, sample and counts are those of the source where it has files, else of the history.
+
+    Args:
+        feeds: The delivery streams there are: those that fill the folders of a template are judged, too.
     """
     expected = Expectation(
         time=spec.time.column,
@@ -44,7 +53,7 @@ def validate(spec: DetectorSpec, objects: Objects) -> Validation:
     if spec.source.kind == "files":
         found = _look(spec.source.paths, spec.source.format, expected, objects, "source.paths", names)
     else:
-        found = _template(spec, expected, objects, names)
+        found = _with(_template(spec, expected, objects, names), _fed(spec, feeds))
     return _joined(found, past)
 
 
@@ -77,7 +86,79 @@ def _template(
     if not sources:
         text = f"nothing lies below {prefix} yet"
         return _bare(expected, "warning", "source.template", text, "check the bucket and the path")
-    return validate_files(sources, expected, spec.source.format, inherited=inherited)
+    return validate_files(
+        sources,
+        expected,
+        spec.source.format,
+        inherited=inherited,
+        judge=lambda rows: _misplaced(rows, spec) if spec.mode == "continuous" else (),
+    )
+
+
+def _fed(spec: DetectorSpec, feeds: Sequence[Feed]) -> list[Finding]:
+    """Return what is to be said of the streams that fill the folders; a backtest opens all of these anyway."""
+    return [_judged(feed, spec) for feed in feeding(spec, feeds)] if spec.mode == "continuous" else []
+
+
+def _judged(feed: Feed, spec: DetectorSpec) -> Finding:
+    """Return how many of a day's readings a stream puts where the detector looks, and what to do about the others."""
+    assert spec.source is not None
+    hits = 0
+    for at in range(SAMPLE_S, SAMPLE_S + _DAY_S, _MINUTE_S):
+        wanted = folder_for(
+            spec.source.template.rstrip("/"), interval_start(at, spec.interval_s, spec.zone), spec.zone
+        )
+        found = feed.folder_at(at if feed.start_of is None else feed.start_of(at))
+        hits += f"{found}/".startswith(f"{wanted}/")
+    minutes = _DAY_S // _MINUTE_S
+    share = f"{hits:,} of the {minutes:,} minutes of a day have their records in the folder that is read"
+    if feed.start_of is None:
+        message = (
+            f"delivery stream {feed.name} names folders after the minute in which records arrive, not in which "
+            f"they happened: at best {share}"
+        )
+        action = (
+            f'set event_time = {{ column = "{spec.time.column}", format = "{spec.time.format or "..."}", '
+            f'zone = "{spec.zone}", interval = "{spec.interval}" }} on the delivery stream {feed.name}, '
+            'or give the detector the topic or rule itself (source.kind = "stream")'
+        )
+        return Finding("warning", "source.template", message, action)
+    if hits < minutes:
+        message = (
+            f"delivery stream {feed.name} has a folder each {feed.interval_s:,} s in {feed.zone}, "
+            f"the detector opens one each {spec.interval_s:,} s in {spec.zone}: {share}"
+        )
+        action = f'set interval = "{spec.interval}" and zone = "{spec.zone}" in both'
+        return Finding("warning", "source.template", message, action)
+    message = f"delivery stream {feed.name} fills these folders by event time and tells when an interval is complete"
+    return Finding("info", "source.template", message)
+
+
+def _misplaced(rows: Rows, spec: DetectorSpec) -> Sequence[Finding]:
+    """Say how many rows lie in another folder than that of their interval: nobody will look for them there."""
+    assert spec.source is not None
+    starts = interval_starts(rows.times, spec.interval_s, spec.zone)
+    astray, example = 0, ""
+    for file, start in sorted({*zip(rows.file.tolist(), starts.tolist(), strict=True)}):
+        folder = folder_for(spec.source.template.rstrip("/"), start, spec.zone)
+        if not rows.files[file].startswith(f"{folder}/"):
+            astray += int(((rows.file == file) & (starts == start)).sum())
+            example = example or f"{rows.files[file]} holds rows that are looked for in {folder}/"
+    if not astray:
+        return ()
+    message = (
+        f"{astray:,} of {len(rows):,} rows lie in another folder than that of their interval, "
+        f"where they are late or never read: {example}"
+    )
+    action = (
+        "let who writes the folders name them after the interval in which a record happened "
+        "(a delivery stream does with event_time)"
+    )
+    return (Finding("warning", "source.template", message, action),)
+
+
+def _with(found: Validation, findings: Sequence[Finding]) -> Validation:
+    return replace(found, findings=(*found.findings, *findings))
 
 
 def _bare(

@@ -1,6 +1,6 @@
 """What a person must know before a data set is used: columns, rows as parsed, and each obstacle with its way out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -149,11 +149,13 @@ def validate_files(
     format: Format | None = None,
     *,
     inherited: tuple[str, ...] = (),
+    judge: Callable[[Rows], Sequence[Finding]] = lambda rows: (),
 ) -> Validation:
     """Return what up to 10,000 rows of each source hold; never raises for what is wrong with the data.
 
     Args:
         inherited: Names for a CSV file without header.
+        judge: What else is to be said of the rows.
     """
     format = format or Format()
     findings: list[Finding] = []
@@ -171,7 +173,7 @@ def validate_files(
         findings.append(Finding("error", error.field or "", error.message, _remedy(error)))
         return Validation(False, columns, (), expected, None, tuple(findings))
     expected = replace(expected, time_format=rows.time_format)
-    findings += _judged(quality, expected)
+    findings += [*_judged(quality, expected), *judge(rows)]
     sample = tuple(_sample_row(rows, row) for row in range(min(SAMPLE_ROWS, len(rows))))
     valid = not any(finding.level == "error" for finding in findings)
     return Validation(
