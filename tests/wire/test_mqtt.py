@@ -215,6 +215,22 @@ def test_even_a_thing_that_may_do_anything_cannot_write_into_the_store(product: 
     eventually(lambda: len(product.access.forbidden("a")) == 4)
 
 
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_topic_of_the_brokers_own_is_not_stored_and_is_told_to_the_owner(
+    product: Any, join: Any, qos: int
+) -> None:
+    thing = join("a", ["anything"])
+    for topic in ("$aws/things/a/shadow/update", "$x", "$/x", "$$/x"):
+        thing.publish(topic, b"no", qos)
+    thing.publish("sensors/$x", b"1", qos)
+    assert [one.topic for one in product.await_readings(1)] == ["sensors/$x"]
+    told = {"$aws/things/a/shadow/update", "$x", "$/x", "$$/x"}
+    eventually(lambda: {one.topic for one in product.access.forbidden("a")} == told)
+    assert not product.access.test_policy("anything", "iot:Publish", "$aws/things/a/shadow/update", "a")
+    time.sleep(0.3)
+    assert len(product.readings) == 1
+
+
 def test_subscriptions_follow_the_policy(join: Any) -> None:
     thing = join("a")
     assert thing.subscribe("commands/a/#")

@@ -198,10 +198,18 @@ def allows(permissions: Permissions, *, action: str, resource: str) -> bool:
     if action == "iot:Connect":
         return permissions.connect
     if action == "iot:Publish":
-        return permissions.may_publish(subject_for(text))
+        return not reserved(text) and permissions.may_publish(subject_for(text))
     if action == "iot:Receive":
         return permissions.may_subscribe(subject_for(text))
     return all(permissions.may_subscribe(pattern) for pattern in patterns_for(text))
+
+
+def reserved(topic: str) -> bool:
+    """Return whether a topic is the broker's own (MQTT 3.1.1 section 4.7.2): no thing may publish there.
+
+    The broker cannot deny a part of a level, so what it lets pass is dropped behind it and told as forbidden.
+    """
+    return topic.startswith("$")
 
 
 class _Values:

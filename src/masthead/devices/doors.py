@@ -50,6 +50,8 @@ class UnconfirmedDoor:
     async def _receive(self, message: Msg) -> None:
         if not message.headers or message.headers.get(QOS) != "0" or OWN in message.headers:
             return
+        if self._log.is_reserved(message.subject):
+            return
         if len(self._waiting) >= _MOST_WAITING or len(message.data) > MOST_PAYLOAD_BYTES:
             DROPPED.inc()
             return

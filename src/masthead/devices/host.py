@@ -232,6 +232,7 @@ class DeviceHost:
                 client,
                 max_bytes=int(self._app.settings.stream_max_gib * 1024**3),
                 sender=self._app.access.sender,
+                on_reserved=self._own.note_reserved if self._own else lambda thing, topic: None,
                 arrival=clock.at if isinstance(clock := self._app.clock, VirtualClock) else float,
             )
             wanted = await asyncio.to_thread(self._app.position)

@@ -78,6 +78,10 @@ class OwnBroker:
             await self.plain.close()
         self.server.stop()
 
+    def note_reserved(self, thing: str | None, topic: str) -> None:
+        """Tell the owner of a publish to a topic of the broker's own, which was not taken."""
+        self._violations.note_reserved(thing, topic)
+
     async def connect(self, stack: contextlib.AsyncExitStack, user: str, lost: asyncio.Event) -> Client:
         """Return a client under one of our own names."""
         return await connect(stack, self.server.url, lost, user=user, password=self.server.options.password)
@@ -128,9 +132,9 @@ class OwnBroker:
     async def _tell_violations(self, system: Client) -> None:
         polled = 0.0
         while True:
-            counts = self._violations.take()
-            if counts:
-                things = things_by_connection(await connections(system, closed=True))
+            if self._violations.waits():
+                counts = self._violations.take()
+                things = things_by_connection(await connections(system, closed=True)) if counts else {}
                 await asyncio.to_thread(self._violations.tell, counts, things)
             if time.monotonic() - polled > 5:
                 polled = time.monotonic()

@@ -23,6 +23,7 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, NotFoundError
 
+from masthead.access.policies import reserved
 from masthead.access.subjects import topic_for
 from masthead.base.errors import LimitReached
 from masthead.base.log import get_logger
@@ -81,11 +82,20 @@ class ReadingsLog:
         *,
         max_bytes: int,
         sender: Callable[[str], str | None],
+        on_reserved: Callable[[str | None, str], None],
         arrival: Callable[[float], float] = float,
     ) -> None:
-        """Prepare; `arrival` turns the broker's time of a message (epoch s) into the product's."""
+        """Prepare.
+
+        Args:
+            max_bytes: Bound of READINGS; half of it is the door's.
+            sender: Returns the thing that alone may publish to a subject.
+            on_reserved: Told thing and topic of each publish that is not taken since its topic begins with `$`.
+            arrival: Turns the broker's time of a message (epoch s) into the product's.
+        """
         self._client, self._js = client, client.jetstream(timeout=_PUBLISH_S)
         self._max_bytes, self.sender, self._arrival = max_bytes, sender, arrival
+        self._on_reserved = on_reserved
         self._door = MqttStore(client, max_bytes=max_bytes // 2)
         self.place = Place()
         self.blocked = ""
@@ -264,8 +274,17 @@ class ReadingsLog:
                 self.blocked = ""
                 return int(answer.seq)
 
+    def is_reserved(self, subject: str) -> bool:
+        """Return whether a publish is not to be taken since its topic is the broker's own; its owner is told."""
+        if not reserved(subject):
+            return False
+        self._on_reserved(self.sender(subject), topic_for(subject))
+        return True
+
     def _wanted(self, message: Pulled) -> bool:
         if message.headers and OWN in message.headers:
+            return False
+        if self.is_reserved(message.subject[len(MQTT_PREFIX) :]):
             return False
         if len(message.data) > MOST_PAYLOAD_BYTES:
             self.refused += 1

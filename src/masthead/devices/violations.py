@@ -56,6 +56,7 @@ class Violations:
         self._record = record
         self._lock = threading.Lock()
         self._waiting: Counter[tuple[int, str]] = Counter()
+        self._named: Counter[tuple[str, str]] = Counter()
 
     def note(self, text: str) -> bool:
         """Take a line of the log, from any thread; return whether it was a violation."""
@@ -67,6 +68,17 @@ class Violations:
                 self._waiting[found] += 1
         return True
 
+    def note_reserved(self, thing: str | None, topic: str) -> None:
+        """Take a publish that the broker let pass and we do not."""
+        found = (thing or "unknown", topic)
+        with self._lock:
+            if found in self._named or len(self._named) < _MOST_WAITING:
+                self._named[found] += 1
+
+    def waits(self) -> bool:
+        """Return whether there is something to tell."""
+        return bool(self._waiting or self._named)
+
     def take(self) -> Counter[tuple[int, str]]:
         """Return and forget what was noted."""
         with self._lock:
@@ -75,7 +87,8 @@ class Violations:
 
     def tell(self, counts: Counter[tuple[int, str]], things: dict[int, str]) -> None:
         """Record each count under the thing that the connection belongs to."""
-        by_thing: Counter[tuple[str, str]] = Counter()
+        with self._lock:
+            by_thing, self._named = self._named, Counter()
         for (connection, topic), count in counts.items():
             by_thing[things.get(connection, "unknown"), topic] += count
         for (thing, topic), count in by_thing.items():
