@@ -81,9 +81,11 @@ def _shape(template: str) -> re.Pattern[str]:
 
 def _letters(pattern: str) -> str:
     found = []
-    for quoted, letter, other in (match.groups() for match in _PIECES.finditer(pattern)):
+    for piece in _PIECES.finditer(pattern):
+        quoted, letter, other = piece.groups()
         if letter:
-            found.append(r"\d+" if letter in _DIGITS else "[^/]+")
+            is_name = letter not in _DIGITS or piece[0].startswith("MMM")
+            found.append("[^/]+" if is_name else r"\d+")
         else:
             found.append(re.escape(quoted or other or "'"))
     return "".join(found)

@@ -53,7 +53,8 @@ def validate(spec: DetectorSpec, objects: Objects, feeds: Sequence[Feed] = ()) -
     if spec.source.kind == "files":
         found = _look(spec.source.paths, spec.source.format, expected, objects, "source.paths", names)
     else:
-        found = _with(_template(spec, expected, objects, names), _fed(spec, feeds))
+        found = _template(spec, expected, objects, names)
+        found = replace(found, findings=(*_fed(spec, feeds), *found.findings))
     return _joined(found, past)
 
 
@@ -155,10 +156,6 @@ def _misplaced(rows: Rows, spec: DetectorSpec) -> Sequence[Finding]:
         "(a delivery stream does with event_time)"
     )
     return (Finding("warning", "source.template", message, action),)
-
-
-def _with(found: Validation, findings: Sequence[Finding]) -> Validation:
-    return replace(found, findings=(*found.findings, *findings))
 
 
 def _bare(
