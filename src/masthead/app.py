@@ -28,13 +28,16 @@ from masthead.store.objects import Objects
 if TYPE_CHECKING:
     from masthead.access.service import AccessService
     from masthead.alerts.events import AlertEvent
+    from masthead.alerts.rules import AlertRule
     from masthead.alerts.service import AlertsService
+    from masthead.flows.service import Flow, Flows
     from masthead.metrics.service import MetricsService
     from masthead.streams.readings import Batch, Reading
     from masthead.streams.service import StreamsService
 
 _WATCH_S = 5.0
 _HOUSEKEEPING_S = 3600.0
+_HALF_WRITTEN_S = 86_400.0  # no put takes a day
 
 
 class Masthead:
@@ -119,9 +122,17 @@ class Masthead:
                 results_keep_s=self.settings.results_keep_days * 86_400,
                 results_bytes=int(self.settings.results_max_gib * 2**30),
             ),
+            jobs=self.flows,
         )
         made.follow_feeds(lambda: self.streams.feeds())
         return made
+
+    @cached_property
+    def flows(self) -> "Flows":
+        """Long jobs. DBOS behind them is loaded when the first one is to run."""
+        from masthead.flows.service import Flows
+
+        return Flows(self.settings.flows_url or f"sqlite:///{self.folder.flows_path}", self.journal)
 
     def build(self) -> None:
         """Build every room now: a process of many threads calls it before they begin."""
@@ -133,6 +144,8 @@ class Masthead:
         """Begin what only the one server does: deliver alerts, run detectors. Readings may come after this."""
         self.build()
         self.alerts.start()
+        self.metrics.start()
+        self.flows.open()
         self.refresh()
 
     def can_take(self) -> bool:
@@ -157,10 +170,11 @@ class Masthead:
         if real - self._watched >= _WATCH_S or not self._watched:
             self._watched = real
             self._watch()
+            self.flows.rest()
         if real - self._housekept >= _HOUSEKEEPING_S or not self._housekept:
             self._housekept = real
-            kept = timedelta(days=self.settings.results_keep_days)
-            self.alerts.trim(SystemClock().now() - kept)
+            # In a thread: looking through a million objects must not hold up readings.
+            threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
 
     def position(self) -> int | None:
         """Return the sequence from which the stream of readings must be read again; None: from its end."""
@@ -174,6 +188,32 @@ class Masthead:
         self.alerts.refresh()
         self.streams.set_topic_routes(self.metrics.topic_routes(), self.metrics.rule_routes())
         self.streams.set_seal_delays(self.metrics.seal_delays())
+
+    def alert_warnings(self, rule: "AlertRule") -> list[str]:
+        """Return why an alert rule matches nothing that exists now: an unknown detector, measure or dimension."""
+        from masthead.alerts.rules import Watched, warnings_of
+
+        known = {
+            one.name: Watched(
+                frozenset(measure.name for measure in one.spec.measures), frozenset(one.spec.dimensions)
+            )
+            for one in self.metrics.list_detectors()
+        }
+        return warnings_of(rule, known)
+
+    def cancel_job(self, id: str) -> "Flow":
+        """End a job and return it; a detector whose activation or back-test it is gets `stopped`.
+
+        Raises:
+            NotFound: There is no such job.
+            Conflict: It has ended.
+        """
+        if self.metrics.cancel_job(id) is None:
+            return self.flows.cancel(id)
+        try:
+            return self.flows.get(id)
+        except NotFound:  # it waits for a server, or was too short to be kept
+            return Flow(id, "", "cancelled", {})
 
     # ------------------------------------------------------------------ the second door
 
@@ -213,6 +253,20 @@ class Masthead:
             )
         )
 
+    def _keep_house(self) -> None:
+        """Remove what is too old to be asked for, and what a crash left half written."""
+        now = SystemClock().now()
+        before = now - timedelta(days=self.settings.results_keep_days)
+        for name, work in (
+            ("alerts", lambda: self.alerts.trim(before)),
+            ("jobs", lambda: self.flows.trim(before)),
+            ("objects", lambda: self.objects.sweep(older_than_s=_HALF_WRITTEN_S, now=now.timestamp())),
+        ):
+            try:
+                work()
+            except Exception as error:  # tried again in an hour; the rest goes on
+                get_logger("app").warning("housekeeping failed", part=name, error=repr(error))
+
     def _link(self, event: "AlertEvent") -> str:
         """Return the address of an event's page in the console."""
         return f"http://{self.settings.host}:{self.settings.port}/ui/groups/{event.group}"
@@ -222,6 +276,8 @@ class Masthead:
     def close(self) -> None:
         """Bring everything to rest: deliveries, snapshots, buffers, connections."""
         built = vars(self)  # a room that nobody asked for has nothing to bring to rest
+        if "flows" in built:
+            self.flows.close(wait_s=10)
         if "alerts" in built:
             self.alerts.stop()
         if "metrics" in built:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masthead.alerts.events import AlertEvent
-from masthead.alerts.rules import AlertRule, matches, next_stage, quiet_until
+from masthead.alerts.rules import AlertRule, Watched, matches, next_stage, quiet_until, warnings_of
 from masthead.base.errors import InvalidInput
 
 HOOK = {"kind": "webhook", "url": "http://127.0.0.1:1/x"}
@@ -176,3 +176,35 @@ def test_an_event_survives_its_json() -> None:
 def test_an_incomplete_event_is_refused(found: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         AlertEvent.from_json(found)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, []),
+        ({"detector": "air", "measures": ["CO"], "dimensions": {"PLACE": ["a"]}}, []),
+        ({"detector": "masthead", "measures": ["disk"]}, []),
+        ({"detector": "ari"}, ["detector: expected one that exists, such as air, got 'ari'"]),
+        (
+            {"detector": "air", "measures": ["CO2"]},
+            ["measures: expected one that exists, such as CO, got 'CO2'"],
+        ),
+        ({"measures": ["level"]}, []),
+        (
+            {"dimensions": {"PLAC": ["a"]}},
+            ["dimensions: expected one that exists, such as PLACE, got 'PLAC'"],
+        ),
+        ({"detector": "new", "measures": ["any"]}, []),
+    ],
+)
+def test_a_rule_about_nothing_that_exists_is_told(fields: dict[str, Any], words: list[str]) -> None:
+    known = {
+        "air": Watched(frozenset({"CO", "SO2"}), frozenset({"PLACE"})),
+        "tank": Watched(frozenset({"level"}), frozenset()),
+        "new": Watched(frozenset(), frozenset()),
+    }
+    assert warnings_of(rule(**fields), known) == words
+
+
+def test_a_rule_made_before_any_detector_is_told_too() -> None:
+    assert warnings_of(rule(detector="air"), {}) == ["detector: expected one that exists, got 'air'"]

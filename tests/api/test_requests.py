@@ -26,8 +26,8 @@ def error(response: httpx.Response) -> dict[str, str]:
     ("method", "path", "body", "status", "code", "field"),
     [
         ("GET", "/things/nobody", None, 404, "NotFound", "name"),
-        ("GET", "/nowhere", None, 404, "NotFound", None),
-        ("DELETE", "/healthz", None, 405, "InvalidInput", None),
+        ("GET", "/nowhere", None, 404, "NotFound", "path"),
+        ("DELETE", "/healthz", None, 405, "InvalidInput", "method"),
         ("POST", "/things", {"name": "a b"}, 400, "InvalidInput", "name"),
         ("POST", "/things", {"name": 5}, 400, "InvalidInput", "name"),
         ("POST", "/things", {"name": "a", "colour": "red"}, 400, "InvalidInput", "colour"),
@@ -44,7 +44,7 @@ def error(response: httpx.Response) -> dict[str, str]:
         ("GET", "/things?token=forged", None, 400, "InvalidInput", "token"),
         ("GET", "/groups?start=yesterday", None, 400, "InvalidInput", "start"),
         ("GET", "/objects/Not_A_Bucket", None, 400, "InvalidInput", "bucket"),
-        ("GET", "/objects/air/../../etc/passwd", None, 404, "NotFound", None),
+        ("GET", "/objects/air/../../etc/passwd", None, 404, "NotFound", "path"),
         ("GET", "/logs/secret", None, 400, "InvalidInput", "kind"),
     ],
 )
@@ -213,3 +213,32 @@ def test_a_demonstrations_clock_is_moved_by_the_folders_owner_only(
     with serving(create_api(masthead)) as client:
         assert client.post("/clock", json={"time": 1.0}).status_code == 409
         assert client.get("/clock").json()["virtual"] is False
+
+
+def test_an_unknown_path_or_method_is_told_what_exists(api: httpx.Client) -> None:
+    assert (
+        api.get("/detector/air")
+        .json()["error"]["message"]
+        .startswith("path: expected one below /healthz /readyz /metrics /things /policies /rules")
+    )
+    told = api.request("DELETE", "/things").json()["error"]["message"]
+    assert told == "method: expected GET, POST, got DELETE"
+
+
+def test_an_alert_rule_about_nothing_that_exists_is_kept_with_a_warning(api: httpx.Client) -> None:
+    channel = {"kind": "webhook", "url": "http://127.0.0.1:9/"}
+    api.post(
+        "/detectors", json={"name": "air", "measures": [{"name": "CO"}], "dimensions": ["LOCATION_ID"]}
+    ).raise_for_status()
+    made = api.post("/alerts", json={"name": "night", "detector": "aire", "channel": channel})
+    assert made.status_code == 201
+    assert made.json()["warnings"] == ["detector: expected one that exists, such as air, got 'aire'"]
+    changed = api.patch(
+        "/alerts/night", json={"detector": "air", "measures": ["C0"], "dimensions": {"LOC": ["x"]}}
+    )
+    assert changed.json()["warnings"] == [
+        "measures: expected one that exists, such as CO, got 'C0'",
+        "dimensions: expected one that exists, such as LOCATION_ID, got 'LOC'",
+    ]
+    fine = api.patch("/alerts/night", json={**changed.json(), "measures": [], "dimensions": {}})
+    assert fine.json()["warnings"] == api.get("/alerts/night").json()["warnings"] == []

@@ -17,7 +17,7 @@ from masthead.base.ids import check_name, new_id
 from masthead.base.log import Journal
 from masthead.base.pages import decode_token, encode_token
 from masthead.base.secrets import SecretBox
-from masthead.base.settings import load_settings
+from masthead.base.settings import load_settings, unknown_variables
 from masthead.base.units import parse_bytes, parse_duration_s, short_duration
 
 
@@ -141,6 +141,41 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, text: str, field
     (tmp_path / "masthead.toml").write_text(text)
     with pytest.raises(InvalidInput, match=field):
         load_settings({}, data=tmp_path)
+
+
+def test_what_a_setting_expected_is_told_in_one_form(tmp_path: Path) -> None:
+    cases = [
+        ({"MASTHEAD_PORT": "70000"}, "port: expected 65535 or less, got '70000'"),
+        ({"MASTHEAD_PORT": "-1"}, "port: expected 0 or more, got '-1'"),
+        ({"MASTHEAD_STREAM_MAX_GIB": "0"}, "stream_max_gib: expected more than 0, got '0'"),
+        ({"MASTHEAD_SYNC": "never"}, "sync: expected 'always' or 'interval', got 'never'"),
+    ]
+    for environment, message in cases:
+        with pytest.raises(InvalidInput) as told:
+            load_settings(environment, data=tmp_path)
+        assert told.value.message.startswith(message)
+    (tmp_path / "masthead.toml").write_text("prot = 1")
+    with pytest.raises(
+        InvalidInput, match=r"^prot: expected the name of a setting, such as port, got 'prot' in "
+    ):
+        load_settings({}, data=tmp_path)
+
+
+def test_a_variable_that_sets_nothing_is_told_with_the_nearest_one() -> None:
+    found = unknown_variables(
+        {"MASTHEAD_MQTTPORT": "1", "MASTHEAD_CONFIG": "x", "MASTHEAD_PORT": "1", "HOME": "/"}
+    )
+    assert found == [
+        "MASTHEAD_MQTTPORT: expected the name of a setting, such as MASTHEAD_MQTT_PORT; it sets nothing"
+    ]
+
+
+def test_a_library_logs_warnings_to_standard_error_and_nothing_to_standard_output() -> None:
+    code = "from masthead.base.log import get_logger; log = get_logger('x'); log.info('quiet'); log.warning('loud')"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == ""
+    assert "loud" in found.stderr
+    assert "quiet" not in found.stderr
 
 
 def test_importing_masthead_loads_nothing_heavy() -> None:

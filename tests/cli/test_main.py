@@ -39,6 +39,30 @@ def test_help_loads_nothing_heavy() -> None:
     assert found.stdout.splitlines()[-1] == "[] 0"
 
 
+@pytest.mark.parametrize("room", ["things", "policies", "rules", "streams", "alerts", "detectors"])
+def test_a_list_loads_neither_kernel_nor_tables_nor_pages(room: str, tmp_path: Path) -> None:
+    heavy = (
+        "numba",
+        "pandas",
+        "pyarrow",
+        "duckdb",
+        "ibis",
+        "dbos",
+        "nicegui",
+        "fastapi",
+        "apprise",
+        "alembic",
+    )
+    code = (
+        "import sys; from masthead.cli.main import run; "
+        f"status = run([{room!r}, 'list', '--json', '--data', {str(tmp_path)!r}]); "
+        f"print([name for name in {heavy!r} if name in sys.modules], status)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)  # makes the database
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "[] 0"
+
+
 def test_help_answers_within_300_ms_of_cpu() -> None:
     spent = []
     for _ in range(10):
@@ -69,6 +93,7 @@ def test_the_package_itself_loads_nothing_heavy() -> None:
         (["logs", "secret", "x"], 2, "kind: expected one of"),
         (["logs", "thing", "x"], 1, "there is no log"),
         (["detectors", "mute", "g"], 2, "until: expected either"),
+        (["detectors", "groups", "mute", "g"], 2, "until: expected either"),
         (["frobnicate"], 2, "frobnicate"),
         (["things", "list", "--frob"], 2, "--frob"),
         (["serve", "--roles", "cook"], 2, "roles: expected some of"),
@@ -113,3 +138,31 @@ def test_an_unexpected_error_is_one_line_too(tmp_path: Path, capsys: pytest.Capt
     told = capsys.readouterr()
     assert len(told.err.splitlines()) == 1
     assert "Traceback" not in told.err
+
+
+def test_a_variable_that_sets_nothing_is_told_and_the_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MASTHEAD_DTA", "x")
+    assert run(["things", "list", "--json", "--data", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert told.out == "[]\n"
+    assert told.err == (
+        "masthead: warning: MASTHEAD_DTA: expected the name of a setting, such as MASTHEAD_DATA; it sets nothing\n"
+    )
+
+
+def test_a_shell_completes_commands() -> None:
+    environment = os.environ | {
+        "_MASTHEAD_COMPLETE": "complete_zsh",
+        "_TYPER_COMPLETE_ARGS": "masthead detectors gr",
+    }
+    found = subprocess.run(
+        [str(Path(sys.executable).parent / "masthead")], env=environment, capture_output=True, text=True
+    )
+    assert "groups" in found.stdout
+
+
+def test_the_version_is_printed() -> None:
+    found = masthead("--version")
+    assert (found.returncode, found.stdout.count(".")) == (0, 2)

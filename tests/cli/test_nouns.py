@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from masthead.cli.main import run
 
@@ -100,8 +101,42 @@ def test_a_thing_prints_what_a_device_needs_once(call: Call, tmp_path: Path) -> 
 def test_a_thing_cannot_be_tried_without_a_server(call: Call) -> None:
     call("things", "create", "B-101")
     status, text = call("things", "test", "B-101", "--json")
-    assert status == 1
-    assert json.loads(text)["connected"] is False
+    found = json.loads(text)
+    assert (status, found["ok"], found["connected"], found["allowed"]) == (1, False, False, True)
+    assert found["tested"] == ["key and certificate", "policies on sensors/B-101/test"]
+    assert found["not_tested"] == ["connection", "publish"]
+    assert "no server runs on this data folder" in call("things", "test", "B-101")[1]
+
+
+def test_broken_files_of_a_thing_are_told(call: Call, tmp_path: Path) -> None:
+    call("things", "create", "B-101")
+    (tmp_path / "data/things/B-101/certificate.pem").write_text("nothing")
+    assert "the files cannot be used" in json.loads(call("things", "test", "B-101", "--json")[1])["reason"]
+
+
+def test_revoking_asks_on_a_terminal(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    call("things", "create", "B-101")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(
+        "typer.confirm", lambda text, **_: pytest.fail("asked") if "B-101" not in text else _no()
+    )
+    assert call("things", "revoke", "B-101")[0] == 1
+    assert json.loads(call("things", "show", "B-101", "--json")[1])["revoked"] is False
+    status, text = call("things", "revoke", "B-101", "--yes")
+    assert (status, "cannot be undone" in text) == (0, True)
+
+
+def _no() -> None:
+    raise typer.Abort
+
+
+def test_an_alert_rule_for_nothing_is_told_and_kept(call: Call, tmp_path: Path) -> None:
+    call("detectors", "create", "air", "--file", written(tmp_path, "air.toml", DETECTOR))
+    rule = {"detector": "airs", "channel": {"kind": "webhook", "url": "http://127.0.0.1:9/"}}
+    assert call("alerts", "create", "night", "--file", written(tmp_path, "a.json", rule))[0] == 0
+    assert json.loads(call("alerts", "show", "night", "--json")[1])["warnings"] == [
+        "detector: expected one that exists, such as air, got 'airs'"
+    ]
 
 
 def test_a_policy_and_a_rule_are_tried(call: Call, tmp_path: Path) -> None:
@@ -161,7 +196,7 @@ def test_a_detector_whose_data_do_not_fit_is_told(call: Call, tmp_path: Path) ->
     (tmp_path / "history.json").write_text('{"TIMESTAMP": "soon", "CO": 1}\n')
     call("detectors", "create", "air", "--file", written(tmp_path, "air.toml", DETECTOR))
     status, text = call("detectors", "validate", "air")
-    assert status == 1
+    assert status == 2
     assert text.startswith("Validation failed")
     assert "TIMESTAMP" in text
     assert call("detectors", "backtest", "air")[0] == 2

@@ -60,7 +60,8 @@ def test_every_setting_stands_in_operations_with_its_environment_name_and_defaul
 
 def commands(command: Any, path: str = "masthead") -> Iterator[tuple[str, Any]]:
     for name, inner in getattr(command, "commands", {}).items():
-        yield from commands(inner, f"{path} {name}")
+        if not inner.hidden:  # former names, which go on working
+            yield from commands(inner, f"{path} {name}")
     if not hasattr(command, "commands"):
         yield path, command
 

@@ -3,13 +3,13 @@
 import dataclasses
 import re
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Literal, get_args
 
 from masthead.alerts.events import SELF, AlertEvent
-from masthead.base.errors import InvalidInput, shown
+from masthead.base.errors import InvalidInput, nearest, shown
 from masthead.base.ids import check_name
 
 Form = Literal["long", "short", "json"]
@@ -114,6 +114,41 @@ class AlertRule:
     def changed(self, **fields: Any) -> "AlertRule":
         """Return the rule with other values in `fields`."""
         return dataclasses.replace(self, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the events of a detector can be about."""
+
+    measures: frozenset[str]
+    dimensions: frozenset[str]
+
+
+def warnings_of(rule: AlertRule, detectors: Mapping[str, Watched]) -> list[str]:
+    """Return why `rule` cannot match anything that exists now, in the form of an error; [] when it can.
+
+    No errors: a rule may be made before its detector, and a detector may get its data set later.
+
+    >>> warnings_of(AlertRule("r", {"kind": "webhook"}, detector="aire"), {"air": Watched(frozenset(), frozenset())})
+    ["detector: expected one that exists, such as air, got 'aire'"]
+    """
+    if rule.detector == SELF:
+        return []
+    if rule.detector and rule.detector not in detectors:
+        return [_unknown("detector", rule.detector, {*detectors, SELF} if detectors else ())]
+    about = [detectors[rule.detector]] if rule.detector else list(detectors.values())
+    found = []
+    for field_name, asked in (("measures", rule.measures), ("dimensions", tuple(rule.dimensions))):
+        known = frozenset[str]().union(*(getattr(one, field_name) for one in about))
+        # A detector without data set yet has none: nothing can be said then.
+        found += [_unknown(field_name, one, known) for one in asked if known and one not in known]
+    return found
+
+
+def _unknown(field_name: str, value: str, known: Iterable[str]) -> str:
+    near = nearest(value, known)
+    such = f", such as {near}" if near else ""
+    return f"{field_name}: expected one that exists{such}, got {shown(value)}"
 
 
 def matches(rule: AlertRule, event: AlertEvent) -> bool:
@@ -226,4 +261,14 @@ def _values(found: Any) -> dict[str, tuple[str, ...]]:
     return {str(name): _texts(values, "dimensions") for name, values in found.items()}
 
 
-__all__ = ["FORMS", "SELF", "AlertRule", "Form", "matches", "next_stage", "quiet_until"]
+__all__ = [
+    "FORMS",
+    "SELF",
+    "AlertRule",
+    "Form",
+    "Watched",
+    "matches",
+    "next_stage",
+    "quiet_until",
+    "warnings_of",
+]

@@ -4,8 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter
 
+from masthead.alerts.rules import AlertRule
 from masthead.api.factory import Product
 from masthead.api.shapes import Json, Limit, Token, body, page_by_name, page_json
+from masthead.app import Masthead
 
 router = APIRouter(tags=["alerts"])
 _EXAMPLE = {
@@ -23,8 +25,11 @@ _EXAMPLE = {
 
 @router.post("/alerts", status_code=201)
 def create_alert_rule(masthead: Product, given: Annotated[Json, body(_EXAMPLE)]) -> Json:
-    """Create an alert rule; its secrets are sealed and shown as `***` from then on."""
-    return masthead.alerts.create_rule(given).to_json()
+    """Create an alert rule; its secrets are sealed and shown as `***` from then on.
+
+    `warnings` in the answer names what does not exist yet: a detector, measure or dimension.
+    """
+    return _with_warnings(masthead, masthead.alerts.create_rule(given))
 
 
 @router.get("/alerts")
@@ -68,14 +73,17 @@ def counts(masthead: Product) -> Json:
 
 @router.get("/alerts/{name}")
 def get_alert_rule(masthead: Product, name: str) -> Json:
-    """Return one alert rule."""
-    return masthead.alerts.get_rule(name).to_json()
+    """Return one alert rule; `warnings` names what it is about and does not exist."""
+    return _with_warnings(masthead, masthead.alerts.get_rule(name))
 
 
 @router.patch("/alerts/{name}")
 def update_alert_rule(masthead: Product, name: str, given: Annotated[Json, body({"threshold": 80})]) -> Json:
     """Change some fields; a secret given back as `***` stays what it is."""
-    return masthead.alerts.update_rule(name, given).to_json()
+    return _with_warnings(
+        masthead,
+        masthead.alerts.update_rule(name, {key: value for key, value in given.items() if key != "warnings"}),
+    )
 
 
 @router.delete("/alerts/{name}", status_code=204)
@@ -88,3 +96,7 @@ def delete_alert_rule(masthead: Product, name: str) -> None:
 def test_alert_rule(masthead: Product, name: str) -> Json:
     """Send a message that is marked as a test, and return how it ended."""
     return masthead.alerts.test_rule(name).to_json()
+
+
+def _with_warnings(masthead: Masthead, rule: AlertRule) -> Json:
+    return rule.to_json() | {"warnings": masthead.alert_warnings(rule)}

@@ -1,5 +1,6 @@
 """Every error in one shape: `{"error": {"code", "message", "field"}}`."""
 
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -55,12 +56,35 @@ async def _validation(_request: Request, error: Exception) -> Response:
     return error_response(400, InvalidInput.code, message, field)
 
 
-async def _http(_request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
+    """Answer what the router refuses: a path or a method that does not exist, with those that do."""
     assert isinstance(error, HTTPException)
-    code = _HTTP_CODES.get(error.status_code, "Error")
-    answer = error_response(error.status_code, code, str(error.detail))
+    code, message, field = _HTTP_CODES.get(error.status_code, "Error"), str(error.detail), None
+    if error.status_code == 404 and message == "Not Found":
+        field, message = "path", f"path: expected one below {_nouns(request)}, got {shown(request.url.path)}"
+    elif error.status_code == 405:
+        field, message = "method", f"method: expected {_methods(request)}, got {request.method}"
+    answer = error_response(error.status_code, code, message, field)
     answer.headers.update(error.headers or {})
     return answer
+
+
+def _nouns(request: Request) -> str:
+    """Return the first parts of the documented paths, in their order; `/docs` shows what is below."""
+    paths = request.app.openapi()["paths"]
+    return " ".join(dict.fromkeys("/" + path.split("/")[1] for path in paths)) + " (see /docs)"
+
+
+def _methods(request: Request) -> str:
+    """Return the documented methods of a path."""
+    paths, found = request.app.openapi()["paths"], set[str]()
+    for part in ("[^/]+", ".+"):  # keys of objects and topics hold slashes
+        for path, methods in paths.items():
+            if re.fullmatch(re.sub(r"\\{\w+\\}", part, re.escape(path)), request.url.path):
+                found |= {method.upper() for method in methods}
+        if found:
+            break
+    return ", ".join(sorted(found)) or "another one"
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

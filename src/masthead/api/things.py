@@ -53,7 +53,7 @@ def delete_thing(masthead: Product, name: str) -> None:
 
 @router.post("/things/{name}/revoke")
 def revoke_thing(masthead: Product, name: str) -> Json:
-    """Refuse a thing from now on."""
+    """Refuse a thing for ever."""
     return masthead.access.revoke_thing(name).to_json()
 
 

@@ -10,7 +10,9 @@ Messages follow one form, `field: expected DOMAIN, got VALUE`, so that a person 
 Each boundary adds its noun with `raise ... from`.
 """
 
-__all__ = ["Conflict", "InvalidInput", "LimitReached", "MastheadError", "NotFound", "shown"]
+from collections.abc import Iterable
+
+__all__ = ["Conflict", "InvalidInput", "LimitReached", "MastheadError", "NotFound", "nearest", "shown"]
 
 
 class MastheadError(Exception):
@@ -62,3 +64,14 @@ def shown(value: object, limit: int = 120) -> str:
     """
     text = repr(value)
     return text if len(text) <= limit else text[:limit] + "..."
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that looks most like `name`; "" when none is known.
+
+    >>> nearest("prot", ["host", "port"])
+    'port'
+    """
+    import difflib  # only where somebody has mistyped
+
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)), "")

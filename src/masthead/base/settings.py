@@ -4,14 +4,13 @@ Order, the first that names a value wins: an option on the command line, `MASTHE
 the TOML file named by `MASTHEAD_CONFIG` (default: `masthead.toml` in the data folder), the default here.
 """
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from masthead.base.errors import InvalidInput, shown
+from masthead.base.errors import InvalidInput, nearest, shown
 
 ROLES = ("console", "api", "devices", "worker")
 PREFIX = "MASTHEAD_"
@@ -115,16 +114,6 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that looks most like `name`; "" when none is known.
-
-    >>> nearest("prot", ["host", "port"])
-    'port'
-    """
-    found = sorted(known)
-    return next(iter(difflib.get_close_matches(name, found, n=1, cutoff=0.0)), "")
-
-
 def _read_file(path: Path) -> dict[str, Any]:
     import tomllib
 
@@ -147,9 +136,9 @@ def _told(error: Any) -> str:
     bounds = error.get("ctx", {})
     for bound, words in (("ge", "or more"), ("le", "or less")):
         if bound in bounds:
-            return f"expected {bounds[bound]} {words}"
+            return f"expected {bounds[bound]:g} {words}"
     if "gt" in bounds:
-        return f"expected more than {bounds['gt']}"
+        return f"expected more than {bounds['gt']:g}"
     message = str(error["msg"])
     for beginning in ("Input should be a valid ", "Input should be "):
         if message.startswith(beginning):

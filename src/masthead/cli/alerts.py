@@ -1,15 +1,19 @@
 """`masthead alerts`: who hears of what, and whether it arrived."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from masthead.cli.grammar import Noun, add_create, add_verbs, answer, new_room
-from masthead.cli.installation import AsJson, Data, Name, installation
+from masthead.cli.installation import AsJson, Data, Name, installation, warn
 from masthead.cli.output import print_json, print_table
 
+if TYPE_CHECKING:
+    from masthead.alerts.rules import AlertRule
+    from masthead.app import Masthead
+
 app = new_room("Alert rules: who hears of which anomalies, through which channel.")
-add_create(app, "alert rule", lambda masthead, given: masthead.alerts.create_rule(given))
+add_create(app, "alert rule", lambda masthead, given: _checked(masthead, masthead.alerts.create_rule(given)))
 add_verbs(
     app,
     Noun(
@@ -24,10 +28,28 @@ add_verbs(
             ("Enabled", "enabled"),
         ),
         listed=lambda masthead: masthead.alerts.list_rules(),
-        got=lambda masthead, name: masthead.alerts.get_rule(name),
+        got=lambda masthead, name: _checked(masthead, masthead.alerts.get_rule(name)),
         deleted=lambda masthead, name: masthead.alerts.delete_rule(name),
     ),
 )
+
+
+class _Checked:
+    """An alert rule with its warnings, which the API gives, too."""
+
+    def __init__(self, rule: "AlertRule", warnings: list[str]) -> None:
+        self._rule, self._warnings = rule, warnings
+
+    def to_json(self) -> dict[str, Any]:
+        return self._rule.to_json() | {"warnings": self._warnings}
+
+
+def _checked(masthead: "Masthead", rule: "AlertRule") -> _Checked:
+    """Tell on standard error what a rule is about and does not exist: it may be made before its detector."""
+    found = masthead.alert_warnings(rule)
+    for line in found:
+        warn(f"{line}; the rule {rule.name} is kept")
+    return _Checked(rule, found)
 
 
 @app.command("test")

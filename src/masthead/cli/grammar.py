@@ -13,8 +13,6 @@ from masthead.cli.output import print_fields, print_json, print_table
 if TYPE_CHECKING:
     from masthead.app import Masthead
 
-Answer = Callable[[Any], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Noun:
@@ -26,6 +24,7 @@ class Noun:
         listed: Returns all of them.
         got: Returns the one of a name.
         deleted: Deletes the one of a name.
+        told: Prints one for people; by default its fields.
     """
 
     word: str
@@ -33,6 +32,7 @@ class Noun:
     listed: "Callable[[Masthead], Iterable[Any]]"
     got: "Callable[[Masthead, str], Any]"
     deleted: "Callable[[Masthead, str], Any]"
+    told: Callable[[dict[str, Any]], None] = print_fields
 
 
 def new_room(help_text: str) -> typer.Typer:
@@ -56,9 +56,9 @@ def add_verbs(app: typer.Typer, noun: Noun) -> None:
     def show(name: Name, as_json: AsJson = False, data: Data = None) -> None:
         with installation(data) as masthead:
             found = noun.got(masthead, name)
-        answer(found, as_json=as_json)
+        answer(found, as_json=as_json, told=noun.told)
 
-    @app.command("delete", help=f"Delete a {noun.word}.")
+    @app.command("delete", help=f"Delete {a(noun.word)}.")
     def delete(name: Name, as_json: AsJson = False, data: Data = None) -> None:
         with installation(data) as masthead:
             noun.deleted(masthead, name)
@@ -71,7 +71,7 @@ def add_verbs(app: typer.Typer, noun: Noun) -> None:
 def add_create(app: typer.Typer, word: str, created: "Callable[[Masthead, dict[str, Any]], Any]") -> None:
     """Add `create NAME --file F`; the name of the command line wins over one in the file."""
 
-    @app.command("create", help=f"Create a {word} from a file.")
+    @app.command("create", help=f"Create {a(word)} from a file.")
     def create(name: Name, file: File, as_json: AsJson = False, data: Data = None) -> None:
         document = {**read_document(file), "name": name}
         with installation(data) as masthead:
@@ -82,10 +82,19 @@ def add_create(app: typer.Typer, word: str, created: "Callable[[Masthead, dict[s
             print(f"created {word} {name}")
 
 
-def answer(found: Any, *, as_json: bool) -> None:
-    """Print one noun, or the JSON form of one."""
+def answer(found: Any, *, as_json: bool, told: Callable[[dict[str, Any]], None] = print_fields) -> None:
+    """Print one noun, or the JSON form of one; `told` prints it for people."""
     value = found.to_json() if hasattr(found, "to_json") else found
     if as_json:
         print_json(value)
     else:
-        print_fields(value)
+        told(value)
+
+
+def a(word: str) -> str:
+    """Return a noun with its article.
+
+    >>> a("thing"), a("alert rule")
+    ('a thing', 'an alert rule')
+    """
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,8 @@ Data = Annotated[
         "--data", metavar="DIR", help="The data folder. [env: MASTHEAD_DATA; default: ./masthead-data]"
     ),
 ]
+# Exit statuses: input that cannot be used, whether a command line, a file or a data set; and anything else.
+INVALID, OTHER = 2, 1
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 File = Annotated[
@@ -30,9 +33,16 @@ Message = Annotated[
 
 def settings(data: Path | None, **options: Any) -> "Settings":
     """Return the settings of this process. The only place that hands the environment over."""
-    from masthead.base.settings import load_settings
+    from masthead.base.settings import load_settings, unknown_variables
 
+    for line in unknown_variables(os.environ):
+        warn(line)
     return load_settings(os.environ, data=data, **options)
+
+
+def warn(message: str) -> None:
+    """Tell a warning on standard error; the command goes on."""
+    print(f"masthead: warning: {message}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from masthead.base.errors import InvalidInput, MastheadError
+from masthead.cli.installation import INVALID, OTHER
 
 # Name of the command, module; a module that is not part of this installation is left out.
 GROUPS = (
@@ -27,13 +28,11 @@ GROUPS = (
     "demo",
 )
 COMMANDS = ("serve", "logs", "backup")
-_INVALID, _OTHER = 2, 1
 
 app = typer.Typer(
     name="masthead",
     help="Sees things coming: anomalies in streams of readings, on your own machine.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -79,20 +78,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # Typer's usage errors end with 2, as invalid input does; no arguments at all print the help.
         return _failed(error.format_message(), error.exit_code)
     except InvalidInput as error:
-        return _failed(error.message, _INVALID)
+        return _failed(error.message, INVALID)
     except MastheadError as error:
-        return _failed(error.message, _OTHER)
+        return _failed(error.message, OTHER)
     except (KeyboardInterrupt, typer.Abort):
-        return _failed("stopped", _OTHER)
+        return _failed("stopped", OTHER)
     except BrokenPipeError:
         # The reader of our output went away, say `head`; Python's own flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _OTHER
+        return OTHER
     except Exception as error:
         if os.environ.get("MASTHEAD_LOG_LEVEL") == "debug":
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return _failed(f"{reason[:500]} (MASTHEAD_LOG_LEVEL=debug shows where)", _OTHER)
+        return _failed(f"{reason[:500]} (MASTHEAD_LOG_LEVEL=debug shows where)", OTHER)
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ import typer
 
 from masthead.base.errors import InvalidInput, shown
 from masthead.cli.grammar import new_room
+from masthead.cli.installation import INVALID
+from masthead.cli.progress import working
 from masthead.cli.simulate import simulate
 
 if TYPE_CHECKING:
@@ -105,7 +107,8 @@ def backtest(
         data_format=format,
         history_format=format,
     )
-    result = _backtest(data, history or [], plan, scores)
+    with working("scoring"):
+        result = _backtest(data, history or [], plan, scores)
     if as_json:
         from masthead.cli.output import print_json
 
@@ -141,7 +144,8 @@ def validate(
         interval_s=_interval_s(interval),
         filters=_filters(filter or []),
     )
-    found = validate_files(find_files(data), expected, _format(columns, missing or []))
+    with working("reading"):
+        found = validate_files(find_files(data), expected, _format(columns, missing or []))
     if as_json:
         from masthead.cli.output import print_json
 
@@ -149,7 +153,7 @@ def validate(
     else:
         _show(found)
     if not found.valid:
-        raise typer.Exit(2)
+        raise typer.Exit(INVALID)
 
 
 def _backtest(data: list[str], history: list[str], plan: "Plan", scores: Path | None) -> "Backtest":

@@ -64,6 +64,8 @@ def cell(value: Any, *, whole: bool = False) -> str:
 
     >>> cell(None), cell(True), cell(["a", "b"]), cell(0.5), cell("2026-01-02T03:04:05.678+00:00")
     ('', 'yes', 'a, b', '0.5', '2026-01-02 03:04:05Z')
+    >>> cell({"kind": "webhook", "tries": 2})
+    'kind webhook, tries 2'
     """
     if value is None:
         return ""
@@ -73,11 +75,19 @@ def cell(value: Any, *, whole: bool = False) -> str:
         return f"{value:.6g}"
     if isinstance(value, datetime):
         return cell(value.isoformat())
-    if isinstance(value, list | tuple) and all(isinstance(one, str | int | float) for one in value):
+    if isinstance(value, list | tuple) and _is_flat(value):
         return ", ".join(map(str, value))
+    if isinstance(value, Mapping) and all(_is_flat(one) for one in value.values()):
+        return ", ".join(f"{name} {cell(one)}" for name, one in value.items())
     if isinstance(value, dict | list | tuple):
         return _as_text(value, whole=whole)
     return _short_time(str(value))
+
+
+def _is_flat(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(isinstance(one, str | int | float) for one in value)
+    return not isinstance(value, Mapping)
 
 
 def _as_text(value: Any, *, whole: bool) -> str:

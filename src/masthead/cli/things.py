@@ -1,5 +1,6 @@
 """`masthead things`: devices, their certificates, and a real test of the way in."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,14 +77,22 @@ def renew(name: Name, days: Days = 365, as_json: AsJson = False, data: Data = No
 
 
 @app.command("revoke")
-def revoke(name: Name, as_json: AsJson = False, data: Data = None) -> None:
-    """Refuse a thing from now on; a live connection is cut within a second."""
+def revoke(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask on a terminal.")] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Refuse a thing for ever; a live connection is cut within a second. It cannot be undone."""
     with installation(data) as masthead:
+        if not yes and not as_json and sys.stdin.isatty():
+            masthead.access.get_thing(name)
+            typer.confirm(f"Revoke thing {name}? It cannot be undone", abort=True, err=True)
         found = masthead.access.revoke_thing(name)
     if as_json:
         print_json(found.to_json())
     else:
-        print(f"revoked thing {name}")
+        print(f"revoked thing {name}; it cannot be undone: delete it and create it anew to let it in again")
 
 
 @app.command("update")
@@ -132,7 +141,10 @@ def try_one(
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
-    """Connect to the running server with the thing's certificate; with --message publish it, too."""
+    """Connect to the running server with the thing's certificate; with --message publish it, too.
+
+    Without a server only the files and the policies are looked at, and the exit status is 1.
+    """
     from masthead.cli.probe import probe
 
     payload = read_bytes(message) if message else None
