@@ -1,6 +1,7 @@
 """What a detector is told: checked field by field, the same in JSON and TOML."""
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from masthead.base.errors import InvalidInput
 from masthead.metrics.spec import DetectorSpec
-from masthead.metrics.toml import write_toml
+from masthead.metrics.toml import absolute_paths, write_toml
 
 FULL: dict[str, Any] = {
     "name": "air",
@@ -163,3 +164,27 @@ _VALUES = st.recursive(
 @given(st.dictionaries(st.text(), _VALUES, max_size=4))
 def test_what_is_written_as_toml_is_read_back(values: dict[str, Any]) -> None:
     assert tomllib.loads(write_toml(values)) == values
+
+
+def test_local_paths_become_absolute_where_something_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, beside = tmp_path / "here", tmp_path / "beside"
+    for folder, name in ((here, "a.csv"), (beside, "a.csv"), (beside, "b.csv")):
+        folder.mkdir(exist_ok=True)
+        (folder / name).touch()
+    monkeypatch.chdir(here)
+    settings: dict[str, Any] = {
+        "name": "air",
+        "source": {"kind": "files", "paths": ["a.csv", "b.csv", "b*.csv", "none.csv"]},
+        "history": ["b.csv", "s3://air/b.csv", str(here / "a.csv")],
+    }
+    found = absolute_paths(settings, beside)
+    wanted = [here / "a.csv", beside / "b.csv", beside / "b*.csv", here / "none.csv"]
+    assert found["source"] == {"kind": "files", "paths": [str(path) for path in wanted]}
+    assert found["history"] == [str(beside / "b.csv"), "s3://air/b.csv", str(here / "a.csv")]
+    assert absolute_paths({"history": {"paths": ["b.csv"]}}, beside)["history"] == {
+        "paths": [str(beside / "b.csv")]
+    }
+    assert absolute_paths({"source": {"kind": "stream", "topic": "a"}}, beside)["source"]["topic"] == "a"
+    assert settings["history"][0] == "b.csv"

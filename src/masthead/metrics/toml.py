@@ -1,4 +1,4 @@
-"""Settings as TOML: plain values, lists, tables and lists of tables, in the order given.
+"""Settings as files: written as TOML in the order given, and paths in them made independent of where one stands.
 
 The standard library reads TOML and does not write it. Source: TOML v1.0.0, https://toml.io/en/v1.0.0.
 """
@@ -6,9 +6,11 @@ The standard library reads TOML and does not write it. Source: TOML v1.0.0, http
 import json
 import re
 from collections.abc import Mapping
+from glob import has_magic
+from pathlib import Path
 from typing import Any
 
-__all__ = ["write_toml"]
+__all__ = ["absolute_paths", "write_toml"]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -73,3 +75,36 @@ def _value(value: object) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + "}"
     return _string(str(value))
+
+
+def absolute_paths(settings: Mapping[str, Any], beside: Path) -> dict[str, Any]:
+    """Return a detector's settings with the local paths of source and history absolute: the server stands elsewhere.
+
+    A relative path is one of the working folder; if nothing lies there, one of `beside`, where the settings' own file
+    lies. Objects (`s3://`) and what is no path stay as they are.
+
+    >>> absolute_paths({"history": ["/data/a.csv", "s3://air/a.csv"]}, Path("/etc"))
+    {'history': ['/data/a.csv', 's3://air/a.csv']}
+    """
+    changed = dict(settings)
+    for part in ("source", "history"):
+        inner = changed.get(part)
+        if isinstance(inner, Mapping) and isinstance(inner.get("paths"), (list, tuple)):
+            changed[part] = {**inner, "paths": [_absolute(path, beside) for path in inner["paths"]]}
+        elif part == "history" and isinstance(inner, (list, tuple)):
+            changed[part] = [_absolute(path, beside) for path in inner]
+    return changed
+
+
+def _absolute(path: Any, beside: Path) -> Any:
+    if not isinstance(path, str) or not path or path.startswith("s3:"):
+        return path
+    there = beside / path
+    is_here, is_there = (_leads_somewhere(place) for place in (Path(path), there))
+    return str((there if is_there and not is_here else Path(path)).absolute())
+
+
+def _leads_somewhere(path: Path) -> bool:
+    if has_magic(str(path)):
+        return next(Path(path.anchor).glob(str(path.relative_to(path.anchor))), None) is not None
+    return path.exists()
