@@ -174,7 +174,7 @@ def test_a_cancelled_flow_stops_and_goes_on_behind_its_last_step(flows: Flows) -
         flows.resume("job-1")
 
 
-def test_another_process_may_look_and_cancel_but_not_run(flows: Flows, url: str, journal: Journal) -> None:
+def test_another_process_may_look_and_cancel_but_not_run(flows: Flows, url: str, folder: DataFolder) -> None:
     go = threading.Event()
     stopped = threading.Event()
 
@@ -196,7 +196,7 @@ from pathlib import Path
 from masthead.base.log import Journal
 from masthead.base.errors import Conflict
 from masthead.flows.service import Flows
-flows = Flows({url!r}, Journal(Path("/nonexistent")), executes=False)
+flows = Flows({url!r}, Journal(Path({str(folder.logs)!r})), executes=False)
 flows.register("work", print)
 flows.open()
 print(flows.get("job-1").state)
@@ -245,7 +245,7 @@ import sys
 from pathlib import Path
 from masthead.base.log import Journal
 from masthead.flows.service import Flows
-flows = Flows("sqlite:///{folder.flows_path}", Journal(Path("/nonexistent")))
+flows = Flows("sqlite:///{folder.flows_path}", Journal(Path({str(folder.logs)!r})))
 flows.register("work", print)
 assert flows.open() == 0
 assert "dbos" not in sys.modules
