@@ -3,7 +3,7 @@
 import json
 import math
 
-from masthead.console.charts import band_chart, band_series, contribution_bars
+from masthead.console.charts import band_chart, band_series, contribution_bars, seen_before, thinned
 from masthead.console.parts import plain, severity_band
 
 NAN = float("nan")
@@ -18,7 +18,8 @@ def points(**changes):
         "high": [3.0, 3.0, 3.0],
         "severity": [0.0, 49.9, 93.0],
     } | changes
-    return band_series(*given.values(), interval_s=300)
+    reasons = given.pop("reasons", ())
+    return band_series(*given.values(), reasons=reasons, seen=seen_before(given["values"]), interval_s=300)
 
 
 def test_the_band_stands_on_its_floor_also_below_zero():
@@ -30,8 +31,8 @@ def test_the_band_stands_on_its_floor_also_below_zero():
 
 
 def test_only_severities_from_fifty_on_are_marked_in_their_colour():
-    marks = points()[4]
-    assert [mark["value"] for mark in marks] == [[600_000.0, 9.0, 93]]
+    marks = points(reasons=["", "", "jump"])[4]
+    assert [mark["value"] for mark in marks] == [[600_000.0, 9.0, 93, "critical", "a sudden jump"]]
     assert marks[0]["itemStyle"]["color"] == severity_band(93)[0]
 
 
@@ -52,7 +53,8 @@ def test_a_long_series_opens_on_its_last_day():
     times = [300.0 * i for i in range(577)]
     flat = [1.0] * 577
     found = band_series(times, flat, flat, flat, flat, [0.0] * 577, interval_s=300)
-    assert band_chart(found, measure="CO", dark=True)["dataZoom"][0]["start"] == 50.17
+    assert band_chart(found, measure="CO", dark=True, view_s=86_400)["dataZoom"][0]["start"] == 50.0
+    assert band_chart(found, measure="CO", dark=True)["dataZoom"][0]["start"] == 0.0
 
 
 def test_bars_show_the_fifteen_largest_contributors():
@@ -68,3 +70,26 @@ def test_numbers_are_written_short_and_nothing_is_written_for_nothing():
         "",
         "",
     ]
+
+
+def test_a_value_inside_the_usual_course_shows_that_it_was_never_seen_before():
+    found = points(values=[1.0, 2.0, 2.9])
+    assert [one[-1][1] for one in (found[5], found[3], found[6])] == [1.0, 2.9, 2.0]
+    assert found[0][-1][1] + found[1][-1][1] == 3.0
+    assert seen_before([None, NAN, 3.0, 1.0, 2.0]) == [None, None, None, (3.0, 3.0), (1.0, 3.0)]
+
+
+def test_a_silence_is_marked_at_the_last_value_before_it():
+    marks = points(values=[1.0, 2.0, None], reasons=["", "", "silence"])[4]
+    assert marks[0]["value"] == [600_000.0, 2.0, 93, "critical", "no values arrive"]
+
+
+def test_a_thinned_line_keeps_its_extremes_and_every_anomaly():
+    values = [float(i % 7) for i in range(10_000)]
+    values[1234], values[4321] = 99.0, -99.0
+    severity = [0.0] * 10_000
+    severity[777] = 51.0
+    kept = thinned(values, severity, 2_000)
+    assert {1234, 4321, 777, 9_999} <= set(kept)
+    assert len(kept) <= 2_100
+    assert thinned(values[:50], severity[:50], 2_000) == list(range(50))

@@ -25,7 +25,7 @@ def test_the_chart_holds_value_band_and_marks_and_its_table_twin_says_the_same(v
     assert anomalies >= 1
     page.get_by_text("The same as a table").click()
     table = page.get_by_role("table").first
-    expect(table.get_by_role("columnheader", name="Expected range")).to_be_visible()
+    expect(table.get_by_role("columnheader", name="Seen before")).to_be_visible()
     assert re.match(r"[\d.]+", table.locator("tbody tr").first.locator("td").nth(1).inner_text())
 
 

@@ -13,7 +13,7 @@ PAGES = {
     ),
     "/detectors": ("Detectors", ("air", "active", "CO, SO2, NO2")),
     "/detectors/air": ("air", ("Live", "CO, LOCATION_ID B-101", "Data quality", "Duplicates", "activation")),
-    "/groups": ("Anomalies", ("SO2", "CO", "value never seen", "B-101 100 %", "high")),
+    "/groups": ("Anomalies", ("SO2", "CO", "a value never seen before", "B-101 100 %", "high")),
     "/alerts": ("Alerts", ("Delivered", "tell-the-night", "webhook", "delivered")),
     "/things": ("Things", ("B-101", "connected", "B-102", "TIMESTAMP")),
     "/things/B-102": ("B-102", ("SHA-256", "sensors/B-101/air", "7", "none since the start")),

@@ -176,7 +176,7 @@ def test_an_alert_that_cannot_arrive_says_so(visit, world):
 def test_a_person_judges_acknowledges_and_mutes_an_anomaly(visit, world):
     page = visit.open("/groups", "Anomalies")
     row(page, "SO2").get_by_role("link").click()
-    expect(page.get_by_text("SO2: value never seen")).to_be_visible()
+    expect(page.get_by_text("SO2: a value never seen before")).to_be_visible()
     expect(page.get_by_text("Who contributed")).to_be_visible()
     expect(page.locator(".nicegui-echart canvas").first).to_be_visible()
     page.get_by_text("The same as a table").click()

@@ -6,7 +6,7 @@ from typing import Any
 from nicegui import run, ui
 
 from masthead.console.groups import GROUP_COLUMNS, group_rows
-from masthead.console.live import live_chart
+from masthead.console.live import detector_chart
 from masthead.console.parts import (
     Row,
     changed_rows,
@@ -67,7 +67,7 @@ def register(console: Console) -> None:
         with frame("detectors", name, trail=(("Detectors", "/detectors"),)), or_missing():
             console.masthead.metrics.get_detector(name)
             _head(console, name)
-            live_chart(console, name)
+            detector_chart(console, name)
             _groups(console, name)
             _quality(console, name)
             _executions(console, name)

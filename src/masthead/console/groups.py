@@ -7,6 +7,7 @@ from typing import Any
 from nicegui import ui
 
 from masthead.console.charts import contribution_bars, theme
+from masthead.console.live import group_chart
 from masthead.console.parts import (
     Row,
     changed_rows,
@@ -15,6 +16,7 @@ from masthead.console.parts import (
     number_card,
     or_missing,
     plain,
+    reason_text,
     severity_badge,
     short_time,
     state_badge,
@@ -78,7 +80,7 @@ def group_rows(groups: Iterable[AnomalyGroup]) -> list[Row]:
             "detector": group.detector,
             "measure": measure_text(group.measure),
             "severity": round(group.severity, 1),
-            "reason": group.reason.replace("_", " "),
+            "reason": reason_text(group.reason),
             "top": _top(group.contributions),
             "state": group.state,
         }
@@ -108,6 +110,7 @@ def _one_group(console: Console, found: AnomalyGroup) -> None:
 
     head()
     _verdict(console, found.id)
+    group_chart(console, found)
     _contributions(found.contributions)
     _causes(found)
     title("Series")
@@ -134,7 +137,7 @@ def _one_group(console: Console, found: AnomalyGroup) -> None:
 def _head(group: AnomalyGroup, now: datetime) -> None:
     with ui.row().classes("items-center w-full"):
         severity_badge(group.severity)
-        ui.label(f"{measure_text(group.measure)}: {group.reason.replace('_', ' ')}").classes("mh-title")
+        ui.label(f"{measure_text(group.measure)}: {reason_text(group.reason)}").classes("mh-title")
         state_badge(group.state)
         if group.acknowledged:
             ui.badge("acknowledged", color="positive")
@@ -224,7 +227,7 @@ def _series_row(place: int, series: dict[str, Any]) -> Row:
         "value": plain(series.get("value")) or "missing",
         "expected": plain(series.get("expected")) or "unknown",
         "severity": round(series.get("severity") or 0, 1),
-        "reason": str(series.get("reason", "")).replace("_", " "),
+        "reason": reason_text(str(series.get("reason", ""))),
     }
 
 

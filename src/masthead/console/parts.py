@@ -282,6 +282,22 @@ def plain(value: float | None) -> str:
     return "" if value is None or value != value else f"{value:.5g}"
 
 
+_REASONS = {
+    "value_never_seen": "a value never seen before",
+    "level_never_seen": "a level never seen before",
+    "off_course": "far off its usual course",
+    "jump": "a sudden jump",
+    "off_season": "unusual for this time of the day or week",
+    "flatline": "the same value again and again",
+    "silence": "no values arrive",
+}
+
+
+def reason_text(reason: str) -> str:
+    """Return in words why a value surprised."""
+    return _REASONS.get(reason, reason.replace("_", " "))
+
+
 def measure_text(measure: str) -> str:
     """Return a group's measure in words; `*` is a source that fell silent with all of them."""
     return "all measures" if measure == "*" else measure
