@@ -13,6 +13,7 @@ from masthead.cli.installation import AsJson, Data, settings
 
 if TYPE_CHECKING:
     from masthead.base.settings import Settings
+    from masthead.store.engine import Database
 
 _ERRORS: dict[int, type[MastheadError]] = {
     400: InvalidInput,
@@ -48,7 +49,7 @@ def restore(
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
-    """Make the data folder what FILE holds. The server must be stopped and the folder empty."""
+    """Make the data folder, and the database of database_url, what FILE holds. Server stopped, both empty."""
     from dataclasses import asdict
 
     from masthead.base.clock import SystemClock
@@ -56,23 +57,36 @@ def restore(
     from masthead.store.archive import read_archive
 
     chosen = settings(data)
-    found, before = read_archive(file, DataFolder(chosen.data), force=force, now=SystemClock().now())
+    found, before = read_archive(
+        file,
+        DataFolder(chosen.data),
+        force=force,
+        now=SystemClock().now(),
+        # The settings of the restored installation count: its folder may hold a file of them.
+        database=lambda unpacked: _elsewhere(settings(unpacked)),
+    )
     put_aside = {"put_aside": str(before)} if before else {}
     answer({"data": str(chosen.data.absolute()), **asdict(found), **put_aside}, as_json=as_json)
 
 
 def check_covered(chosen: "Settings") -> None:
-    """Refuse what a backup of the folder would leave out in silence.
+    """Refuse what a backup would leave out in silence.
 
     Raises:
-        InvalidInput: State lies in another database, which has tools of its own.
+        InvalidInput: Long jobs lie in a database of their own, which has tools of its own.
     """
-    for name in ("database_url", "flows_url"):
-        if getattr(chosen, name):
-            raise InvalidInput(
-                f"{name}: a backup covers the data folder; back up {getattr(chosen, name).partition(':')[0]} "
-                "with its own tools and copy the folder with the server stopped"
-            )
+    if chosen.flows_url:
+        raise InvalidInput(
+            "flows_url: a backup covers the data folder and database_url; back up "
+            f"{chosen.flows_url.partition(':')[0]} with its own tools and copy the folder with the server stopped"
+        )
+
+
+def _elsewhere(chosen: "Settings") -> "Database | None":
+    """Return the installation's database when it is not the data folder's own file."""
+    from masthead.store.engine import Database
+
+    return Database.open(chosen.database_url) if chosen.database_url else None
 
 
 def _of_a_folder_at_rest(chosen: "Settings", target: Path) -> dict[str, Any]:
@@ -85,10 +99,18 @@ def _of_a_folder_at_rest(chosen: "Settings", target: Path) -> dict[str, Any]:
     from masthead.store.archive import write_archive
 
     folder = DataFolder(chosen.data)
-    if not folder.database_path.exists():
+    if not (folder.path.is_dir() if chosen.database_url else folder.database_path.exists()):
         raise NotFound(f"data: there is no installation in {chosen.data}")
     with folder.lock():
-        return asdict(write_archive(folder, target, version=version("masthead"), now=SystemClock().now()))
+        database = _elsewhere(chosen)
+        try:
+            found = write_archive(
+                folder, target, version=version("masthead"), now=SystemClock().now(), database=database
+            )
+        finally:
+            if database is not None:
+                database.close()
+    return asdict(found)
 
 
 def _ask(running: Served, target: Path) -> dict[str, Any]:

@@ -3,10 +3,14 @@
     tar, gzip:  manifest.json first, then data/...
 
 SQLite files are copied by SQLite's own backup, so that a copy is one state of a database that is written to. Objects
-never change under their name, so they are listed while the installation holds still and copied afterwards.
+never change under their name, so they are listed while the installation holds still and copied afterwards. A database
+that lies elsewhere goes in as such a file too, from one snapshot of it (`portable.py`), so an archive of one engine can
+be restored into the other.
 """
 
 import contextlib
+import errno
+import gzip
 import json
 import os
 import secrets
@@ -14,18 +18,22 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound
 from masthead.base.folder import DataFolder, sync_folder
+from masthead.store.engine import Database
+from masthead.store.portable import check_portable, restored, snapshot, write_portable
 
 FORMAT = 1
 _MANIFEST, _DATA = "manifest.json", "data"
-_OBJECTS, _BROKER = "objects", "nats"
+_OBJECTS, _BROKER, _DATABASE = "objects", "nats", "masthead.db"
 _LEFT_OUT = ("serve.lock", "serve.json")
 _SQLITE = b"SQLite format 3\x00"
 
@@ -61,6 +69,7 @@ def write_archive(
     now: datetime,
     still: AbstractContextManager[None] | None = None,
     unread: Callable[[Path], int] | None = None,
+    database: Database | None = None,
 ) -> Manifest:
     """Write `target`, whole or not at all, and return its manifest.
 
@@ -72,9 +81,10 @@ def write_archive(
         still: Entered while databases and sinks are copied; nothing may be taken or ticked inside. None: the caller
             holds the folder's lock, and the broker's own files are copied as they are.
         unread: Writes the readings that the sinks have not settled to a path and returns how many batches.
+        database: The installation's, when it lies outside the folder. It is read after `still` has ended, as it was.
 
     Raises:
-        Conflict: `target` exists. InvalidInput: It cannot be written. LimitReached: The disk is full.
+        Conflict: `target` exists, or the database does not answer. InvalidInput: It cannot be written. LimitReached: The disk is full.
     """
     if target.exists():
         raise Conflict(f"file: {target} exists already")
@@ -82,10 +92,14 @@ def write_archive(
     try:
         with tempfile.TemporaryDirectory(prefix=".masthead-backup-", dir=target.parent) as stage_name:
             stage = Path(stage_name)
-            with still or contextlib.nullcontext():
-                _copy_state(folder, stage, with_broker=still is None)
-                waiting = unread(stage / _BROKER / "restored.readings") if unread else 0
-                listed = sorted(_files_below(folder.objects))
+            with contextlib.ExitStack() as kept:
+                with still or contextlib.nullcontext():
+                    view = kept.enter_context(snapshot(database)) if database else None
+                    _copy_state(folder, stage, with_broker=still is None, with_database=view is None)
+                    waiting = unread(stage / _BROKER / "restored.readings") if unread else 0
+                    listed = sorted(_files_below(folder.objects))
+                if view is not None:
+                    write_portable(view, stage / _DATABASE)
             staged = sorted(_files_below(stage))
             found = Manifest(
                 FORMAT, version, now.isoformat(), still is not None, waiting, len(listed), len(staged)
@@ -94,7 +108,7 @@ def write_archive(
         os.replace(partial, target)
         sync_folder(target.parent)
     except OSError as error:
-        if error.errno == 28:
+        if error.errno == errno.ENOSPC:
             raise LimitReached(f"disk: no space left for {target}") from error
         raise InvalidInput(f"file: cannot write {target}: {error.strerror or error}") from error
     finally:
@@ -103,15 +117,29 @@ def write_archive(
 
 
 def read_archive(
-    source: Path, folder: DataFolder, *, force: bool, now: datetime
+    source: Path,
+    folder: DataFolder,
+    *,
+    force: bool,
+    now: datetime,
+    database: Callable[[Path], Database | None] = lambda _: None,
 ) -> tuple[Manifest, Path | None]:
     """Make `folder` what the archive holds; return its manifest, and where what lay there before has gone.
 
     The archive is unpacked beside the folder first, so that a broken one changes nothing.
 
+    Args:
+        source: Written by `write_archive`.
+        folder: The installation; nobody may serve it.
+        force: Put aside what is there.
+        now: For the name of what is put aside.
+        database: Given the unpacked folder, opens the database that the installation will use; None: the folder's own.
+
     Raises:
-        Conflict: A server holds the folder, or it is not empty and `force` is False.
-        NotFound: There is no such archive. InvalidInput: It is no archive, or is cut short.
+        Conflict: A server holds the folder, or it or the database is not empty and `force` is False, or a newer version
+            wrote the archive.
+        NotFound: There is no such archive. InvalidInput: It is no archive, or is cut short or damaged.
+        LimitReached: The disk is full.
     """
     path = folder.path.absolute()
     if (holder := folder.served_by()) is not None:
@@ -120,26 +148,76 @@ def read_archive(
     if occupied and not force:
         raise Conflict(f"data: {path} is not empty; name another folder with --data, or give --force")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".masthead-restore-", dir=path.parent) as stage:
-        found = _unpack(source, Path(stage))
-        before = None
-        if occupied:
-            before = path.with_name(f"{path.name}.before-restore-{now:%Y%m%d-%H%M%S}")
-            path.rename(before)
+    aside = path.with_name(f"{path.name}.before-restore-{now:%Y%m%d-%H%M%S}")
+    with tempfile.TemporaryDirectory(prefix=".masthead-restore-", dir=path.parent) as stage_name:
+        stage = Path(stage_name)
+        found = _unpack(source, stage)
+        with (
+            _exchange(stage, path, aside if occupied else None) as exchange,
+            _database_restored(stage, database, force=force) as replaced,
+        ):
+            exchange()
+            if replaced is not None:
+                aside.mkdir(mode=0o700, exist_ok=True)
+                replaced.rename(aside / replaced.name)
+    sync_folder(path.parent)
+    return found, aside if aside.exists() else None
+
+
+@contextlib.contextmanager
+def _exchange(stage: Path, path: Path, aside: Path | None) -> Iterator[Callable[[], None]]:
+    """Give what puts the unpacked folder in its place; an exception in the block puts back what lay there."""
+    done = []
+
+    def exchange() -> None:
+        if aside is not None:
+            path.rename(aside)
         elif path.exists():
             shutil.rmtree(path)
-        (Path(stage) / _DATA).rename(path)
-    sync_folder(path.parent)
-    return found, before
+        done.append(aside)
+        (stage / _DATA).rename(path)
+
+    try:
+        yield exchange
+    except BaseException:
+        if done:
+            if path.exists():
+                path.rename(stage / "refused")
+            if aside is not None:
+                aside.rename(path)
+        raise
 
 
-def _copy_state(folder: DataFolder, stage: Path, *, with_broker: bool) -> None:
-    """Copy all but objects; the broker's files only when it stands still."""
+@contextlib.contextmanager
+def _database_restored(
+    stage: Path, opened: Callable[[Path], Database | None], *, force: bool
+) -> Iterator[Path | None]:
+    """Bring the archive's rows to where they belong, committed at the end; give the file with those that were there."""
+    file = stage / _DATA / _DATABASE
+    if not file.exists():
+        raise InvalidInput("file: expected a whole backup of Masthead: it holds no database")
+    check_portable(file)
+    database = opened(stage / _DATA)
+    if database is None:
+        yield None
+        return
+    rows, replaced = file.rename(stage / "rows.db"), stage / "database.db"
+    try:
+        with restored(rows, database, force=force, aside=replaced):
+            yield replaced if replaced.exists() else None
+    finally:
+        database.close()
+
+
+def _copy_state(folder: DataFolder, stage: Path, *, with_broker: bool, with_database: bool) -> None:
+    """Copy all but objects; the broker's files only when it stands still, the database only when it is in use."""
     left_out = {_OBJECTS, *_LEFT_OUT} | (set() if with_broker else {_BROKER})
     (stage / _BROKER).mkdir(mode=0o700)
     for source in sorted(folder.path.iterdir()):
         if source.name in left_out or source.name.startswith("."):
             continue
+        if source.name.startswith(_DATABASE) and not with_database:
+            continue  # of the time before the installation moved to another database
         target = stage / source.name
         if source.is_dir():
             shutil.copytree(source, target, dirs_exist_ok=True, ignore_dangling_symlinks=True)
@@ -194,26 +272,47 @@ def _write_tar(
 
 def _unpack(source: Path, stage: Path) -> Manifest:
     try:
+        _check_sum(source)
         with tarfile.open(source, "r:gz") as tar:
+            first = tar.next()
+            if first is None or first.name != _MANIFEST or (about := tar.extractfile(first)) is None:
+                raise InvalidInput(f"file: {source} is no backup of Masthead")
+            found = _manifest(json.load(about), source)
             tar.extractall(stage, members=_checked(tar), filter="data")
-        found = Manifest(**json.loads((stage / _MANIFEST).read_text()))
     except FileNotFoundError as error:
-        if not source.exists():
-            raise NotFound(f"file: there is no file {source}") from error
-        raise InvalidInput(f"file: {source} is no backup of Masthead") from error
-    except (tarfile.TarError, EOFError, OSError, ValueError, TypeError) as error:
+        raise NotFound(f"file: there is no file {source}") from error
+    except (tarfile.TarError, EOFError, OSError, ValueError, TypeError, KeyError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise LimitReached(f"disk: no space left to unpack {source}") from error
         raise InvalidInput(f"file: expected a whole backup of Masthead in {source}: {error}") from error
-    if found.format != FORMAT:
-        raise Conflict(f"file: {source} has format {found.format}; this version reads format {FORMAT}")
     (stage / _DATA).mkdir(exist_ok=True)
     (stage / _DATA).chmod(0o700)
     return found
 
 
+def _check_sum(source: Path) -> None:
+    """Read a gzip file to its end, where its checksum is compared: tarfile does not read so far."""
+    with gzip.open(source) as plain:
+        while plain.read(1 << 20):
+            pass
+
+
+def _manifest(told: dict[str, Any], source: Path) -> Manifest:
+    """Return the manifest of an archive that this version can read."""
+    if told["format"] != FORMAT:
+        raise Conflict(
+            f"file: {source} has format {told['format']}, written by Masthead {told.get('version', 'unknown')}; "
+            f"this version reads format {FORMAT}"
+        )
+    return Manifest(**{one.name: told[one.name] for one in fields(Manifest)})
+
+
 def _checked(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield the members: files of ours, readable by their owner only, as they were written."""
     for member in tar:
-        if not member.isfile() or not (member.name == _MANIFEST or member.name.startswith(f"{_DATA}/")):
+        if member.name == _MANIFEST:
+            continue
+        if not member.isfile() or not member.name.startswith(f"{_DATA}/"):
             raise InvalidInput(f"file: {member.name!r} does not belong into a backup")
         member.mode = 0o600
         yield member
