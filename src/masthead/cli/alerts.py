@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from masthead.app import Masthead
 
 app = new_room("Alert rules: who hears of which anomalies, through which channel.")
-add_create(app, "alert rule", lambda masthead, given: _checked(masthead, masthead.alerts.create_rule(given)))
+add_create(app, "alert rule", lambda masthead, given: _created(masthead, given))
 add_verbs(
     app,
     Noun(
@@ -28,28 +28,28 @@ add_verbs(
             ("Enabled", "enabled"),
         ),
         listed=lambda masthead: masthead.alerts.list_rules(),
-        got=lambda masthead, name: _checked(masthead, masthead.alerts.get_rule(name)),
+        got=lambda masthead, name: _Checked(masthead, masthead.alerts.get_rule(name)),
         deleted=lambda masthead, name: masthead.alerts.delete_rule(name),
     ),
 )
 
 
 class _Checked:
-    """An alert rule with its warnings, which the API gives, too."""
+    """An alert rule with its warnings, as the API gives it."""
 
-    def __init__(self, rule: "AlertRule", warnings: list[str]) -> None:
-        self._rule, self._warnings = rule, warnings
+    def __init__(self, masthead: "Masthead", rule: "AlertRule") -> None:
+        self.rule, self.warnings = rule, masthead.alert_warnings(rule)
 
     def to_json(self) -> dict[str, Any]:
-        return self._rule.to_json() | {"warnings": self._warnings}
+        return self.rule.to_json() | {"warnings": self.warnings}
 
 
-def _checked(masthead: "Masthead", rule: "AlertRule") -> _Checked:
-    """Tell on standard error what a rule is about and does not exist: it may be made before its detector."""
-    found = masthead.alert_warnings(rule)
-    for line in found:
-        warn(f"{line}; the rule {rule.name} is kept")
-    return _Checked(rule, found)
+def _created(masthead: "Masthead", given: dict[str, Any]) -> _Checked:
+    """Create a rule and tell what it is about and does not exist: it may be made before its detector."""
+    made = _Checked(masthead, masthead.alerts.create_rule(given))
+    for line in made.warnings:
+        warn(f"{line}; the rule {made.rule.name} is kept")
+    return made
 
 
 @app.command("test")

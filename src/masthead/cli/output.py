@@ -60,7 +60,10 @@ def print_fields(found: Mapping[str, Any]) -> None:
 
 
 def cell(value: Any, *, whole: bool = False) -> str:
-    """Return a value as people read it: short times, lists by commas, objects as JSON.
+    """Return a value as people read it: short times, lists by commas, small objects as words, others as JSON.
+
+    Args:
+        whole: It stands alone, so an object is JSON over several lines.
 
     >>> cell(None), cell(True), cell(["a", "b"]), cell(0.5), cell("2026-01-02T03:04:05.678+00:00")
     ('', 'yes', 'a, b', '0.5', '2026-01-02 03:04:05Z')
@@ -77,7 +80,7 @@ def cell(value: Any, *, whole: bool = False) -> str:
         return cell(value.isoformat())
     if isinstance(value, list | tuple) and _is_flat(value):
         return ", ".join(map(str, value))
-    if isinstance(value, Mapping) and all(_is_flat(one) for one in value.values()):
+    if isinstance(value, Mapping) and not whole and all(_is_flat(one) for one in value.values()):
         return ", ".join(f"{name} {cell(one)}" for name, one in value.items())
     if isinstance(value, dict | list | tuple):
         return _as_text(value, whole=whole)
