@@ -8,6 +8,7 @@ detectors. Time comes in by `tick`, what other processes change by `refresh`.
 """
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -16,9 +17,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from masthead.base.clock import Clock, SystemClock
-from masthead.base.errors import LimitReached
+from masthead.base.errors import LimitReached, NotFound
 from masthead.base.folder import DataFolder
-from masthead.base.log import Journal
+from masthead.base.log import Journal, get_logger
 from masthead.base.secrets import SecretBox
 from masthead.base.settings import Settings
 from masthead.store.engine import Database
@@ -170,7 +171,8 @@ class Masthead:
         if real - self._watched >= _WATCH_S or not self._watched:
             self._watched = real
             self._watch()
-            self.flows.rest()
+            if self.flows.awake:
+                threading.Thread(target=self.flows.rest, name="flows-rest", daemon=True).start()
         if real - self._housekept >= _HOUSEKEEPING_S or not self._housekept:
             self._housekept = real
             # In a thread: looking through a million objects must not hold up readings.
@@ -208,6 +210,8 @@ class Masthead:
             NotFound: There is no such job.
             Conflict: It has ended.
         """
+        from masthead.flows.service import Flow
+
         if self.metrics.cancel_job(id) is None:
             return self.flows.cancel(id)
         try:
@@ -257,11 +261,12 @@ class Masthead:
         """Remove what is too old to be asked for, and what a crash left half written."""
         now = SystemClock().now()
         before = now - timedelta(days=self.settings.results_keep_days)
-        for name, work in (
+        parts: tuple[tuple[str, Callable[[], int]], ...] = (
             ("alerts", lambda: self.alerts.trim(before)),
             ("jobs", lambda: self.flows.trim(before)),
             ("objects", lambda: self.objects.sweep(older_than_s=_HALF_WRITTEN_S, now=now.timestamp())),
-        ):
+        )
+        for name, work in parts:
             try:
                 work()
             except Exception as error:  # tried again in an hour; the rest goes on

@@ -98,6 +98,7 @@ def _include(app: FastAPI, *, native: bool) -> None:
             detectors,
             groups,
             ingest,
+            jobs,
             logs,
             objects,
             policies,
@@ -106,6 +107,6 @@ def _include(app: FastAPI, *, native: bool) -> None:
             things,
         )
 
-        rooms += [things, policies, rules, streams, alerts, detectors, groups, objects, logs, ingest]
+        rooms += [things, policies, rules, streams, alerts, detectors, groups, jobs, objects, logs, ingest]
     for room in rooms:
         app.include_router(room.router)

@@ -23,6 +23,7 @@ GROUPS = (
     "streams",
     "alerts",
     "detectors",
+    "jobs",
     "metrics",
     "objects",
     "demo",

@@ -139,6 +139,8 @@ class Flows:
         engine.JsonSerializer().serialize(dict(args or {}))
         with self._lock:
             self._launch()
+            if not self._open:
+                raise Conflict("flows: this process ends")
             if records.status(self._reader, id) is None:
                 self.write_log(id, "started", flow=name)
                 engine.begin(id, name, dict(args or {}))
@@ -248,8 +250,16 @@ class Flows:
         """Return whether a flow was cancelled; without `look`, whether this process did it."""
         return id in self._cancelled or (look and self.status(id) == "CANCELLED")
 
+    @property
+    def awake(self) -> bool:
+        """Whether DBOS is loaded and runs."""
+        return self._open
+
     def rest(self) -> bool:
-        """Let go of DBOS when no flow has run for a while; return whether that was done. Called now and then."""
+        """Let go of DBOS when no flow has run for a while; return whether that was done (it takes half a second).
+
+        Called now and then.
+        """
         with self._lock:
             if not self._open or self._reader is None or records.unfinished(self._reader):
                 self._used_at = time.monotonic()

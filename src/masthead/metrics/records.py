@@ -238,7 +238,10 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One long job of a detector: `kind` activation or backtest, `state` running, finished or failed."""
+    """One long job of a detector: `kind` activation or backtest; `state` running, finished, failed or cancelled.
+
+    Its id is also that of the job and of the detector's run.
+    """
 
     id: str
     detector: str
@@ -323,13 +326,16 @@ def set_state(
     now: datetime,
     failure: str = "",
     only: Sequence[str] = STATES,
+    run: str | None = None,
 ) -> bool:
-    """Change a detector's state if it is in one of `only`; return whether it was."""
+    """Change a detector's state if it is in one of `only` (and in that `run`); return whether it was."""
     statement = (
         update(detectors)
         .where(detectors.c.name == name, detectors.c.state.in_(only))
         .values(state=state, failure=failure, updated=now)
     )
+    if run is not None:
+        statement = statement.where(detectors.c.run == run)
     return connection.execute(statement).rowcount > 0
 
 
@@ -522,6 +528,33 @@ def put_execution(database: Database, connection: Connection, execution: Executi
     """Store one execution's row."""
     row = {entry.name: getattr(execution, entry.name) for entry in fields(execution)}
     database.upsert(connection, detector_executions, row)
+
+
+def update_execution(connection: Connection, id: str, **changes: Any) -> None:
+    """Change an execution that still runs."""
+    table = detector_executions.c
+    statement = update(detector_executions).where(table.id == id, table.state == "running").values(changes)
+    connection.execute(statement)
+
+
+def is_running(connection: Connection, id: str) -> bool:
+    """Return whether an execution has not ended."""
+    statement = select(detector_executions.c.state).where(detector_executions.c.id == id)
+    return connection.execute(statement).scalar() == "running"
+
+
+def detector_of(connection: Connection, run: str) -> str | None:
+    """Return whose execution `run` is, or None."""
+    statement = select(detector_executions.c.detector).where(detector_executions.c.id == run)
+    found = connection.execute(statement).scalar()
+    return None if found is None else str(found)
+
+
+def other_runs(connection: Connection, detector: str, run: str) -> list[str]:
+    """Return a detector's runs before `run`."""
+    table = detector_executions.c
+    statement = select(table.id).where(table.detector == detector, table.id != run)
+    return [str(id) for id in connection.execute(statement).scalars()]
 
 
 def find_executions(connection: Connection, detector: str, limit: int = 100) -> list[Execution]:

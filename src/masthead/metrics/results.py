@@ -129,13 +129,25 @@ def find_series(connection: Connection, detector: str) -> list[tuple[str, int, S
 
 
 def put_results(
-    connection: Connection, run: str, detector: str, starts: Sequence[int], results: NDArray[np.void]
+    connection: Connection,
+    run: str,
+    detector: str,
+    starts: Sequence[int],
+    results: NDArray[np.void],
+    *,
+    without_empty: bool = False,
 ) -> None:
-    """Store the results of intervals: `results` (intervals, series) of `RESULT`."""
+    """Store the results of intervals: `results` (intervals, series) of `RESULT`.
+
+    `without_empty` leaves out rows without any value: where each record is a point, most series miss most points.
+    """
     rows = []
     for place, start in enumerate(starts):
         for first in range(0, results.shape[1], CHUNK):
-            data = results[place, first : first + CHUNK].tobytes()
+            part = results[place, first : first + CHUNK]
+            if without_empty and np.isnan(part["value"]).all():
+                continue
+            data = part.tobytes()
             rows.append(
                 {
                     "run": run,
@@ -196,7 +208,11 @@ def find_chart(
     rows: dict[int, Any] = {}
     for run, number in places:
         starts, found = find_results(connection, run, number, start_s=start_s, end_s=end_s, limit=limit)
-        rows.update(zip(starts, found, strict=True))
+        rows.update(
+            (at, one)
+            for at, one in zip(starts, found, strict=True)
+            if interval_s or one["value"] == one["value"]  # without intervals nothing can be missing
+        )
     order = sorted(rows)[-limit:]
     block = np.array([rows[start] for start in order], RESULT)
     return Chart(
@@ -222,10 +238,17 @@ def remove_results(connection: Connection, *, detector: str | None = None, run: 
         connection.execute(statement)
 
 
-def trim_results(connection: Connection, *, before: datetime, most_bytes: int) -> int:
-    """Delete results older than `before`, and the oldest beyond `most_bytes`; return how many rows."""
+def trim_results(
+    connection: Connection, *, before: datetime, most_bytes: int, keep: Sequence[str] = ()
+) -> int:
+    """Delete results older than `before`, and the oldest beyond `most_bytes`; return how many rows.
+
+    Args:
+        keep: Runs whose age does not count: a back-test's data are old from the beginning.
+    """
     table = detector_results.c
-    removed = connection.execute(delete(detector_results).where(table.start < before.timestamp())).rowcount
+    aged = delete(detector_results).where(table.start < before.timestamp(), table.run.not_in(keep))
+    removed = connection.execute(aged).rowcount
     total = int(connection.execute(select(func.coalesce(func.sum(table.size), 0))).scalar_one())
     if total <= most_bytes:
         return removed

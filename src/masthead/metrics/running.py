@@ -4,19 +4,24 @@ Nothing runs until `take`, `tick` or `position` is called, so a command that onl
 with a server. One lock orders everything but the long jobs, which run in threads and hand their result over under it.
 """
 
+import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sqlalchemy import Connection
+
 from masthead.base.clock import Clock, utc
-from masthead.base.errors import Conflict, LimitReached, MastheadError
+from masthead.base.errors import Conflict, LimitReached, MastheadError, NotFound
 from masthead.base.folder import DataFolder, write_atomic
 from masthead.base.ids import new_id
 from masthead.base.log import Journal, get_logger
-from masthead.metrics import records, results
+from masthead.flows.run import Run, Stopping
+from masthead.flows.service import Flows
+from masthead.metrics import flows, records, results
 from masthead.metrics.bounds import Bounds
 from masthead.metrics.effects import Alerts
 from masthead.metrics.feeds import Feeds
@@ -24,18 +29,14 @@ from masthead.metrics.intake import RecordLike
 from masthead.metrics.live import LiveDetector, Surroundings, run_folder
 from masthead.metrics.paths import PathDetector
 from masthead.metrics.records import Detector, Execution
+from masthead.metrics.work import Work, is_awaited
 from masthead.store.engine import Database
 from masthead.store.objects import Objects
 
 __all__ = ["Bounds", "Runner"]
 
 _TRIM_S = 600.0
-_REPORT_S = 0.5
 _BUSY = ("activating", "backtesting", "deactivating")
-
-
-class _Ended(Exception):
-    """The process comes to rest: the job is begun anew at the next start."""
 
 
 @dataclass(slots=True)
@@ -44,7 +45,7 @@ class _Job:
 
     detector: Detector
     thread: threading.Thread | None = None
-    ended: bool = False
+    cancelled: bool = False
     waiting: list[tuple[int, Sequence[RecordLike]]] = field(default_factory=list)
     records: int = 0
 
@@ -63,6 +64,7 @@ class Runner:
         bounds: Bounds,
         monotonic: Callable[[], float] = time.monotonic,
         feeds: Feeds | None = None,
+        jobs: Flows | None = None,
     ) -> None:
         self._around = Surroundings(
             database, objects, alerts, clock, journal, folder, bounds, monotonic, feeds or Feeds()
@@ -78,6 +80,13 @@ class Runner:
         self._taken_at: float | None = None  # when it was given to us, by the real clock
         self._began_at = monotonic()
         self._trimmed_at = monotonic()
+        self._own_flows = jobs is None
+        self._flows = jobs or Flows(None, journal)
+        for name, function in ((flows.ACTIVATION, flows.activation), (flows.BACKTEST, flows.backtest)):
+            self._flows.register(name, self._with_work(function), ended=self._ended)
+
+    def _with_work(self, function: Callable[[Work], Any]) -> Callable[[Run, dict[str, Any]], Any]:
+        return lambda run, args: function(Work(run, args, self._around, self._hand_over))
 
     # ------------------------------------------------------------------ readings
 
@@ -173,8 +182,12 @@ class Runner:
         bounds = self._around.bounds
         try:
             with self._database.write() as connection:
+                rows = records.all_detectors(connection)
                 results.trim_results(
-                    connection, before=utc(now - bounds.results_keep_s), most_bytes=bounds.results_bytes
+                    connection,
+                    before=utc(now - bounds.results_keep_s),
+                    most_bytes=bounds.results_bytes,
+                    keep=[row.run for row in rows if row.spec.mode == "backtest"],
                 )
         except MastheadError as error:
             get_logger("metrics").warning("results not trimmed", error=str(error))
@@ -217,6 +230,9 @@ class Runner:
             ):
                 self._live.pop(name).close()
         for row in rows.values():
+            if row.state == "deactivating" and self._has_job(row):
+                self._cancel(row)
+                continue
             if row.state in ("learning", "active", "deactivating") and row.name not in self._live:
                 self._open(row)
             if row.state == "deactivating":
@@ -241,6 +257,8 @@ class Runner:
             with self._database.write() as connection:
                 records.close_groups(connection, row.run)
                 records.put_detector(self._database, connection, again)
+                execution = Execution(again.run, again.name, "activation", "running", again.updated)
+                records.put_execution(self._database, connection, execution)
             self._dirty = True
         except (MastheadError, ValueError, LookupError, TypeError, OSError) as error:
             self._fail(row.name, error)
@@ -272,7 +290,7 @@ class Runner:
             with self._database.read() as connection:
                 row = records.find_detector(connection, name)
             if row is not None and row.state == "deactivating":
-                self._rest(row)
+                self._cancel(row) if self._has_job(row) else self._rest(row)
 
     def forget(self, name: str) -> None:
         """Remove the files of a detector that is no more."""
@@ -287,76 +305,123 @@ class Runner:
     def _start(self, row: Detector) -> None:
         job = _Job(row)
         self._jobs[row.name] = job
-        job.thread = threading.Thread(
-            target=self._work, args=(job,), name=f"masthead-{row.state}-{row.name}", daemon=True
-        )
+        # In a thread: the first flow of a process loads DBOS, and readings must not wait for that.
+        job.thread = threading.Thread(target=self._launch, args=(job,), name=f"start-{row.run}", daemon=True)
         job.thread.start()
 
-    def _work(self, job: _Job) -> None:
-        from masthead.metrics import flows  # pulls in numpy's readers: not before a job needs them
-
-        row = job.detector
-        reported = 0.0
-        execution = Execution(row.run, row.name, _kind(row), "running", self._around.clock.now())
-
-        def report(done: float, text: str) -> None:
-            nonlocal reported
-            if self._stopping:
-                raise _Ended
-            if self._monotonic() - reported >= _REPORT_S:
-                reported = self._monotonic()
-                self._put(replace(execution, done=round(done, 4), text=text))
-
+    def _launch(self, job: _Job) -> None:
+        """Start the job's flow, or find it under way or ended: the run's id is the flow's, so it is one for ever."""
+        row, args = job.detector, {"detector": job.detector.name}
+        name = flows.ACTIVATION if row.state == "activating" else flows.BACKTEST
+        # Without a history there is nothing to keep: it takes less than loading DBOS.
+        brief = row.state == "activating" and row.spec.history is None
         try:
-            report(0.0, "begun")
-            if row.state == "activating":
-                warmth = flows.warm_start(row, self._around, report)
-                state, quality = warmth.state, warmth.quality
-            else:
-                state, quality = "backtested", flows.backtest(row, self._around, report)
-        except _Ended:
+            found = (self._flows.start_brief if brief else self._flows.start)(name, row.run, args)
+            if job.cancelled:
+                found = self._flows.cancel(row.run)
+        except (Exception, Stopping) as error:
+            if not (self._stopping or self._flows.closing):
+                self._ended(row.run, args, "failed", str(error) or type(error).__name__)
             return
-        except Exception as error:
-            text = str(error) if isinstance(error, MastheadError) else f"{type(error).__name__}: {error}"
-            self._end(job, replace(execution, state="failed", failure=text), "failed", {})
-        else:
-            self._end(job, replace(execution, state="finished", done=1.0, text="done"), state, quality)
+        if not brief and found.state in ("done", "failed", "cancelled"):
+            # It ended in an earlier life, and the row was not told.
+            self._ended(row.run, args, found.state, found.error)
 
-    def _end(self, job: _Job, execution: Execution, state: str, quality: dict[str, Any]) -> None:
-        """Hand a job's result over: the row changes, and what waited is given to the new detector."""
-        now, row = self._around.clock.now(), job.detector
+    def _hand_over(
+        self, row: Detector, state: str, quality: Mapping[str, Any], store: Callable[[Connection], None]
+    ) -> None:
+        """Change the row with all that a job stores, and give what waited to the new detector."""
         with self._changed:
-            with self._database.write() as connection:
-                records.put_execution(self._database, connection, replace(execution, ended=now))
-                records.set_state(
-                    connection, row.name, state, now=now, failure=execution.failure, only=(row.state,)
-                )
-                if quality:
-                    records.put_quality(self._database, connection, row.name, quality, now=now)
-            self._journal.write(
-                "detector", row.name, state, **({"reason": execution.failure} if execution.failure else {})
-            )
-            del self._jobs[row.name]
+            job = self._jobs.get(row.name)
+            if not self._close_run(row, state, "finished", store=store, quality=quality):
+                return
+            if job is not None and job.detector.run == row.run:
+                del self._jobs[row.name]
             self._clear_old(row)
             self._dirty = True
             self._follow()
             live = self._live.get(row.name)
-            if live is not None:
+            if live is not None and job is not None:
                 for sequence, given in job.waiting:
                     self._guarded(live, lambda s=sequence, g=given: live.take(s, g))  # type: ignore[misc]
-            job.ended = True
             self._changed.notify_all()
 
+    def _ended(self, run: str, args: Mapping[str, Any], state: str, error: str) -> None:
+        """Hear of a flow's end. What it did is in the row already; what failed or was cancelled is not."""
+        name = str(args["detector"])
+        with self._changed:
+            job = self._jobs.get(name)
+            if job is not None and job.detector.run == run:
+                del self._jobs[name]
+            with self._database.read() as connection:
+                row = records.find_detector(connection, name)
+            if row is not None and is_awaited(row, run) and self._has_job(row):
+                if row.state == "deactivating" or state == "cancelled":
+                    self._close_run(row, "stopped", "cancelled")
+                else:
+                    text = error or "its job ended before the detector heard of it; begin again"
+                    self._close_run(row, "failed", "failed", failure=text)
+                self._forget_run(row)
+            self._dirty = True
+            self._changed.notify_all()
+
+    def _close_run(
+        self,
+        row: Detector,
+        state: str,
+        execution: str,
+        *,
+        failure: str = "",
+        quality: Mapping[str, Any] | None = None,
+        store: Callable[[Connection], None] = lambda connection: None,
+    ) -> bool:
+        """Store how a run's job ended, in one transaction and only while the detector waits for it; return whether."""
+        now = self._around.clock.now()
+        # What was finished while somebody stopped it is stopped.
+        only = ("activating", "backtesting") + (() if execution == "finished" else ("deactivating",))
+        with self._database.write() as connection:
+            if not records.set_state(
+                connection, row.name, state, now=now, failure=failure, only=only, run=row.run
+            ):
+                return False
+            store(connection)
+            text: dict[str, Any] = {"done": 1.0, "text": "done"} if execution == "finished" else {}
+            records.update_execution(connection, row.run, state=execution, failure=failure, ended=now, **text)
+            if quality:
+                records.put_quality(self._database, connection, row.name, quality, now=now)
+        self._journal.write("detector", row.name, state, **({"reason": failure} if failure else {}))
+        return True
+
+    def _has_job(self, row: Detector) -> bool:
+        with self._database.read() as connection:
+            return records.is_running(connection, row.run)
+
+    def _forget_run(self, row: Detector) -> None:
+        """Remove what a job left that came to nothing."""
+        shutil.rmtree(run_folder(self._folder, row.name, row.run), ignore_errors=True)
+        with self._database.write() as connection:
+            results.remove_results(connection, run=row.run)
+            records.remove_groups(connection, row.run)
+
+    def _cancel(self, row: Detector) -> None:
+        """End the job of a run; its row follows when the job has heard of it."""
+        job = self._jobs.get(row.name)
+        if job is not None and job.cancelled:
+            return
+        with contextlib.suppress(NotFound, Conflict):  # it has not begun, or has just ended
+            self._flows.cancel(row.run)
+        if job is None:
+            self._ended(row.run, {"detector": row.name}, "cancelled", "")
+        else:
+            job.cancelled = True
+
     def _clear_old(self, row: Detector) -> None:
-        """Remove the memories of earlier runs; their groups and scores stay."""
+        """Remove the memories of earlier runs and the job's own files; groups and scores stay."""
         folder = self._folder.metrics / row.name
         for old in folder.glob("run-*") if folder.is_dir() else ():
             if old.is_dir() and old.name != row.run:
                 shutil.rmtree(old, ignore_errors=True)
-
-    def _put(self, execution: Execution) -> None:
-        with self._database.write() as connection:
-            records.put_execution(self._database, connection, execution)
+        shutil.rmtree(run_folder(self._folder, row.name, row.run) / "job", ignore_errors=True)
 
     def wait(self, name: str, timeout_s: float) -> Detector:
         """Return the detector once it is neither activating, backtesting nor deactivating.
@@ -384,14 +449,12 @@ class Runner:
             jobs = [job.thread for job in self._jobs.values() if job.thread is not None]
         for thread in jobs:
             thread.join(10)
+        if self._own_flows:
+            self._flows.close(wait_s=10)
         with self._changed:
             for live in self._live.values():
                 live.close()
             self._live.clear()
-
-
-def _kind(row: Detector) -> str:
-    return "activation" if row.state == "activating" else "backtest"
 
 
 def _mark(folder: DataFolder, row: Detector) -> Any:
