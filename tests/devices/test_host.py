@@ -66,16 +66,28 @@ def test_a_restart_reads_from_the_sinks_place(product: Any, host: DeviceHost) ->
         again.stop()
 
 
-def test_a_log_that_lost_its_end_goes_on_behind_the_sinks_place(product: Any) -> None:
-    product.place = 500
+def test_a_log_that_lost_its_end_goes_on_behind_all_that_a_sink_may_know(product: Any) -> None:
+    product.place = 500  # the smallest of the sinks' places
     host = DeviceHost(product)
     host.start()
     try:
         host.ingest([Reading("a", b"1", 1.0)])
         product.await_readings(1)
-        assert product.batches[0].sequence == 500
+        first = product.batches[0].sequence
+        assert first > 500 + 10**9
+        (note,) = host.state()["notes"]
+        assert "it ended at 0, the sinks want 500" in note
     finally:
         host.stop()
+    again = DeviceHost(product)
+    again.start()
+    try:
+        again.ingest([Reading("a", b"2", 1.0)])
+        product.await_readings(3)  # the fake's place stands still: the first is read again
+        assert product.batches[-1].sequence == first + 1
+        assert again.state()["notes"] == []
+    finally:
+        again.stop()
 
 
 def test_without_a_place_reading_starts_at_the_end(product: Any, host: DeviceHost) -> None:

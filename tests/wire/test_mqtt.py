@@ -377,3 +377,25 @@ def test_a_server_certificate_that_is_renewed_needs_no_restart(
 def test_the_console_sees_who_is_connected(host: DeviceHost, join: Any) -> None:
     join("a")
     eventually(lambda: host.state()["connected"] == {"a": 1}, 15)
+
+
+def test_a_deleted_log_is_made_anew_and_what_was_copied_is_not_copied_again(
+    product: Any, host: DeviceHost, join: Any
+) -> None:
+    thing = join("a")
+    for number in range(10):
+        thing.publish("sensors/a/air", b"%d" % number)
+    product.await_readings(10)
+    product.place = product.batches[-1].sequence + 1
+
+    async def delete() -> None:
+        assert host._client is not None
+        await host._client.jetstream().delete_stream("READINGS")
+
+    host._call(delete(), timeout_s=10)
+    eventually(lambda: host.state()["notes"], 20)
+    for number in range(10, 20):
+        thing.publish("sensors/a/air", b"%d" % number)
+    assert [one.payload for one in product.await_readings(20, 20)] == [b"%d" % n for n in range(20)]
+    time.sleep(1)
+    assert len(product.readings) == 20

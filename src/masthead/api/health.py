@@ -25,13 +25,14 @@ async def healthz() -> Json:
 
 @router.get("/readyz")
 async def readyz(process: Process) -> JSONResponse:
-    """Answer 200 when every listener is up, else 503 with what is not."""
+    """Answer 200 when every listener is up, else 503 with what is not; `notes` say what its owner should know."""
     parts = process.ready()
     waiting = {name: reason for name, reason in parts.items() if reason}
     status = "ready" if not waiting else "not ready"
-    return JSONResponse(
-        {"status": status, "parts": dict.fromkeys(parts, "up") | waiting}, 503 if waiting else 200
-    )
+    found: Json = {"status": status, "parts": dict.fromkeys(parts, "up") | waiting}
+    if notes := (process.devices() or {}).get("notes"):
+        found["notes"] = notes
+    return JSONResponse(found, 503 if waiting else 200)
 
 
 @router.get("/metrics", response_class=Response)

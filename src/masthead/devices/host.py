@@ -23,6 +23,7 @@ from masthead.devices.doors import send
 from masthead.devices.jobs import connect, fail_when, true, until_one_ends
 from masthead.devices.nats_config import SERVICE_USER
 from masthead.devices.own_broker import OwnBroker
+from masthead.devices.place import KnownLog, PlaceNote
 from masthead.devices.product import Product
 from masthead.devices.puller import Interrupted
 from masthead.devices.readings_log import ReadingsLog
@@ -37,6 +38,8 @@ _MOST_BACKOFF_S = 5.0
 _FAILURES_TO_RESTART = 3
 _SETTLE_S = 10.0
 _POLL_S = 0.003
+COPIED_NOTE = "copied"  # in the broker's folder
+KNOWN_LOG = "readings-log.json"  # in the data folder
 
 
 class DeviceHost:
@@ -57,6 +60,7 @@ class DeviceHost:
         self._rate = 0.0
         self._behind_s: float | None = None
         self._trouble = ""
+        self._notes: list[str] = []
         self._figures: dict[str, Any] = {}
 
     # ------------------------------------------------------------------ faces
@@ -164,6 +168,7 @@ class DeviceHost:
             "rate_per_s": round(self._rate, 1),
             "blocked": self._log.blocked if self._log else "",
             "trouble": self._trouble or (self._own.trouble if self._own else "") or self._taking.trouble,
+            "notes": list(self._notes),
             **self._figures,
         }
 
@@ -232,14 +237,11 @@ class DeviceHost:
                 client,
                 max_bytes=int(self._app.settings.stream_max_gib * 1024**3),
                 sender=self._app.access.sender,
+                note=PlaceNote(self._app.folder.nats / COPIED_NOTE),
                 on_reserved=self._own.note_reserved if self._own else lambda thing, topic: None,
                 arrival=clock.at if isinstance(clock := self._app.clock, VirtualClock) else float,
             )
-            wanted = await asyncio.to_thread(self._app.position)
-            await log.prepare(wanted)
-            if restored := await put_back(client, self._app.folder.nats / RESTORED):
-                _LOG.info("restored readings are in the log", batches=restored)
-            self._begun = start = await self._first_wanted(log, wanted)
+            self._begun = start = await self._prepare(client, log)
             beats = await self._open_beats(client)
             jobs: list[Coroutine[Any, Any, None]] = [log.copy(), log.read(start, self._taking.take)]
             if self._own:
@@ -253,6 +255,35 @@ class DeviceHost:
             finally:
                 self._log = self._client = self._beats = None
 
+    async def _prepare(self, client: Client, log: ReadingsLog) -> int:
+        """Make the log ready; return the sequence to read it from."""
+        wanted = await asyncio.to_thread(self._app.position)
+        await log.prepare()
+        path = self._app.folder.nats / RESTORED
+        restoring = path.exists()
+        if restored := await put_back(client, path):
+            _LOG.info("restored readings are in the log", batches=restored)
+        before = (await log.info()).state.last_seq
+        known = KnownLog.read(self._app.folder.path / KNOWN_LOG)
+        lost, found = await log.go_on_behind(wanted, known)
+        state = (await log.info()).state
+        if lost and not restoring:
+            self._tell_lost(f"it ended at {before}, the sinks want {wanted}, it goes on at {state.first_seq}")
+        if found != known:
+            found.write(self._app.folder.path / KNOWN_LOG)
+        if self._taking.done is not None:
+            wanted = self._taking.done + 1
+        return int(state.last_seq + 1 if wanted is None else max(wanted, state.first_seq))
+
+    def _tell_lost(self, where: str) -> None:
+        """Say that readings are gone: in the log, in the journal, and in `/readyz` until the next start."""
+        text = (
+            "the log of readings was deleted or lost its end; what was stored there and not settled is gone"
+        )
+        self._notes.append(f"{text}: {where}")
+        _LOG.error(text, where=where)
+        self._app.journal.write("server", "devices", text, where=where)
+
     def _note_started(self) -> None:
         if not self._started.done():
             self._started.set_result(None)
@@ -261,13 +292,6 @@ class DeviceHost:
         if self._own:
             return await self._own.connect(stack, SERVICE_USER, lost)
         return await connect(stack, self._app.settings.nats_url, lost)
-
-    async def _first_wanted(self, log: ReadingsLog, wanted: int | None) -> int:
-        if self._taking.done is not None:
-            return self._taking.done + 1
-        if wanted is not None:
-            return wanted
-        return int((await log.info()).state.last_seq) + 1
 
     async def _open_beats(self, client: Client) -> Beats | None:
         clock = self._app.clock

@@ -75,9 +75,10 @@ class MqttStore:
         self._max_bytes = max_bytes
         self._cleared = 0.0
 
-    async def prepare(self) -> None:
-        """Make the stream; afterwards things may connect."""
+    async def prepare(self) -> str:
+        """Make the stream; afterwards things may connect. Return when it was made, which tells it from a later one."""
         await ensure_stream(self._js, MQTT_STREAM, f"{MQTT_PREFIX}>", self._max_bytes)
+        return str((await self._js.stream_info(MQTT_STREAM)).created.isoformat())
 
     async def consumer(self, copied: int) -> str:
         """Return a consumer that begins somewhat before the message after `copied`; it goes when nobody reads."""

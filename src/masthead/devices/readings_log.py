@@ -10,7 +10,6 @@ crash can part them. docs/decisions/0002-readings-log.md has the reasoning and t
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -28,6 +27,7 @@ from masthead.access.subjects import topic_for
 from masthead.base.errors import LimitReached
 from masthead.base.log import get_logger
 from masthead.devices.mqtt_store import MQTT_PREFIX, MQTT_STREAM, MqttStore, ensure_stream, purge
+from masthead.devices.place import KnownLog, Place, PlaceNote
 from masthead.devices.puller import Interrupted, Pulled, Puller
 from masthead.devices.telemetry import STORED
 from masthead.streams.readings import Reading, pack
@@ -46,6 +46,7 @@ COPIED = "Masthead-Mqtt-Last"
 _TIME = "Masthead-Mqtt-Time"
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 _AHEAD = 8_000
+_FAR = 1 << 32  # messages of 64 bytes, the least that one takes, would be 256 GiB
 _MOST_READINGS = 4_000
 CHUNK_BYTES = 1_000_000
 MOST_PAYLOAD_BYTES = 4_000_000  # below nats-server's max_payload of 8 MB, so that a chunk of one fits
@@ -54,23 +55,6 @@ _PUBLISH_S = 10.0
 # A person or a program waits at the other doors: an answer, even a no, within 10 s.
 _DOOR_TRIES, _DOOR_S = 2, 4.0
 _WRONG_PLACE = {10070, 10071, 10164}
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How far the copy has come: the last message of `$MQTT_msgs`, and the message of READINGS that holds it."""
-
-    sequence: int = 0
-    time_ns: int = 0
-    log_sequence: int = 0
-
-    def has(self, message: Pulled) -> bool:
-        """Return whether a message was copied already.
-
-        Sequence alone would do, if the broker never forgot one. After a power failure with `sync = interval` it
-        may have, and then it gives the number again, to a message with a later time.
-        """
-        return message.sequence <= self.sequence and message.time_ns <= self.time_ns
 
 
 class ReadingsLog:
@@ -83,6 +67,7 @@ class ReadingsLog:
         max_bytes: int,
         sender: Callable[[str], str | None],
         on_reserved: Callable[[str | None, str], None],
+        note: PlaceNote,
         arrival: Callable[[float], float] = float,
     ) -> None:
         """Prepare.
@@ -90,32 +75,42 @@ class ReadingsLog:
         Args:
             max_bytes: Bound of READINGS; half of it is the door's.
             sender: Returns the thing that alone may publish to a subject.
+            note: Keeps the copier's place beside the log.
             on_reserved: Told thing and topic of each publish that is not taken since its topic begins with `$`.
             arrival: Turns the broker's time of a message (epoch s) into the product's.
         """
         self._client, self._js = client, client.jetstream(timeout=_PUBLISH_S)
         self._max_bytes, self.sender, self._arrival = max_bytes, sender, arrival
-        self._on_reserved = on_reserved
+        self._on_reserved, self._note = on_reserved, note
         self._door = MqttStore(client, max_bytes=max_bytes // 2)
         self.place = Place()
         self.blocked = ""
         self.refused = 0
 
-    async def prepare(self, position: int | None) -> None:
-        """Make both streams; afterwards things may connect.
-
-        Args:
-            position: The sequence that the sinks want next. A log that lost its end, or was deleted, goes on
-                from there, since its sinks would ignore smaller numbers.
-        """
+    async def prepare(self) -> None:
+        """Make both streams; afterwards things may connect."""
         # Half for the door, half for the log: `discard new` makes a full stream refuse, and a refused publish
         # gets no PUBACK.
-        await self._door.prepare()
+        self._note.of_door(await self._door.prepare())
         await ensure_stream(self._js, READINGS, f"{SUBJECT}>", self._max_bytes)
-        state = (await self.info()).state
-        if position is not None and state.last_seq + 1 < position:
-            _LOG.warning("the log lost its end; going on", last=state.last_seq, position=position)
-            await purge(self._client, READINGS, position)
+
+    async def go_on_behind(self, position: int | None, known: KnownLog) -> tuple[bool, KnownLog]:
+        """Return whether the log was deleted or has lost its end, and the log as it is now.
+
+        Such a log goes on behind all that a sink may have: its numbers would begin anew, and sinks pass over numbers
+        that they know. `position` is the smallest of their places; no other is further from it, or from the first
+        sequence of the log that was, than the messages that a log can hold.
+        """
+        info = await self.info()
+        state, created = info.state, info.created.isoformat()
+        another = known.created not in ("", created) and state.messages == 0
+        lost = another or (position is not None and state.last_seq + 1 < position)
+        if not lost:
+            return False, known if known.created == created else KnownLog(created, max(1, state.first_seq))
+        first = max(position or 1, known.first) + _FAR
+        self._note.write(await self._stated_place())  # the message that states it goes
+        await purge(self._client, READINGS, first)
+        return True, KnownLog(created, first)
 
     async def copy(self) -> None:
         """Copy for ever; any doubt starts over from the place that READINGS itself states.
@@ -256,6 +251,7 @@ class ReadingsLog:
         }
         stored = await self._publish(pack(readings), headers)
         self.place = Place(last.sequence, last.time_ns, stored)
+        self._note.write(self.place)
         STORED.labels("mqtt").inc(len(readings))
 
     async def _publish(self, data: bytes, headers: dict[str, str]) -> int:
@@ -301,7 +297,7 @@ class ReadingsLog:
         try:
             found = await self._js.get_last_msg(READINGS, FROM_MQTT)
         except NotFoundError:
-            return Place()
+            return self._note.read()
         headers = found.headers or {}
         return Place(int(headers[COPIED]), int(headers[_TIME]), int(found.seq or 0))
 
