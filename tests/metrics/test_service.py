@@ -406,6 +406,45 @@ def test_after_a_start_waiting_readings_get_a_moment_to_arrive(house: House) -> 
     again.service.close()
 
 
+def test_old_stamps_in_a_live_stream_are_told_before_any_silence(house: House) -> None:
+    _live(house)
+    _feed(house, 0, 110)
+    house.clock.advance(300 * 110)
+    old = T0 - 86_400
+    for step in range(30):
+        house.clock.advance(60)
+        house.give({"t": old + 60 * step, "CO": 3.0, "at": "B-101"})
+        house.seconds[0] += 60
+        house.service.tick(house.clock.time())
+    (finding,) = house.service.data_quality("air")["findings"]
+    assert "records are older than the open interval: they are counted late" in finding["message"]
+    assert "backtest" in finding["action"]
+    events = [line["event"] for line in Journal(house.folder.logs, clock=house.clock).read("detector", "air")]
+    told = events.index("records are too old")
+    assert events.count("records are too old") == 1
+    silences = [
+        group for group in house.service.list_groups("air", min_severity=0).items if group.kind == "silence"
+    ]
+    assert silences
+    assert "group opened" not in events[:told]
+    assert "group opened" in events[told:]
+
+
+def test_a_few_stragglers_are_no_finding_and_many_ask_for_a_delay(house: House) -> None:
+    _live(house)
+    _feed(house, 0, 20)
+    house.give({"t": T0, "CO": 1.0, "at": "B-101"})
+    _feed(house, 20, 22)
+    assert house.service.data_quality("air")["findings"] == []
+    for step in range(22, 26):
+        late = {"t": T0 + 300 * (step - 2), "CO": 1.0, "at": "B-101"}
+        house.give(late, arrived=T0 + 300 * step)
+        _feed(house, step, step + 1)
+    (finding,) = house.service.data_quality("air")["findings"]
+    assert "came after their interval was closed" in finding["message"]
+    assert finding["action"] == "raise delay_s (now 0 s) to what senders need"
+
+
 # --- paths and backtests ---------------------------------------------------------------------------------
 
 

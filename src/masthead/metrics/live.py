@@ -26,6 +26,7 @@ from masthead.metrics.feeds import Feeds
 from masthead.metrics.intake import RecordLike, arrivals_of, chunks_of, error_lines, format_of, selection_of
 from masthead.metrics.log import Entry, IntervalLog
 from masthead.metrics.open_intervals import OpenIntervals
+from masthead.metrics.quality import judge_arrivals
 from masthead.metrics.records import Detector, Feedback
 from masthead.metrics.snapshots import Snapshot, newest_snapshot, write_snapshot
 from masthead.store.engine import Database
@@ -87,6 +88,7 @@ class LiveDetector:
         self._mark: Path | None = None  # where that is kept until there is a log
         self._marked: int | None = None
         self._marked_at = -MARK_S
+        self._warned = False
         self._files: dict[str, list[str]] = {}  # of folders: what was read already, by interval
         self._news: dict[str, list[str]] = {}  # what of it the log does not tell yet
         self._restore()
@@ -201,6 +203,7 @@ class LiveDetector:
     def _close(self, start_s: int) -> None:
         decision, used, dropped = self.detection.cube.decide(start_s)
         self.intervals.closed(start_s, used, dropped)
+        self._warn_of_late(used)
         INTERVALS.labels(self.name).inc()
         RECORDS.labels(self.name).inc(used)
         data = {**decision.to_json(), "intervals": self.intervals.to_json()}
@@ -211,6 +214,19 @@ class LiveDetector:
             None,
         )
         self._settle(decision)
+
+    def _warn_of_late(self, used: int) -> None:
+        """Say once, before silence is told, that records do come but are too old to be used."""
+        counts = self.intervals.counts
+        found = judge_arrivals(counts.rows, counts.late, counts.late_in_a_row, self.spec.delay_s)
+        if used or found is None or not counts.late_in_a_row:
+            self._warned = self._warned and not used
+        elif not self._warned:
+            self._warned = True
+            message, action = found
+            self._around.journal.write(
+                "detector", self.name, "records are too old", found=message, action=action
+            )
 
     def _write(self, kind: str, data: dict[str, Any]) -> None:
         self._pending = (Entry(self._log.last + 1, kind, data), None)

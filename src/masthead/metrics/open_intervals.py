@@ -28,6 +28,7 @@ CLOCK_SLACK_S = 30.0  # what a record may still be on its way after its interval
 MOST_EMPTY = 1_000
 MOST_THINGS = 200
 BEFORE_ALL: Place = (0, -1)
+_PLAIN = ("rows", "intervals", "empty", "late", "duplicates", "late_in_a_row")
 
 
 @dataclass(slots=True)
@@ -37,6 +38,7 @@ class Counts:
     Attributes:
         rows: Rows used. empty: Intervals without any. intervals: Intervals with some.
         late, duplicates: Rows not used. refused: Records that could not be used, by reason.
+        late_in_a_row: Late rows since the last one that was not.
     """
 
     rows: int = 0
@@ -44,6 +46,7 @@ class Counts:
     empty: int = 0
     late: int = 0
     duplicates: int = 0
+    late_in_a_row: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     late_by_thing: Counter[str] = field(default_factory=Counter)
 
@@ -62,6 +65,7 @@ class Counts:
     def add_late(self, thing: str | None) -> None:
         """Count a late row; senders beyond the first `MOST_THINGS` are counted together."""
         self.late += 1
+        self.late_in_a_row += 1
         name = thing or ""
         if name not in self.late_by_thing and len(self.late_by_thing) >= MOST_THINGS:
             name = OTHER
@@ -69,7 +73,7 @@ class Counts:
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as JSON values."""
-        plain = {name: getattr(self, name) for name in ("rows", "intervals", "empty", "late", "duplicates")}
+        plain = {name: getattr(self, name) for name in _PLAIN}
         return plain | {"refused": dict(self.refused), "late_by_thing": dict(self.late_by_thing)}
 
     @classmethod
@@ -183,10 +187,14 @@ class OpenIntervals:
             self._cube.add(start, rows.take(first + np.flatnonzero(inside == start)))
             self._firsts.setdefault(start, arrivals.sequence)
         self.watermark_s = max(self.watermark_s, float(rows.times[first:end].max()))
-        for row in (first + np.flatnonzero(late)).tolist():
+        for row in (first + np.flatnonzero(late | _ends(~late))).tolist():
             place = int(rows.lines[row]) - 1
-            if (arrivals.sequence, arrivals.first + place) > self.counted:
+            if (arrivals.sequence, arrivals.first + place) <= self.counted:
+                continue
+            if late[row - first]:
                 self.counts.add_late(arrivals.things[place])
+            else:
+                self.counts.late_in_a_row = 0
         self._reach(arrivals, int(rows.lines[end - 1]) - 1)
 
     def _reach(self, arrivals: Arrivals, place: int) -> None:
@@ -252,3 +260,10 @@ class OpenIntervals:
         self.next_s = found["next"]
         self.counted = (int(found["seen"][0]), int(found["seen"][1]))
         self.counts = Counts.from_json(found["counts"])
+
+
+def _ends(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the last of each run of chosen places."""
+    found = chosen.copy()
+    found[:-1] &= ~chosen[1:]
+    return found

@@ -13,6 +13,8 @@ from masthead.metrics.problems import Problem, Problems
 from masthead.metrics.readers import Rows
 
 _LISTED_GAPS = 20
+_LATE_IN_A_ROW = 10  # a few stragglers at the end of an interval are nobody's fault
+_LATE_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,32 @@ def measure_quality(rows: Rows, problems: Problems, *, interval_s: int, zone: st
         records_per_interval=_spread(per_interval),
         problems=tuple(problems.kept),
     )
+
+
+def judge_arrivals(rows: int, late: int, late_in_a_row: int, delay_s: int) -> tuple[str, str] | None:
+    """Return what is wrong with the times of a live source's records and what to do; None = nothing.
+
+    Args:
+        rows: Records used. late: Of closed intervals, not used. late_in_a_row: The latest of these, none used since.
+        delay_s: How long intervals wait for their records now.
+
+    >>> judge_arrivals(0, 1204, 1204, 0)[0]
+    '1,204 of 1,204 records are older than the open interval: they are counted late and never scored'
+    """
+    if late_in_a_row >= _LATE_IN_A_ROW or (late_in_a_row and late > rows):
+        since = "" if late_in_a_row == late else f", the last {late_in_a_row:,} without exception"
+        message = (
+            f"{late:,} of {late + rows:,} records are older than the open interval{since}: "
+            "they are counted late and never scored"
+        )
+        return (
+            message,
+            "publish with current time stamps (check clock and zone), or score old rows in a backtest",
+        )
+    if late > _LATE_SHARE * (late + rows):
+        message = f"{late:,} of {late + rows:,} records came after their interval was closed"
+        return message, f"raise delay_s (now {delay_s:,} s) to what senders need"
+    return None
 
 
 def describe(quality: DataQuality) -> list[str]:
