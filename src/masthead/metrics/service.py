@@ -29,6 +29,7 @@ from masthead.store.engine import Database
 from masthead.store.objects import Objects
 
 if TYPE_CHECKING:
+    from masthead.flows.service import Flows
     from masthead.metrics.effects import Alerts
     from masthead.metrics.intake import RecordLike
     from masthead.metrics.running import Runner
@@ -68,6 +69,7 @@ class MetricsService:
         journal: One log per detector.
         folder: Holds snapshots and interval logs.
         bounds: Limits of series, memory and stored scores.
+        jobs: Runs activations and back-tests durably; None: in this process only, begun anew after a crash.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class MetricsService:
         folder: DataFolder,
         *,
         bounds: Bounds | None = None,
+        jobs: "Flows | None" = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database, self._objects, self._alerts = database, objects, alerts
@@ -88,7 +91,7 @@ class MetricsService:
         self._lock = threading.RLock()
         self._monotonic = monotonic
         self._running: Runner | None = None
-        self._feeds = Feeds()
+        self._feeds, self._jobs = Feeds(), jobs
 
     @property
     def _runner(self) -> "Runner":
@@ -107,6 +110,7 @@ class MetricsService:
                     self._bounds,
                     self._monotonic,
                     self._feeds,
+                    self._jobs,
                 )
             return self._running
 
@@ -216,7 +220,7 @@ class MetricsService:
         found = self.get_detector(name)
         if found.spec.mode != "backtest":
             raise Conflict(f"mode: expected backtest, got {found.spec.mode}")
-        return self._begin(found, "backtesting", ("created", "failed", "backtested"), validated)
+        return self._begin(found, "backtesting", ("created", "stopped", "failed", "backtested"), validated)
 
     def _begin(self, found: Detector, state: str, only: Sequence[str], validated: bool) -> Detector:
         self._require_state(found, only, "activated")
@@ -245,21 +249,39 @@ class MetricsService:
         return self.get_detector(found.name)
 
     def deactivate(self, name: str) -> Detector:
-        """Stop a detector that learns or is active; return it, `stopped` (`deactivating` while a server does it).
+        """Stop a detector that learns or is active, or end its activation or back-test; return it.
+
+        It is `stopped`, or `deactivating` while a server does it. What a cancelled job had found is removed.
 
         Raises:
             NotFound: There is no such detector.
-            Conflict: It is neither learning nor active.
+            Conflict: It does not run.
         """
         now = self._clock.now()
         with self._database.write() as connection:
             found = records.require_detector(connection, name)
-            self._require_state(found, ("learning", "active"), "deactivated")
+            self._require_state(found, (*records.RUNNING, "backtesting"), "deactivated")
             records.set_state(connection, name, "deactivating", now=now)
         self._journal.write("detector", name, "deactivating")
         if (self._running is not None and self._running.is_here()) or self._folder.served_by() is None:
             self._runner.stop(name)
         return self.get_detector(name)
+
+    def cancel_job(self, job: str) -> Detector | None:
+        """End the activation or back-test of that id, as `deactivate` does; None = it is no job of a detector.
+
+        Raises:
+            Conflict: It has ended.
+        """
+        with self._database.read() as connection:
+            name = records.detector_of(connection, job)
+            row = None if name is None else records.find_detector(connection, name)
+            running = records.is_running(connection, job)
+        if row is None:
+            return None
+        if row.run != job or not running:
+            raise Conflict(f"id: job {job} has ended already")
+        return self.deactivate(row.name)
 
     def validate(self, detector: str | DetectorSpec | Mapping[str, Any]) -> "Validation":
         """Return what the data look like under a specification, without side effects.
@@ -485,6 +507,10 @@ class MetricsService:
             return records.find_executions(connection, name)
 
     # ------------------------------------------------------------------ the running part
+
+    def start(self) -> None:
+        """Make the jobs known, so that those which a crash interrupted can go on."""
+        self._runner.wake()
 
     def take(self, routed: RoutedRecords) -> None:
         """Give records to a running detector; of others they are dropped. One caller at a time, sequences rising."""
