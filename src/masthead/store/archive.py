@@ -35,7 +35,6 @@ FORMAT = 1
 _MANIFEST, _DATA = "manifest.json", "data"
 _OBJECTS, _BROKER, _DATABASE = "objects", "nats", "masthead.db"
 _LEFT_OUT = ("serve.lock", "serve.json")
-_SQLITE = b"SQLite format 3\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,17 +220,16 @@ def _copy_state(folder: DataFolder, stage: Path, *, with_broker: bool, with_data
         target = stage / source.name
         if source.is_dir():
             shutil.copytree(source, target, dirs_exist_ok=True, ignore_dangling_symlinks=True)
-        elif _is_sqlite(source):
+        elif _is_sqlite(source, folder):
             _copy_sqlite(source, target)
         elif not source.name.endswith(("-wal", "-shm")) and source.is_file():
             shutil.copy2(source, target)
 
 
-def _is_sqlite(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_SQLITE)) == _SQLITE
+def _is_sqlite(path: Path, folder: DataFolder) -> bool:
+    # Known by name, never by a look inside: closing any handle on the file drops every lock that this process holds on
+    # it (POSIX fcntl), and the next command would believe itself alone and remove the server's write-ahead log.
+    return path in (folder.database_path, folder.flows_path) and path.is_file()
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:

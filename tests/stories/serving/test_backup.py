@@ -1,7 +1,9 @@
 """A running installation goes into one file, and comes back in another folder without a reading lost or doubled."""
 
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 import tarfile
 import threading
@@ -142,6 +144,27 @@ def test_restore_refuses_a_folder_in_use_and_one_that_is_not_empty(
     forced = json.loads(command("restore", str(file), "--force", "--json", data=first).stdout)
     assert (Path(forced["put_aside"]) / "masthead.db").exists()
     assert (first / "masthead.db").exists()
+
+
+def test_server_and_commands_see_one_database_after_a_backup(
+    serve: Serve, command: Command, wait_for: Wait, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    policy = tmp_path / "policy.json"
+    allowed = {"Effect": "Allow", "Action": "iot:Publish", "Resource": "arn:aws:iot:::topic/a"}
+    policy.write_text(json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
+    running = serve(data, "--roles", "api")
+    assert command("backup", str(tmp_path / "masthead.tgz"), data=data).returncode == 0
+
+    # Each command is the database's last user but one: what it leaves behind must still be the server's log.
+    for name in ("first", "second", "third"):
+        assert command("policies", "create", name, "--file", str(policy), data=data).returncode == 0
+        wait_for(lambda name=name: running.http.get(f"/policies/{name}").status_code == 200)
+    assert running.http.post("/things", json={"name": "B-101"}).status_code == 201
+    assert command("things", "show", "B-101", data=data).returncode == 0
+    assert running.stop() == 0
+    with contextlib.closing(sqlite3.connect(data / "masthead.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 @pytest.mark.parametrize("harm", ["cut", "noise", "foreign", "outside"])
