@@ -1,5 +1,6 @@
 """Things, certificates and policies as verbs."""
 
+import json
 import stat
 from datetime import timedelta
 from typing import Any
@@ -131,6 +132,21 @@ def test_a_policy_in_use_cannot_be_deleted(access: AccessService) -> None:
         access.get_policy("air")
     with pytest.raises(Conflict, match="built in"):
         access.delete_policy("sensor")
+
+
+def test_a_changed_policy_holds_for_the_things_that_have_it(access: AccessService) -> None:
+    access.create_policy("air", PUBLISH_AIR)
+    access.create_thing("a", ["air"])
+    before = access.compiled_permissions()["a"]
+    document = json.loads(json.dumps(PUBLISH_AIR).replace("air", "water"))
+    assert access.update_policy("air", document).document == document
+    assert access.compiled_permissions()["a"] != before
+    with pytest.raises(Conflict, match="built in"):
+        access.update_policy("sensor", PUBLISH_AIR)
+    with pytest.raises(NotFound):
+        access.update_policy("none", PUBLISH_AIR)
+    with pytest.raises(InvalidInput):
+        access.update_policy("air", {"Statement": "all"})
 
 
 def test_a_policy_can_be_tried_before_use(access: AccessService) -> None:

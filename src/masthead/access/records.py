@@ -246,6 +246,14 @@ class Records:
             self._changed(connection)
         return bool(added)
 
+    def update_policy(self, name: str, document: Mapping[str, Any]) -> bool:
+        """Replace a policy's document; False when there is none."""
+        statement = update(thing_policies).where(thing_policies.c.name == name).values(document=document)
+        with self.database.write() as connection:
+            found = connection.execute(statement).rowcount
+            self._changed(connection)
+        return bool(found)
+
     def delete_policy(self, name: str) -> bool:
         """Delete a policy; False when there is none."""
         with self.database.write() as connection:

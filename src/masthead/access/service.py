@@ -228,6 +228,20 @@ class AccessService:
                 return policy
         raise NotFound(f"name: there is no policy {shown(name)}")
 
+    def update_policy(self, name: str, document: object) -> ThingPolicy:
+        """Replace a policy's document; its things are held to the new one within a second.
+
+        Raises:
+            InvalidInput: The broker cannot enforce it; the message says which word.
+            NotFound: There is none of this name.
+            Conflict: It is built in.
+        """
+        if self.get_policy(name).built_in:
+            raise Conflict(f"name: the policy {name} is built in")
+        if not self._records.update_policy(name, check_document(document)):
+            raise NotFound(f"name: there is no policy {shown(name)}")
+        return self.get_policy(name)
+
     def delete_policy(self, name: str) -> None:
         """Delete a policy.
 

@@ -1,5 +1,6 @@
 """Alerts: who hears of what, and whether it arrived."""
 
+import dataclasses
 from typing import Any
 
 from nicegui import run, ui
@@ -7,6 +8,7 @@ from nicegui import run, ui
 from masthead.alerts.records import STATES, Delivery
 from masthead.alerts.rules import FORMS, AlertRule
 from masthead.base.errors import InvalidInput
+from masthead.console.editor import open_editor
 from masthead.console.parts import (
     Row,
     changed_rows,
@@ -107,6 +109,7 @@ def _rules(console: Console) -> None:
                 "visibility",
                 lambda row: show_json(row["name"], alerts.get_rule(row["name"]).to_json()),
             ),
+            "Edit": ("edit", lambda row: _edit(console, row["name"])),
             "Test": ("send", lambda row: _test(console, row)),
             "Switch on or off": ("power_settings_new", lambda row: _switch(console, row)),
             "Delete": ("delete", deleting("alert rule", alerts.delete_rule)),
@@ -191,6 +194,32 @@ async def _test(console: Console, row: Row) -> None:
         ui.notify("The test waits: only a running server can use this channel", type="warning")
     else:
         ui.notify(f"The test did not arrive: {delivery.last_error}", type="negative", multi_line=True)
+
+
+_STAMPS = ("name", "created", "updated")
+
+
+def _edit(console: Console, name: str) -> None:
+    alerts = console.masthead.alerts
+    rule = {key: value for key, value in alerts.get_rule(name).to_json().items() if key not in _STAMPS}
+
+    def save(fields: dict[str, Any]) -> None:
+        gone: dict[str, Any] = {
+            entry.name: _default(entry)
+            for entry in dataclasses.fields(AlertRule)
+            if entry.name in rule and entry.name not in fields
+        }
+        alerts.update_rule(name, gone | fields)
+
+    note = "A secret shown as *** stays what it is. A field that is left out goes back to its default."
+    open_editor(f"Alert rule {name}", rule, save, note=note)
+
+
+def _default(entry: "dataclasses.Field[Any]") -> Any:
+    """Return what a field is when nothing is said of it; None where something must be."""
+    if entry.default_factory is not dataclasses.MISSING:
+        return entry.default_factory()
+    return None if entry.default is dataclasses.MISSING else entry.default
 
 
 def _switch(console: Console, row: Row) -> None:

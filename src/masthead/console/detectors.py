@@ -5,6 +5,7 @@ from typing import Any
 
 from nicegui import run, ui
 
+from masthead.console.editor import open_editor
 from masthead.console.groups import GROUP_COLUMNS, group_rows
 from masthead.console.live import detector_chart
 from masthead.console.parts import (
@@ -27,6 +28,7 @@ from masthead.console.shell import Console, frame, link, watch
 from masthead.console.verdict import show_validation
 from masthead.console.wizard import open_wizard
 from masthead.metrics.records import Detector
+from masthead.metrics.service import EDITABLE
 
 _STAYS = "Its groups, scores and alert rules go too; the objects it read stay."
 
@@ -56,6 +58,7 @@ def register(console: Console) -> None:
                 links="name",
                 empty="No detectors yet: New detector leads through the steps",
                 actions={
+                    "Edit": ("edit", lambda row: _edit(console, row["name"])),
                     "Test": ("fact_check", lambda row: _validate(console, row["name"])),
                     "Delete": ("delete", deleting("detector", metrics.delete_detector, stays=_STAYS)),
                 },
@@ -99,6 +102,23 @@ async def _validate(console: Console, name: str) -> None:
             ui.button("Close", on_click=dialog.close)
 
 
+def _edit(console: Console, name: str) -> None:
+    """Open the specification as text; a field that is left out goes back to its default."""
+    metrics = console.masthead.metrics
+    spec = metrics.get_detector(name).spec.to_json()
+    spec.pop("name")
+
+    def save(fields: dict[str, Any]) -> None:
+        metrics.update_detector(name, dict.fromkeys(spec) | fields)
+
+    open_editor(
+        f"Detector {name}",
+        spec,
+        save,
+        note="A detector that runs is deactivated first. A field that is left out goes back to its default.",
+    )
+
+
 def _head(console: Console, name: str) -> None:
     """Draw state and verbs; they follow the state."""
     metrics = console.masthead.metrics
@@ -133,6 +153,8 @@ def _head(console: Console, name: str) -> None:
             for text, icon, verb in _verbs(console, detector):
                 ui.button(text, icon=icon, on_click=lambda _, verb=verb: do(verb)).props("outline")
             ui.button("Test", icon="fact_check", on_click=test).props("outline")
+            if detector.state in EDITABLE:
+                ui.button("Edit", icon="edit", on_click=lambda: _edit(console, name)).props("outline")
             ui.button("Show", icon="visibility", on_click=show).props("outline")
             ui.button("Log", icon="article", on_click=lambda: _to_log(name)).props("outline")
             ui.button("Delete", icon="delete", color="negative", on_click=delete).props("outline")

@@ -4,6 +4,7 @@ from nicegui import ui
 
 from masthead.access.policies import KINDS
 from masthead.access.records import ThingPolicy
+from masthead.console.editor import open_editor
 from masthead.console.parts import (
     Row,
     as_json,
@@ -49,6 +50,7 @@ def register(console: Console) -> None:
                 empty="No policies yet",
                 actions={
                     "Show": ("visibility", lambda row: _show(console, row)),
+                    "Edit": ("edit", lambda row: _edit(console, row["name"])),
                     "Delete": ("delete", deleting("policy", access.delete_policy)),
                 },
             )
@@ -80,6 +82,16 @@ def _row(policy: ThingPolicy, used: list[str]) -> Row:
 def _show(console: Console, row: Row) -> None:
     policy = console.masthead.access.get_policy(row["name"])
     show_json(f"Policy {policy.name}", policy.document)
+
+
+def _edit(console: Console, name: str) -> None:
+    access = console.masthead.access
+    open_editor(
+        f"Policy {name}",
+        access.get_policy(name).document,
+        lambda document: access.update_policy(name, document),
+        note="Its things are held to the new document within a second.",
+    )
 
 
 def _bench(console: Console) -> None:

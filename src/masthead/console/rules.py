@@ -5,6 +5,7 @@ from typing import Any
 from nicegui import ui
 
 from masthead.base.errors import InvalidInput
+from masthead.console.editor import open_editor
 from masthead.console.parts import (
     Row,
     as_json,
@@ -39,6 +40,7 @@ def register(console: Console) -> None:
                 empty="No rules yet: make one with New rule, or masthead rules create NAME --file rule.json",
                 actions={
                     "Show": ("visibility", lambda row: _show(console, row)),
+                    "Edit": ("edit", lambda row: _edit(console, row["name"])),
                     "Switch on or off": ("power_settings_new", lambda row: _switch(console, row)),
                     "Delete": ("delete", deleting("rule", streams.delete_rule)),
                 },
@@ -66,6 +68,13 @@ def _row(rule: Row) -> Row:
 
 def _show(console: Console, row: Row) -> None:
     show_json(f"Rule {row['name']}", console.masthead.streams.get_rule(row["name"]).to_json())
+
+
+def _edit(console: Console, name: str) -> None:
+    streams = console.masthead.streams
+    rule = streams.get_rule(name).to_json()
+    rule.pop("name")
+    open_editor(f"Rule {name}", rule, lambda fields: streams.update_rule({**fields, "name": name}))
 
 
 def _switch(console: Console, row: Row) -> None:

@@ -63,6 +63,7 @@ body, .q-drawer { background: var(--mh-page) !important; }
 .mh-nav a:hover { background: rgba(64, 132, 196, .10); }
 .mh-link { color: var(--mh-link); text-decoration: none; }
 .mh-link:hover { text-decoration: underline; }
+.mh-editor textarea { font: 13px/1.5 ui-monospace, monospace; }
 .mh-log { font: 12px/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
 body.body--dark .q-btn--outline, body.body--dark .q-btn--flat, body.body--dark .q-field, body.body--dark .mh-tone {
   --q-primary: #8cc2f2; --q-negative: #fc8181; --q-positive: #68d391; --q-warning: #f0b429; }

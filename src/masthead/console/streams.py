@@ -3,6 +3,7 @@
 from nicegui import ui
 
 from masthead.base.units import format_bytes
+from masthead.console.editor import open_editor
 from masthead.console.parts import (
     Row,
     as_json,
@@ -91,6 +92,7 @@ def _deliveries(console: Console) -> None:
         empty="No delivery streams yet: make one to keep readings as objects",
         actions={
             "Show": ("visibility", lambda row: _show(console, row)),
+            "Edit": ("edit", lambda row: _edit(console, row["name"])),
             "Test": ("science", lambda row: _test(console, row["name"])),
             "Log": (
                 "article",
@@ -125,6 +127,19 @@ def _show(console: Console, row: Row) -> None:
         console.masthead.streams.stream_state(row["name"]),
     )
     show_json(f"Delivery stream {row['name']}", stream.to_json() | {"state": state.to_json()})
+
+
+def _edit(console: Console, name: str) -> None:
+    streams = console.masthead.streams
+    stream = streams.get_stream(name).to_json()
+    for field in ("name", "version"):
+        stream.pop(field)
+    open_editor(
+        f"Delivery stream {name}",
+        stream,
+        lambda fields: streams.update_stream({**fields, "name": name}),
+        note="What it holds already is put as it was asked before.",
+    )
 
 
 def _test(console: Console, name: str) -> None:

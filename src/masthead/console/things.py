@@ -52,6 +52,7 @@ def register(console: Console) -> None:
                 links="name",
                 empty="No things yet: make one with New thing, or masthead things create NAME",
                 actions={
+                    "Edit": ("edit", lambda row: _edit(console, row["name"])),
                     "Renew": ("autorenew", lambda row: _renew(console, row["name"])),
                     "Revoke": ("block", lambda row: _revoke(console, row["name"])),
                     "Delete": ("delete", deleting("thing", console.masthead.access.delete_thing)),
@@ -139,6 +140,7 @@ def _one_thing(console: Console, name: str) -> None:
         with ui.column().classes("mh-card").style("flex: 1; min-width: 340px; gap: 12px"):
             certificate()
             with ui.row():
+                ui.button("Edit", icon="edit", on_click=lambda: _edit(console, name)).props("outline")
                 for verb, icon, do in (("Renew", "autorenew", _renew), ("Revoke", "block", _revoke)):
                     ui.button(verb, icon=icon, on_click=lambda _, do=do: _do(do(console, name))).props(
                         "outline"
@@ -200,6 +202,25 @@ async def _renew(console: Console, name: str) -> None:
         assert made is not None
         with ui.dialog(value=True).props("aria-label='Renewed'") as dialog, ui.card():
             _show_credentials(made, f"{name} has a new certificate", dialog)
+
+
+def _edit(console: Console, name: str) -> None:
+    """Open the dialog that changes what a thing may do and what is said of it."""
+    access = console.masthead.access
+    thing = access.get_thing(name)
+
+    def save() -> None:
+        access.update_thing(name, policies.value, _attributes(attributes.value or ""))
+
+    with form(f"Edit {name}", save):
+        policies = ui.select(
+            [policy.name for policy in access.list_policies()],
+            multiple=True,
+            value=thing.policies,
+            label="Policies",
+        ).classes("w-full")
+        told = ", ".join(f"{key}={value}" for key, value in thing.attributes.items())
+        attributes = ui.input("Attributes", value=told, placeholder="site=north, floor=2").classes("w-full")
 
 
 def _bench(console: Console, name: str) -> None:
