@@ -87,7 +87,7 @@ def activate(masthead: Product, name: str) -> Json:
 
 @router.post("/detectors/{name}/deactivate", status_code=202)
 def deactivate(masthead: Product, name: str) -> Json:
-    """Stop watching; what was found stays."""
+    """Stop watching, or end an activation or a back-test; what was found before stays."""
     return masthead.metrics.deactivate(name).to_json()
 
 

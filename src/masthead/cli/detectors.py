@@ -136,7 +136,7 @@ def activate(name: Name, wait: Wait = False, as_json: AsJson = False, data: Data
 
 @app.command("deactivate")
 def deactivate(name: Name, as_json: AsJson = False, data: Data = None) -> None:
-    """Stop watching; what was found stays."""
+    """Stop watching, or end an activation or a back-test; what was found before stays."""
     with installation(data) as masthead:
         _tell_state(masthead, masthead.metrics.deactivate(name), wait=False, as_json=as_json)
 
