@@ -180,6 +180,33 @@ def test_what_a_history_has_told_is_late_from_the_start() -> None:
     assert (intervals.counts.late, intervals.next_s) == (2, T0 + 300)
 
 
+def test_an_old_reading_opens_no_world_in_the_past() -> None:
+    now, old = 400 * 86_400.0, _record(0, arrived=T0 + 400 * 86_400.0)
+    spec, cube = _spec(), cube_of(_spec())
+    intervals = OpenIntervals(spec, cube)
+    messages = [[old], [_record(now), old], [old, _record(now - 300, arrived=T0 + now)]]
+    for sequence, message in enumerate(messages, start=1):
+        arrivals, _ = arrivals_of(message, selection_of(spec), spec, sequence=sequence, first=0)
+        assert list(intervals.add(arrivals)) == []
+    assert (intervals.counts.late, intervals.next_s) == (
+        3,
+        T0 + now - 300,
+    )  # the second moves the beginning back
+
+
+@pytest.mark.parametrize(("waited_s", "late"), [(990.0, 0), (991.0, 1)])
+def test_a_first_reading_may_be_three_intervals_the_delay_and_the_slack_old(
+    waited_s: float, late: int
+) -> None:
+    spec = _spec(delay_s=60)
+    intervals = OpenIntervals(spec, cube_of(spec))
+    arrivals, _ = arrivals_of(
+        [_record(0, arrived=T0 + waited_s)], selection_of(spec), spec, sequence=1, first=0
+    )
+    assert list(intervals.add(arrivals)) == []
+    assert (intervals.counts.late, intervals.next_s is None) == (late, bool(late))
+
+
 # --- what is refused -----------------------------------------------------------------------------------
 
 

@@ -430,6 +430,25 @@ def test_old_stamps_in_a_live_stream_are_told_before_any_silence(house: House) -
     assert "group opened" in events[told:]
 
 
+def test_the_span_between_a_history_and_the_first_live_rows_is_never_silence(house: House) -> None:
+    house.service.create_detector({**AIR, "history": [str(SAMPLES / "historic_data.json")]})
+    house.service.activate("air")
+    house.service.wait("air")
+    now, place = house.clock.time(), {"LOCATION_ID": "B-101"}
+    fields = {"CO": 2.5, "SO2": 60.0, "NO2": 60.0}
+    house.give({"TIMESTAMP": f"{utc(now):%Y-%m-%d %H:%M}", "CO": "none", **place})
+    house.give({"TIMESTAMP": "2022-03-24 23:31", **fields, **place})
+    for _ in range(3):
+        house.clock.advance(300)
+        house.seconds[0] += 300
+        house.give({"TIMESTAMP": f"{house.clock.now():%Y-%m-%d %H:%M}", **fields, **place})
+        house.service.tick(house.clock.time())
+    assert house.service.data_quality("air")["late"] == 1
+    assert house.service.get_detector("air").last_interval == utc(now + 600)
+    found = house.service.list_groups("air", min_severity=0).items
+    assert [group for group in found if group.kind == "silence"] == []
+
+
 def test_a_few_stragglers_are_no_finding_and_many_ask_for_a_delay(house: House) -> None:
     _live(house)
     _feed(house, 0, 20)

@@ -10,7 +10,7 @@ import orjson
 
 from masthead.base.errors import InvalidInput
 from masthead.metrics.cubes import columns_of
-from masthead.metrics.open_intervals import Arrivals
+from masthead.metrics.open_intervals import Arrivals, oldest_first_s
 from masthead.metrics.problems import KEPT, Problems
 from masthead.metrics.readers import Selection, rows_of_records
 from masthead.metrics.spec import DetectorSpec
@@ -104,7 +104,8 @@ def arrivals_of(
         rows = rows.take(~ahead)
     refused.sort(key=lambda one: (one.place, one.field))
     told = [(one.place, one.reason) for one in refused]
-    return Arrivals(rows, things, told, sequence, first, len(records)), refused
+    old = rows.times < arrived[rows.lines - 1] - oldest_first_s(spec)
+    return Arrivals(rows, things, old, told, sequence, first, len(records)), refused
 
 
 def error_lines(records: Sequence[RecordLike], refused: Sequence[Refused], sequence: int) -> bytes:

@@ -18,12 +18,15 @@ from masthead.metrics.intervals import interval_start, interval_starts, next_sta
 from masthead.metrics.readers import Rows
 from masthead.metrics.spec import DetectorSpec
 
-__all__ = ["CLOCK_SLACK_S", "Counts", "OpenIntervals", "Place"]
+__all__ = ["CLOCK_SLACK_S", "Arrivals", "Counts", "OpenIntervals", "Place", "oldest_first_s"]
 
 Place = tuple[int, int]
 """(sequence in the log of readings, place of the record in it)."""
 
 CLOCK_SLACK_S = 30.0  # what a record may still be on its way after its interval's end and delay
+# Until a first interval was closed, a row so many intervals older than its arrival (beyond delay and slack) is late:
+# one old reading must not open a world in the past whose gap to the present counts as silence.
+_OLDEST_FIRST = 3
 # After a longer hole the empty intervals between are not closed one by one: nothing was watched there.
 MOST_EMPTY = 1_000
 MOST_THINGS = 200
@@ -90,12 +93,14 @@ class Arrivals:
     Attributes:
         rows: The usable ones; `lines` are places in the message, from 1.
         things: Who sent each record of the message.
+        old: (rows,) bool: which came too long after their event time to open the first interval.
         refused: (place, reason) of what cannot be used, by place.
         sequence: Of the message. first: Place of its first record among all of that sequence. size: Records in it.
     """
 
     rows: Rows
     things: Sequence[str | None]
+    old: NDArray[np.bool_]
     refused: Sequence[tuple[int, str]]
     sequence: int
     first: int
@@ -146,7 +151,7 @@ class OpenIntervals:
             np.searchsorted(arrivals.first + rows.lines - 1, self._used_of(arrivals.sequence), side="right")
         )
         while row < len(rows):
-            end = row + self._run(rows.times[row:], starts[row:])
+            end = row + self._run(rows.times[row:], starts[row:], arrivals.old[row:])
             if end > row:
                 self._use(arrivals, starts, row, end)
             else:
@@ -160,17 +165,19 @@ class OpenIntervals:
         """Return the last place of a message that was used in this life, -1 for none."""
         return -1 if sequence > self.done[0] else np.inf if sequence < self.done[0] else self.done[1]
 
-    def _run(self, times: NDArray[np.float64], starts: NDArray[np.int64]) -> int:
+    def _run(self, times: NDArray[np.float64], starts: NDArray[np.int64], old: NDArray[np.bool_]) -> int:
         """Return how many of the next rows can be used before an interval must be closed; 0 = one must be first."""
-        if not self.counts.closed:  # nothing is late yet, so an older row moves the beginning back
-            fresh = np.flatnonzero(starts >= self._floor_s)
+        # Nothing is late before the first close but what is old, so an older row moves the beginning back.
+        may_begin = (starts >= self._floor_s) & ~old
+        if not self.counts.closed:
+            fresh = np.flatnonzero(may_begin)
             if len(fresh) and (self.next_s is None or starts[fresh[0]] < self.next_s):
                 if fresh[0] > 0:
                     return int(fresh[0])
                 self.next_s = int(starts[0])
         stops = times >= self._bar()
         if not self.counts.closed and self.next_s is not None:
-            stops |= (starts < self.next_s) & (starts >= self._floor_s)
+            stops |= (starts < self.next_s) & may_begin
         return int(np.argmax(stops)) if stops.any() else len(times)
 
     def _bar(self) -> float:
@@ -182,7 +189,7 @@ class OpenIntervals:
     def _use(self, arrivals: Arrivals, starts: NDArray[np.int64], first: int, end: int) -> None:
         """Put rows `first` to before `end` into their intervals; those of closed ones are late."""
         rows, inside = arrivals.rows, starts[first:end]
-        late = inside < (self._floor_s if self.next_s is None else self.next_s)
+        late = inside < (np.inf if self.next_s is None else self.next_s)
         for start in np.unique(inside[~late]).tolist():
             self._cube.add(start, rows.take(first + np.flatnonzero(inside == start)))
             self._firsts.setdefault(start, arrivals.sequence)
@@ -260,6 +267,15 @@ class OpenIntervals:
         self.next_s = found["next"]
         self.counted = (int(found["seen"][0]), int(found["seen"][1]))
         self.counts = Counts.from_json(found["counts"])
+
+
+def oldest_first_s(spec: DetectorSpec) -> float:
+    """Return how long after its event time a row may arrive and still open the first interval, in seconds.
+
+    >>> oldest_first_s(DetectorSpec("air", interval="5m", delay_s=60))
+    990.0
+    """
+    return _OLDEST_FIRST * spec.interval_s + spec.delay_s + CLOCK_SLACK_S
 
 
 def _ends(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
