@@ -138,6 +138,7 @@ class Masthead:
     def build(self) -> None:
         """Build every room now: a process of many threads calls it before they begin."""
         _ = self.access, self.streams, self.alerts, self.metrics
+        self.flows.make_ready()
 
     # ------------------------------------------------------------------ the server's calls
 

@@ -115,6 +115,13 @@ class Flows:
         """Make a function known under a name; before `open`, so that interrupted flows find it."""
         self._functions[check_name(name)] = (function, ended)
 
+    def make_ready(self) -> None:
+        """Load the part of SQLAlchemy that DBOS needs: a process calls it before it has threads.
+
+        Loaded later, while other threads ask a database, it is met half loaded by them.
+        """
+        import sqlalchemy.orm  # noqa: F401
+
     def open(self) -> int:
         """Go on with unfinished flows; return how many there are. Without any, DBOS is not even loaded."""
         found = records.unfinished(self._reader) if self._reader is not None else 0

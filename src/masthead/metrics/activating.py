@@ -94,7 +94,8 @@ def learn_history(work: Work, read: dict[str, Any]) -> dict[str, Any]:
 
 def go_live(work: Work, read: dict[str, Any], learned: dict[str, Any]) -> None:
     """Hand the detector over to the readings."""
-    work.hand_over(work.row(), learned["state"], read["quality"], lambda connection: None)
+    if not work.is_done():
+        work.hand_over(work.row(), learned["state"], read["quality"], lambda connection: None)
 
 
 def _learn(detection: Detection, rows: Rows, work: Work) -> tuple[int, float]:

@@ -117,6 +117,8 @@ def test(work: Work) -> dict[str, Any]:
 
 def store(work: Work, read: dict[str, Any]) -> None:
     """Store groups and counts and end the run, in one transaction; earlier runs of the detector make room."""
+    if work.is_done():
+        return
     row = work.row()
     groups = [_group(one) for one in json.loads((work.folder / "groups.json").read_bytes())]
 

@@ -537,10 +537,15 @@ def update_execution(connection: Connection, id: str, **changes: Any) -> None:
     connection.execute(statement)
 
 
-def is_running(connection: Connection, id: str) -> bool:
-    """Return whether an execution has not ended."""
+def execution_state(connection: Connection, id: str) -> str:
+    """Return an execution's state; "" = there is none of that id."""
     statement = select(detector_executions.c.state).where(detector_executions.c.id == id)
-    return connection.execute(statement).scalar() == "running"
+    return str(connection.execute(statement).scalar() or "")
+
+
+def is_running(connection: Connection, id: str) -> bool:
+    """Return whether an execution has begun and not ended."""
+    return execution_state(connection, id) == "running"
 
 
 def detector_of(connection: Connection, run: str) -> str | None:

@@ -68,6 +68,11 @@ class Work:
             raise Conflict(f"detector: {self.name} no longer waits for job {self.run.id}")
         return row
 
+    def is_done(self) -> bool:
+        """Return whether the result was handed over: of the last step, only its record was lost in a crash."""
+        with self.around.database.read() as connection:
+            return records.execution_state(connection, self.run.id) == "finished"
+
     def validate(self) -> dict[str, Any]:
         """Look at samples of all files again if some time has passed since the job was asked for.
 
