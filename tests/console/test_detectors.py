@@ -1,6 +1,7 @@
 """The live chart that grows by itself, and the wizard from a name to an active detector."""
 
 import re
+from importlib.resources import files
 
 from playwright.sync_api import Page, expect
 
@@ -133,3 +134,57 @@ def test_a_detector_that_runs_is_not_deleted_and_says_why(visit):
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("can be deleted only when")).to_be_visible()
+
+
+def test_a_backtest_is_named_so_and_shown_to_its_whole_length_with_its_anomalies(visit, world):
+    air = files("masthead.samples") / "air"
+    columns = ["TIMESTAMP", "LOCATION_ID", "CO", "SO2", "NO2"]
+    source = {
+        "kind": "files",
+        "paths": [str(air / "live_data_sample.csv")],
+        "format": {"columns": columns},
+    }
+    world.masthead.metrics.create_detector(
+        {
+            "name": "tested",
+            "mode": "backtest",
+            "interval": "5m",
+            "dimensions": ["LOCATION_ID"],
+            "time": {"column": "TIMESTAMP", "format": "yyyy-MM-dd HH:mm"},
+            "measures": ["CO"],
+            "source": source,
+            "history": {"paths": [str(air / "historic_data.json")]},
+        }
+    )
+    page = visit.open("/detectors/tested", "tested")
+    expect(page.get_by_text("Nothing was tested yet")).to_be_visible()
+    page.get_by_role("button", name="Run the backtest").click()
+    expect(page.get_by_text("2022-03-24 00:00 to 2022-03-25 23:55 UTC")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Live", exact=True)).to_have_count(0)
+    found = counts(page)
+    assert found[3] == 576
+    assert found[4] == 1
+    zoom = "() => getElement(parseInt(document.querySelector('.nicegui-echart').id.slice(1))).chart.getOption().dataZoom[1]"
+    assert page.evaluate(zoom)["start"] == 0
+    page.get_by_text("The same as a table").click()
+    first = page.get_by_role("table").first.locator("tbody tr").first
+    expect(first).to_contain_text("a value never seen before")
+    expect(first).to_contain_text("1 to 3.9")
+    world.masthead.metrics.delete_detector("tested")
+
+
+def test_a_point_says_why_it_is_an_anomaly(visit):
+    page = visit.open("/detectors/air", "air")
+    counts(page)
+    told = page.evaluate(
+        """() => {
+          const element = document.querySelector('.nicegui-echart');
+          const series = getElement(parseInt(element.id.slice(1))).chart.getOption().series;
+          const mark = series[4].data.find(one => one.value[2] >= 70).value;
+          return mhTooltip(series.map((one, seriesIndex) => ({seriesIndex, value: one.data.map(
+            point => point.value || point).find(point => point[0] === mark[0])}))).innerText;
+        }"""
+    )
+    assert "high: a value never seen before" in told
+    assert "Seen before 1 to 3.9" in told
+    assert "Usual course -0.48" in told

@@ -214,3 +214,71 @@ def test_a_log_is_chosen_by_kind_and_name(visit):
     expect(page.get_by_role("log")).to_contain_text("forbidden publish")
     pick(page, "Kind", "stream")
     expect(page.get_by_role("log")).to_contain_text("object put")
+
+
+def edit(page: Page, name: str):
+    """Open an object's text, and return the dialog."""
+    press(page, "Edit", name)
+    return page.get_by_role("dialog")
+
+
+def test_an_alert_rule_is_changed_as_text_and_a_refusal_is_told_in_the_dialog(visit, world):
+    page = visit.open("/alerts", "Alerts")
+    page.get_by_role("button", name="Edit tell-the-night").click()
+    dialog = page.get_by_role("dialog")
+    text = dialog.get_by_label("Text")
+    fields = json.loads(text.input_value())
+    text.fill(json.dumps(fields | {"threshold": 700}))
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("InvalidInput: threshold: expected 0 to 100, got 700")
+    text.fill(json.dumps(fields | {"threshold": 75, "description": "told by day"}))
+    dialog.get_by_text("TOML").click()
+    expect(text).to_have_value(re.compile('description = "told by day"'))
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    rule = world.masthead.alerts.get_rule("tell-the-night")
+    assert (rule.threshold, rule.description, rule.detector) == (75, "told by day", "air")
+    world.masthead.alerts.update_rule("tell-the-night", {"threshold": 70, "description": ""})
+
+
+def test_rules_streams_and_policies_are_changed_as_text(visit, world):
+    masthead = world.masthead
+    changes = (
+        ("/rules", "Topic rules", "keep-air", {"sql": "SELECT CO FROM 'sensors/+/air'"}),
+        ("/streams", "Streams", "air-to-objects", {"buffer_s": 120}),
+        ("/policies", "Policies", "north-only", {"Id": "north"}),
+    )
+    kept = (masthead.streams.get_rule("keep-air"), masthead.streams.get_stream("air-to-objects"))
+    for path, heading, name, change in changes:
+        page = visit.open(path, heading)
+        dialog = edit(page, name)
+        text = dialog.get_by_label("Text")
+        text.fill(json.dumps(json.loads(text.input_value()) | change))
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog).to_have_count(0)
+    assert masthead.streams.get_rule("keep-air").sql.startswith("SELECT CO")
+    assert masthead.streams.get_stream("air-to-objects").buffer_s == 120
+    assert masthead.access.get_policy("north-only").document["Id"] == "north"
+    masthead.streams.update_rule(kept[0])
+    masthead.streams.update_stream(kept[1])
+
+
+def test_a_thing_and_a_resting_detector_are_changed(visit, world):
+    page = visit.open("/things/B-101", "B-101")
+    page.get_by_role("button", name="Edit").click()
+    page.get_by_role("dialog").get_by_label("Attributes").fill("site=north, floor=2")
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page.get_by_text("site = north, floor = 2")).to_be_visible()
+    world.masthead.metrics.create_detector({"name": "resting", "interval": "1h"})
+    page = visit.open("/detectors", "Detectors")
+    dialog = edit(page, "resting")
+    dialog.get_by_text("TOML").click()
+    text = dialog.get_by_label("Text")
+    expect(text).to_have_value(re.compile('interval = "1h"'))
+    text.fill('interval = "10m"\nmeasures = ["CO"]')
+    dialog.get_by_role("button", name="Save").click()
+    expect(row(page, "resting")).to_contain_text("10m")
+    delete(page, "resting")
+    dialog = edit(page, "air")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Conflict: state: air is active")

@@ -1,5 +1,6 @@
 """The wizard that makes a detector: detector, data set, validation, measures, dimensions, time, review, activate."""
 
+from collections.abc import Callable
 from typing import Any
 
 from nicegui import run, ui
@@ -8,7 +9,7 @@ from masthead.base.errors import InvalidInput
 from masthead.console.parts import Row, look_again, telling_errors, title
 from masthead.console.shell import Console
 from masthead.console.verdict import show_validation
-from masthead.metrics.spec import AGGREGATIONS, DetectorSpec
+from masthead.metrics.spec import DetectorSpec
 
 _SOURCES = {
     "stream": "Live messages of a topic",
@@ -28,6 +29,18 @@ _ROLLUPS = {
     "single": "Also each single value and the total",
     "all": "Every combination",
 }
+_COMBINED = {
+    "avg": "avg: the mean",
+    "sum": "sum",
+    "min": "min: the lowest",
+    "max": "max: the highest",
+    "count": "count: how many",
+    "last": "last: the latest",
+    "p50": "p50: the median",
+    "p95": "p95: 95 of 100 lie below",
+    "ratio": "ratio: one sum by another",
+}
+_DEDUPE = {"": "as is usual: once in a stream, each in files", "exact": "count once", "none": "count each"}
 STEPS = ("Detector", "Data set", "Validation", "Measures", "Dimensions", "Time", "Review")
 
 
@@ -37,6 +50,9 @@ class Draft:
     def __init__(self) -> None:
         self.name, self.description, self.interval = "", "", "5m"
         self.kind, self.place, self.history, self.filters = "stream", "", "", ""
+        self.file_kind, self.delimiter, self.header, self.columns = "auto", "", "auto", ""
+        self.charset, self.missing_values = "utf-8", ""
+        self.dedupe, self.dedupe_key = "", ""
         self.measures: list[dict[str, str]] = []
         self.dimensions, self.rollups = "", "single"
         self.column, self.format, self.zone, self.delay_s = "", "", "UTC", 0
@@ -44,8 +60,7 @@ class Draft:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of a specification; a measure without a column is left out."""
-        place: Any = _texts(self.place) if self.kind == "files" else self.place.strip()
-        kind = "stream" if self.kind == "rule" else self.kind
+        written = self.format_fields()
         found: dict[str, Any] = {
             "name": self.name.strip(),
             "description": self.description.strip(),
@@ -54,22 +69,37 @@ class Draft:
             "zone": self.zone.strip() or "UTC",
             "delay_s": int(self.delay_s or 0),
             "rollups": self.rollups,
-            "source": {"kind": kind, _FIELDS[self.kind]: place},
+            "dedupe": self.dedupe,
+            "dedupe_key": self.dedupe_key.strip(),
+            "source": self.source_fields() | ({"format": written} if written else {}),
             "time": {"column": self.column.strip(), "format": self.format.strip()},
-            "measures": [
-                {
-                    "name": one["column"].strip(),
-                    "column": one["column"].strip(),
-                    "aggregation": one["aggregation"],
-                }
-                for one in self.measures
-                if one["column"].strip()
-            ],
+            "measures": [fields for one in self.measures if (fields := measure_fields(one))],
             "dimensions": _texts(self.dimensions),
             "filters": dict(_filter(text) for text in self.filters.split(";") if text.strip()),
         }
         if self.history.strip():
-            found["history"] = {"paths": _texts(self.history)}
+            found["history"] = {"paths": _texts(self.history)} | ({"format": written} if written else {})
+        return found
+
+    def source_fields(self) -> dict[str, Any]:
+        """Return where the rows come from."""
+        place: Any = _texts(self.place) if self.kind == "files" else self.place.strip()
+        return {"kind": "stream" if self.kind == "rule" else self.kind, _FIELDS[self.kind]: place}
+
+    def format_fields(self) -> dict[str, Any]:
+        """Return how the files are written; what is left to be found in them is left out."""
+        delimiter = "\t" if self.delimiter == "\\t" else self.delimiter
+        found: dict[str, Any] = {
+            "kind": "" if self.file_kind == "auto" else self.file_kind,
+            "delimiter": delimiter,
+            "charset": "" if self.charset.strip() == "utf-8" else self.charset.strip(),
+            "columns": _texts(self.columns),
+        }
+        found = {key: value for key, value in found.items() if value}
+        if self.header != "auto":
+            found["header"] = self.header == "yes"
+        if self.missing_values.strip():
+            found["missing_values"] = ["", *_texts(self.missing_values)]
         return found
 
     def spec(self) -> DetectorSpec:
@@ -84,7 +114,12 @@ class Draft:
         """Fill in what the data say: measures, dimensions and time that the person has not named."""
         if not self.measures:
             self.measures = [
-                {"column": one.get("column", one["name"]), "aggregation": one["aggregation"]}
+                {
+                    "column": one.get("numerator") or one.get("column", one["name"]),
+                    "denominator": one.get("denominator", ""),
+                    "name": "",
+                    "aggregation": one["aggregation"],
+                }
                 for one in found["measures"]
             ]
         self.dimensions = self.dimensions or ", ".join(found["dimensions"])
@@ -92,6 +127,17 @@ class Draft:
             self.column = found["time"]["column"]
         if not self.format and self.column == found["time"]["column"]:
             self.format = found["time"]["format"]
+
+
+def measure_fields(one: dict[str, str]) -> dict[str, str]:
+    """Return a measure's fields from a row of the wizard; none when the row names no column."""
+    column, other, name = (one.get(key, "").strip() for key in ("column", "denominator", "name"))
+    if not column:
+        return {}
+    if one["aggregation"] == "ratio":
+        over = {"numerator": column, "denominator": other}
+        return {"name": name or f"{column}/{other}", "aggregation": "ratio", **over}
+    return {"name": name or column, "column": column, "aggregation": one["aggregation"]}
 
 
 def _texts(value: str) -> list[str]:
@@ -173,7 +219,30 @@ def _data_step(draft: Draft, steps: ui.stepper) -> None:
         ui.input("Only rows with", placeholder="LOCATION_ID=B-101,B-102; KIND=outdoor").bind_value(
             draft, "filters"
         ).classes("w-full")
+        _format_fields(draft)
         _buttons(steps, "Data set", draft.spec)
+
+
+def _format_fields(draft: Draft) -> None:
+    """Draw how files are written: all of it is found in them when nothing is said here."""
+    with (
+        ui.expansion("How files are written (found in them when left as it is)").classes("w-full"),
+        ui.row().classes("w-full items-end"),
+    ):
+        ui.select(["auto", "csv", "json", "parquet"], label="Kind").bind_value(draft, "file_kind").style(
+            "min-width: 100px"
+        )
+        ui.input("Delimiter", placeholder="; or \\t").bind_value(draft, "delimiter").style("width: 100px")
+        ui.select(
+            {"auto": "found", "yes": "names in the first row", "no": "none"}, label="Header"
+        ).bind_value(draft, "header").style("min-width: 180px")
+        ui.input("Charset").bind_value(draft, "charset").style("width: 120px")
+        ui.input("Names of the columns, by commas", placeholder="TIMESTAMP,LOCATION_ID,CO").bind_value(
+            draft, "columns"
+        ).classes("w-full")
+        ui.input("Texts that stand for no value, by commas", placeholder="-999, n/a").bind_value(
+            draft, "missing_values"
+        ).classes("w-full")
 
 
 def _validation_step(console: Console, draft: Draft, steps: ui.stepper) -> None:
@@ -204,22 +273,15 @@ def _measures_step(draft: Draft, steps: ui.stepper) -> None:
         @ui.refreshable
         def rows() -> None:
             for place, measure in enumerate(draft.measures, 1):
-                with ui.row().classes("items-center"):
-                    ui.input(f"Column {place}").bind_value(measure, "column")
-                    names = [name for name in AGGREGATIONS if name != "ratio"]
-                    ui.select(names, label="Combined by").bind_value(measure, "aggregation").style(
-                        "min-width: 120px"
-                    )
-                    ui.button(icon="close", on_click=lambda _, one=measure: remove(one)).props(
-                        f"flat round dense aria-label='Leave out column {place}'"
-                    )
+                with ui.row().classes("items-center w-full"):
+                    _measure_row(measure, place, remove)
 
         def remove(measure: dict[str, str]) -> None:
             draft.measures.remove(measure)
             rows.refresh()
 
         def add() -> None:
-            draft.measures.append({"column": "", "aggregation": "avg"})
+            draft.measures.append({"column": "", "aggregation": "avg", "denominator": "", "name": ""})
             rows.refresh()
 
         def check() -> None:
@@ -233,12 +295,34 @@ def _measures_step(draft: Draft, steps: ui.stepper) -> None:
         _buttons(steps, "Measures", check)
 
 
+def _measure_row(measure: dict[str, str], place: int, remove: Callable[[dict[str, str]], None]) -> None:
+    """Draw a measure's fields; a ratio has a second column."""
+    ui.input(f"Column {place}").bind_value(measure, "column").style("flex: 2; min-width: 120px")
+    how = ui.select(_COMBINED, label="Combined by").bind_value(measure, "aggregation")
+    how.style("flex: 2; min-width: 150px")
+    ui.input(f"Divided by column {place}").bind_value(measure, "denominator").bind_visibility_from(
+        how, "value", value="ratio"
+    ).style("flex: 2; min-width: 120px")
+    ui.input(f"Name {place}", placeholder="as the column").bind_value(measure, "name").style(
+        "flex: 1; min-width: 110px"
+    )
+    ui.button(icon="close", on_click=lambda: remove(measure)).props(
+        f"flat round dense aria-label='Leave out column {place}'"
+    )
+
+
 def _dimensions_step(draft: Draft, steps: ui.stepper) -> None:
     with ui.step("Dimensions"):
         ui.input("Columns of categories, by commas", placeholder="LOCATION_ID").bind_value(
             draft, "dimensions"
         ).classes("w-full")
         ui.select(_ROLLUPS, label="Roll-ups").bind_value(draft, "rollups").classes("w-full")
+        ui.select(_DEDUPE, label="Rows that are equal in everything").bind_value(draft, "dedupe").classes(
+            "w-full"
+        )
+        ui.input("Column that marks a row sent twice", placeholder="MESSAGE_ID").bind_value(
+            draft, "dedupe_key"
+        ).classes("w-full")
         _buttons(steps, "Dimensions", draft.spec)
 
 
@@ -250,7 +334,9 @@ def _time_step(draft: Draft, steps: ui.stepper) -> None:
         ui.input("Its form", placeholder="yyyy-MM-dd HH:mm, iso, epoch_s, epoch_ms").bind_value(
             draft, "format"
         ).classes("w-full")
-        ui.input("Time zone").bind_value(draft, "zone").classes("w-full")
+        ui.input(
+            "Time zone, for times without an offset and for days", placeholder="UTC, Europe/Rome"
+        ).bind_value(draft, "zone").classes("w-full")
         ui.number("Wait for late rows, seconds", min=0, max=432_000, format="%d").bind_value(
             draft, "delay_s"
         ).classes("w-full")
