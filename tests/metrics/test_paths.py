@@ -131,6 +131,21 @@ def test_the_files_themselves_show_that_rows_lie_where_nobody_looks(product: Pro
     assert product.findings(mode="backtest") == []
 
 
+def test_the_articles_delivery_stream_is_seen_through_end_to_end(product: Product) -> None:
+    product.masthead.streams.create_stream(STREAM)  # 60 s buffers, folders named HHmm by arrival
+    product.masthead.streams.create_rule(RULE)
+    product.watch()
+    for minute in range(15):
+        product.send(T0 + 60 * minute + 1)
+        product.wait(60, step=10)
+    product.wait(120, step=10)
+    assert product.masthead.metrics.get_detector("air").last_interval is not None
+    assert product.values.count(None) < len(product.values)
+    by_stream, by_files = product.findings()
+    assert "288 of the 1,440 minutes" in by_stream.message
+    assert "12 of 15 rows lie in another folder than that of their interval" in by_files.message
+
+
 def test_a_stream_by_event_time_is_the_folders_right_source(product: Product) -> None:
     product.masthead.streams.create_stream({**STREAM, "event_time": EVENT_TIME})
     for step in range(3):
