@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
-import orjson
 from prometheus_client import Counter
 
 from masthead.alerts import records
@@ -13,6 +11,7 @@ from masthead.alerts.events import AlertEvent
 from masthead.alerts.messages import Arns, compose
 from masthead.alerts.records import Delivery
 from masthead.alerts.rules import quiet_until
+from masthead.alerts.sealing import open_secrets
 from masthead.base.clock import Clock
 from masthead.base.log import Journal
 from masthead.base.secrets import SecretBox
@@ -89,16 +88,3 @@ class Carrier:
         said = "delivered" if outcome.delivered else "undelivered" if final else "failed"
         fields = {"id": delivery.id, "group": delivery.group, "stage": delivery.stage, "note": outcome.note}
         self._journal.write("alert", delivery.rule, said, channel=delivery.channel, **fields)
-
-
-def open_secrets(box: SecretBox, rule: str, sealed: bytes | None) -> dict[str, Any]:
-    """Return a rule's secret channel fields."""
-    if sealed is None:
-        return {}
-    secret: dict[str, Any] = orjson.loads(box.open(sealed, context=secret_context(rule)))
-    return secret
-
-
-def secret_context(rule: str) -> str:
-    """Return what a rule's secrets are bound to, so that rows cannot be swapped."""
-    return f"alert_rule:{rule}"

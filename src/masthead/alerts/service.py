@@ -1,23 +1,23 @@
 """The verbs of the alerts room: rules, notify, deliveries, self-watch."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import Connection
 
 from masthead.alerts import records
-from masthead.alerts.carrier import Carrier, open_secrets, secret_context
 from masthead.alerts.channels import SENDERS, Sender, check_channel, keep_secrets, split_secrets
 from masthead.alerts.events import AlertEvent
 from masthead.alerts.messages import Arns, plain_arn
 from masthead.alerts.records import STATES, Delivery
 from masthead.alerts.rules import AlertRule, matches, next_stage, quiet_until
+from masthead.alerts.sealing import open_secrets, secret_context
 from masthead.alerts.watch import STUCK_TRIES, Facts, changes
-from masthead.alerts.worker import DeliveryWorker
 from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound, shown
 from masthead.base.ids import new_id
@@ -25,6 +25,9 @@ from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.base.secrets import SecretBox
 from masthead.store.engine import Database
+
+if TYPE_CHECKING:
+    from masthead.alerts.worker import DeliveryWorker
 
 MOST_RULES = 1_000
 TEST_WAIT_S = 15.0
@@ -57,8 +60,30 @@ class AlertsService:
         self._database, self._box, self._clock, self._journal = database, box, clock, journal
         self._commands = commands
         self._senders: dict[str, Sender] = dict(SENDERS)
-        carrier = Carrier(database, box, clock, journal, self._senders, link=link, arn=arn, commands=commands)
-        self._worker = DeliveryWorker(database, clock, carrier)
+        self._link, self._arn = link, arn
+        self._building = threading.Lock()
+        self._built: DeliveryWorker | None = None
+
+    @property
+    def _worker(self) -> "DeliveryWorker":
+        """Return what delivers. It brings counters and messages along: made when something is to be sent."""
+        with self._building:
+            if self._built is None:
+                from masthead.alerts.carrier import Carrier
+                from masthead.alerts.worker import DeliveryWorker
+
+                carrier = Carrier(
+                    self._database,
+                    self._box,
+                    self._clock,
+                    self._journal,
+                    self._senders,
+                    link=self._link,
+                    arn=self._arn,
+                    commands=self._commands,
+                )
+                self._built = DeliveryWorker(self._database, self._clock, carrier)
+            return self._built
 
     # ------------------------------------------------------------------ life
 
@@ -68,15 +93,17 @@ class AlertsService:
 
     def stop(self) -> None:
         """End the background work; what is under way is repeated at the next start."""
-        self._worker.stop()
+        if self._built is not None:
+            self._built.stop()
 
     def wake(self) -> None:
-        """Deliver now: call it after the transaction of `notify` has committed."""
-        self._worker.wake()
+        """Deliver now: call it after the transaction of `notify` has committed. A worker begins with a look anyway."""
+        if self._built is not None:
+            self._built.wake()
 
     def refresh(self) -> None:
         """Follow what another process wrote. Rules are read at each event, so only the outbox needs a look."""
-        self._worker.wake()
+        self.wake()
 
     def deliver_due(self) -> int:
         """Deliver what is due in the calling thread; return the number of tries."""
@@ -183,7 +210,7 @@ class AlertsService:
         if here:
             self._worker.attempt(self.get_delivery(key))
             return self.get_delivery(key)
-        self._worker.wake()
+        self.wake()
         deadline = time.monotonic() + wait_s
         while (found := self.get_delivery(key)).state == "pending" and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -231,7 +258,7 @@ class AlertsService:
                     records.remove_condition(connection, _name_of(event, opened))
                 self.notify(connection, event)
                 told.append(event)
-        self._worker.wake()
+        self.wake()
         return told
 
     # ------------------------------------------------------------ deliveries
@@ -290,7 +317,7 @@ class AlertsService:
                 raise Conflict(f"id: the rule {found.rule} of this delivery is gone")
             if not records.start_again(connection, key, self._clock.now()):
                 raise Conflict(f"id: delivery {key} was delivered already")
-        self._worker.wake()
+        self.wake()
         return self.get_delivery(key)
 
     def counts(self) -> dict[str, Any]:

@@ -168,9 +168,9 @@ def _generated(
     now_s: float,
 ) -> "tuple[list[SimulatedReading], Injector]":
     """Return made-up readings from the current interval on."""
-    from masthead.metrics.intervals import zone_of
     from masthead.metrics.simulate import Simulation, generate
     from masthead.metrics.timestamps import compile_pattern
+    from masthead.metrics.zones import zone_of
 
     simulation = Simulation(
         sensors=sensors,
@@ -198,9 +198,9 @@ def _replayed(
 ) -> "tuple[list[SimulatedReading], Injector]":
     """Return a file's rows as readings; a column that holds no numbers is a dimension."""
     from masthead.cli.simulate_to import rows_of
-    from masthead.metrics.intervals import zone_of
     from masthead.metrics.simulate import replay
     from masthead.metrics.timestamps import agree, compile_pattern
+    from masthead.metrics.zones import zone_of
 
     if not timestamp:
         raise InvalidInput("timestamp: expected the column of the event time, got none")

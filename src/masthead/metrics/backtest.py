@@ -14,7 +14,7 @@ from masthead.metrics.contributions import SeriesKey
 from masthead.metrics.cubes import Block, Cube, Limits
 from masthead.metrics.files import Source
 from masthead.metrics.groups import Group, GroupChange, Grouper, IntervalResult
-from masthead.metrics.intervals import check_interval, interval_range, interval_starts
+from masthead.metrics.intervals import interval_range, interval_starts
 from masthead.metrics.problems import Problems
 from masthead.metrics.quality import DataQuality, measure_quality
 from masthead.metrics.raw import Format
@@ -22,6 +22,7 @@ from masthead.metrics.readers import Rows, Selection, read_rows
 from masthead.metrics.scorer import SeriesScorer
 from masthead.metrics.spec import Measure
 from masthead.metrics.state import REASONS
+from masthead.metrics.zones import check_interval
 
 _CELLS = 1_000_000  # intervals times series scored at once: about 60 MB
 _LEARN_SHARE, _LEARN_LEAST, _LEARN_MOST = 0.15, 100, 300

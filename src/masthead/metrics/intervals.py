@@ -5,52 +5,19 @@ interval of days has no fixed length: ask `next_start`, never add. Pure arithmet
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
 
-from masthead.base.errors import InvalidInput, LimitReached, shown
+from masthead.base.errors import LimitReached
+from masthead.metrics.zones import DAY_S, check_interval, zone_of
 
-DAY_S = 86_400
 # Days are counted from a Monday, so that an interval of 7 days is a calendar week.
 _MONDAY = 4 * DAY_S  # 1970-01-05T00:00Z
 _EPOCH = datetime(1970, 1, 1)
 _MAX_INTERVALS = 50_000_000
-
-
-@lru_cache(maxsize=256)
-def zone_of(name: str) -> tzinfo:
-    """Return the time zone of an IANA name.
-
-    Raises:
-        InvalidInput: There is no such zone.
-
-    >>> zone_of("UTC").utcoffset(None)
-    datetime.timedelta(0)
-    """
-    if name in ("", "UTC", "Z"):
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidInput(f"zone: expected an IANA name such as Europe/Rome, got {shown(name)}") from error
-
-
-def check_interval(interval_s: int) -> int:
-    """Return `interval_s` when intervals of that length tile a day or are made of days.
-
-    Raises:
-        InvalidInput: It is below 1, above a year, or a broken number of days.
-    """
-    if not 1 <= interval_s <= 366 * DAY_S or (interval_s > DAY_S and interval_s % DAY_S):
-        raise InvalidInput(
-            f"interval: expected 1 second to 24 hours, or whole days up to 366, got {interval_s} s",
-            field="interval",
-        )
-    return interval_s
 
 
 def interval_start(time_s: float, interval_s: int, zone: str = "UTC") -> int:

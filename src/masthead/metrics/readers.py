@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from masthead.base.errors import InvalidInput, shown
 from masthead.metrics.columns import Labels, join_labels, labels_of, no_labels, numbers_of, texts_of
 from masthead.metrics.files import Source, load
-from masthead.metrics.intervals import DAY_S, utc_of_local
+from masthead.metrics.intervals import utc_of_local
 from masthead.metrics.problems import Problems, shorten
 from masthead.metrics.raw import Column, Format, Raw, Wanted
 from masthead.metrics.timestamps import EARLIEST_S, LATEST_S, Parser, agree, compile_pattern
+from masthead.metrics.zones import DAY_S
 
 _FAR_WIDTHS = 20.0
 _FAR_SLACK_S = 366.0 * DAY_S

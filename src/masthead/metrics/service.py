@@ -17,13 +17,12 @@ from masthead.base.folder import DataFolder
 from masthead.base.ids import new_id
 from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
-from masthead.metrics import records, results
+from masthead.metrics import records
 from masthead.metrics.bounds import Bounds
 from masthead.metrics.export import groups_csv
 from masthead.metrics.feeds import Feed, Feeds
 from masthead.metrics.records import AnomalyGroup, Detector, Execution, Feedback
 from masthead.metrics.related import Related, Span, find_related
-from masthead.metrics.results import Chart
 from masthead.metrics.spec import DetectorSpec
 from masthead.store.engine import Database
 from masthead.store.objects import Objects
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from masthead.flows.service import Flows
     from masthead.metrics.effects import Alerts
     from masthead.metrics.intake import RecordLike
+    from masthead.metrics.results import Chart
     from masthead.metrics.running import Runner
     from masthead.metrics.validation import Validation
 
@@ -183,6 +183,8 @@ class MetricsService:
             NotFound: There is no such detector.
             Conflict: It is running: deactivate it first.
         """
+        from masthead.metrics import results  # arrays: not for commands that only name detectors
+
         with self._database.write() as connection:
             found = records.require_detector(connection, name)
             self._require_state(found, (*EDITABLE,), "deleted")
@@ -452,6 +454,8 @@ class MetricsService:
 
     def series(self, detector: str) -> list[dict[str, Any]]:
         """Return every series of a detector's present run: `{"measure", "dimensions"}`; `*` = all values."""
+        from masthead.metrics import results
+
         with self._database.read() as connection:
             found = records.require_detector(connection, detector)
             names = found.spec.dimensions
@@ -470,12 +474,14 @@ class MetricsService:
         end: datetime | None = None,
         *,
         limit: int = 5_000,
-    ) -> Chart:
+    ) -> "Chart":
         """Return one series over time: the last `limit` intervals from `start` to before `end`.
 
         Raises:
             NotFound: There is no such detector or series.
         """
+        from masthead.metrics import results
+
         if not 1 <= limit <= MOST_POINTS:
             raise InvalidInput(f"limit: expected 1 to {MOST_POINTS:,}, got {limit}")
         with self._database.read() as connection:

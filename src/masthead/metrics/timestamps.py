@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput, shown
 from masthead.base.patterns import compile_pattern as compile_letters
-from masthead.metrics.intervals import local_seconds, utc_of_local, zone_of
+from masthead.metrics.intervals import local_seconds, utc_of_local
+from masthead.metrics.zones import zone_of
 
 #: Event times outside these are a wrong clock or a wrong format, not data: 1970-01-01 and 2100-01-01.
 EARLIEST_S = 0.0

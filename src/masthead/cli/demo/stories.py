@@ -13,9 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from masthead.metrics.intervals import zone_of
 from masthead.metrics.simulate import SimulatedReading, replay
 from masthead.metrics.timestamps import compile_pattern
+from masthead.metrics.zones import zone_of
 
 _FORMAT = "yyyy-MM-dd HH:mm"
 ARTICLE_SEVERITY = 93
