@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 from masthead.base.errors import InvalidInput, shown
 from masthead.base.ids import check_name
 from masthead.base.units import parse_duration_s, short_duration
-from masthead.metrics.intervals import check_interval, zone_of
 from masthead.metrics.raw import Format
 from masthead.metrics.toml import write_toml
+from masthead.metrics.zones import check_interval, zone_of
 
 __all__ = ["AGGREGATIONS", "DetectorSpec", "History", "Measure", "Source", "TimeColumn"]
 
