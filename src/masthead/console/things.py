@@ -216,7 +216,7 @@ def _edit(console: Console, name: str) -> None:
         policies = ui.select(
             [policy.name for policy in access.list_policies()],
             multiple=True,
-            value=thing.policies,
+            value=list(thing.policies),
             label="Policies",
         ).classes("w-full")
         told = ", ".join(f"{key}={value}" for key, value in thing.attributes.items())
