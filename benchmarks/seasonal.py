@@ -92,7 +92,7 @@ def main() -> None:
                     hits, events, alerts = map(sum, zip(*(found(told, level) for told in sets), strict=True))
                     line += f"  {name} >= {level}: {hits / events:.2f} ({1000 * alerts / points:.2f})"
             print(line, flush=True)
-    print("clean series, alerts per stated alert (must stay below 2)")
+    print("clean series, alerts per stated alert (must stay below 1)")
     for name, draw in kernel.clean_series().items():
         if any(word in name for word in ("daily", "week", "trend")):
             rates = kernel.alert_rates(draw, 300, 8000, 1000)

@@ -137,8 +137,37 @@ def test_a_trend_does_not_alarm_more_than_stated(slope: float) -> None:
     rng = np.random.default_rng(8)
     values = slope * np.arange(4000)[:, None] + rng.normal(size=(4000, 60))
     severity = SeriesScorer(series=60).update_many(300.0 * np.arange(4000), values)[600:]
-    assert (severity >= 50).mean() < 2e-3
-    assert (severity >= 70).mean() < 2e-4
+    assert (severity >= 50).mean() <= 1e-3
+    assert (severity >= 70).mean() <= 1e-4
+
+
+def test_a_fault_in_a_slow_trend_is_found_also_where_new_highs_keep_coming() -> None:
+    rng = np.random.default_rng(5)
+    values = 0.001 * np.arange(6000)[:, None] + rng.normal(size=(6000, 20))
+    values[5500] += 9.0
+    severity = SeriesScorer(series=20).update_many(300.0 * np.arange(6000), values)
+    assert (severity[5500] >= 70).all()
+
+
+def test_a_new_high_is_worth_less_where_new_highs_keep_coming() -> None:
+    # The same last values, once behind a trend that ended, once behind values without one.
+    rng = np.random.default_rng(6)
+    noise = rng.normal(size=(6000, 20))
+    ramp = np.minimum(0.002 * np.arange(6000), 8.0)[:, None] - 8.0
+    noise[5990] = 4.6
+    times = 300.0 * np.arange(6000)
+    after_none = SeriesScorer(series=20).update_many(times, noise)[5990]
+    after_trend = SeriesScorer(series=20).update_many(times, noise + ramp)[5990]
+    assert np.median(after_trend) < np.median(after_none)
+
+
+def test_a_series_that_alarmed_too_often_must_surprise_more() -> None:
+    rng = np.random.default_rng(7)
+    calm = rng.normal(size=6000)
+    busy = calm.copy()
+    busy[500:5800:110] += rng.choice([-1, 1], 49) * rng.uniform(6, 40, 49)
+    calm[5900] = busy[5900] = 5.0
+    assert 0 < told(busy)["severity"][5900] < told(calm)["severity"][5900]
 
 
 @pytest.mark.parametrize("week", [False, True])
@@ -148,5 +177,5 @@ def test_a_season_does_not_alarm_more_than_stated(week: bool) -> None:
     calm = np.where((t // DAY) % 7 >= 5, 0.5, 1.0) if week else 1.0
     values = 10 * calm * np.sin(2 * np.pi * t / DAY) + rng.normal(size=(len(t), 30))
     severity = SeriesScorer(series=30).update_many(300.0 * t[:, 0], values)[7 * DAY :]
-    assert (severity >= 50).mean() < 2e-3
-    assert (severity >= 70).mean() < 2e-4
+    assert (severity >= 50).mean() <= 1e-3
+    assert (severity >= 70).mean() <= 1e-4

@@ -13,7 +13,7 @@ from masthead.metrics.state import SERIES
 
 __all__ = ["DEFAULT", "KERNEL_VERSION", "Configuration", "configuration_hash"]
 
-KERNEL_VERSION = 1
+KERNEL_VERSION = 2
 """Raised whenever the kernel gives other numbers for the same configuration: old snapshots are then refused."""
 
 
@@ -27,7 +27,7 @@ class Configuration:
     course_half_life: float = 8.0
     # Mean absolute residuals, and by how many of them one point may at most move them.
     spread_half_life: float = 500.0
-    spread_clip: float = 4.0
+    spread_clip: float = 2.5
     # Points a channel counts before its first score: fewer say nothing about rarity.
     min_points: float = 21.0
     # Surprise = rarity + effect size - penalty, per channel. Without a penalty every added channel adds its own
@@ -49,13 +49,24 @@ class Configuration:
     damping: float = 0.3
     pace_weight: float = 3.0
     pace_prior: float = 3.0
-    pace_from: float = 1.2
+    pace_soft: float = 1.2
+    pace_hard: float = 2.0
+    # A trend: records at least so many points apart are counted, with this half-life; a lean of the counts to one
+    # side lowers the surprise of the next record there.
+    record_gap: float = 100.0
+    record_half_life: float = 10_000.0
+    trend_weight: float = 5.0
+    trend_prior: float = 4.0
+    trend_from: float = 1.3
+    trend_limit: float = 1.5
+    trend_reach: float = 3.0
     # The season: cycles it remembers, cycles before it may predict, and the share of the error of a model without
     # season that it must stay below to be trusted.
     season_cycles: float = 8.0
     week_cycles: float = 4.0
     season_trust: float = 0.75
     week_trust: float = 0.95
+    season_clip: float = 4.0
     season_far: float = 4.0
     season_floor: float = 0.1
     slot_spread_cycles: float = 24.0

@@ -114,11 +114,15 @@ def surprises(s: Record, x: float, p: Record) -> Any:
     scale, off_course, off_last = track(s, x, p)
     best, reason = 0.0, NOTHING
     for channel in (VALUE, LEVEL):
-        distance = novelty(s, channel, np.float32((x if channel == VALUE else s.course) - s.origin)) / scale
+        v = np.float32((x if channel == VALUE else s.course) - s.origin)
+        side = outside(s, channel, v)
+        if channel == VALUE:
+            count_record(s, side, p)
+        distance = novelty(s, channel, v) / scale
         rarity = rank(s, channel, distance, p.novelty_tail, True, p)
         effect = min(max(np.log10(max(distance, 1e-4)), -3.0), 0.5) + 3.0
         penalty = s.penalty[channel] + (p.value_penalty if channel == VALUE else p.level_penalty)
-        surprise = rarity + p.effect_weight * effect - penalty
+        surprise = rarity + p.effect_weight * effect - penalty - trend_penalty(s, side, distance, p)
         if rarity >= 0.0 and surprise > best:
             best, reason = surprise, channel
     for channel in (COURSE, JUMP):
@@ -156,19 +160,19 @@ def residual_ratio(s: Record, which: int, residual: float, p: Record) -> float:
     """Return a residual in units of its usual size, and learn it."""
     usual = s.spread[which]
     ratio = min(residual / usual, FARTHEST) if s.points > 10 and usual > 0.0 else 0.0
-    s.spread[which] = widened(usual, residual, s.points, p)
+    s.spread[which] = widened(usual, residual, s.points, p.spread_clip, p)
     return ratio
 
 
 @compiled
-def widened(usual: float, residual: float, points: int, p: Record) -> float:
+def widened(usual: float, residual: float, points: int, clip: float, p: Record) -> float:
     """Return the mean absolute residual after one more.
 
     An anomaly must not widen the band that should catch it: after 50 points one residual counts for at most
-    `spread_clip` usual ones.
+    `clip` usual ones.
     """
     if points >= 50 and usual > 0.0:
-        residual = min(residual, p.spread_clip * usual)
+        residual = min(residual, clip * usual)
     return usual + max(p.spread_rate, 1.0 / (points + 1)) * (residual - usual)
 
 
@@ -223,6 +227,48 @@ def insert(book: Array, filled: int, at: int, v: float) -> int:
             book[j] = book[j - 1]
         book[at] = v
     return filled
+
+
+# Trend: new highs, or lows, that keep coming --------------------------------------------------------------------
+
+
+@compiled
+def outside(s: Record, channel: int, v: float) -> int:
+    """Return 0 for a value below all seen, 1 above all, -1 within; a full book keeps its first and last entry."""
+    book, filled = s.codebook[channel], s.filled[channel]
+    if filled == 0:
+        return -1
+    return 0 if v < book[0] else 1 if v > book[filled - 1] else -1
+
+
+@compiled
+def count_record(s: Record, side: int, p: Record) -> None:
+    """Count a record low (side 0) or high (1), unless the one before it is younger than `record_gap` points.
+
+    The first records of a series say nothing: every value is one.
+    """
+    s.records[0] *= p.record_keep
+    s.records[1] *= p.record_keep
+    if side >= 0 and s.points >= p.record_gap and s.points - s.last_record[side] > p.record_gap:
+        s.records[side] += np.float32(1.0)
+        s.last_record[side] = s.points
+
+
+@compiled
+def trend_penalty(s: Record, side: int, distance: float, p: Record) -> float:
+    """Return how much less a record surprises in a series whose records keep coming on that side.
+
+    Values without a trend set about ln(points) records, as many highs as lows. A trend sets them for ever, on one
+    side, each a value never seen: without this a slow one alarmed 2.4 times as often as stated. A trend's own
+    records are small steps: one that lies `trend_reach` scales beyond all seen is news as everywhere.
+    """
+    if side < 0 or distance >= p.trend_reach:
+        return 0.0
+    lean = (s.records[side] - s.records[1 - side]) / p.trend_prior + 1.0
+    if lean <= p.trend_from:
+        return 0.0
+    near = min((p.trend_reach - distance) / (p.trend_reach - 1.0), 1.0)
+    return near * min(p.trend_weight * np.log10(lean / p.trend_from), p.trend_limit)
 
 
 # Calibration: rarity among the channel's own past scores -------------------------------------------------------
@@ -335,11 +381,11 @@ def season(s: Record, x: float, day: float, week: float, weeks: bool, moment: Re
     if s.season_points > 10 and usual > 0.0:
         ratio = min(off / usual, FARTHEST)
         surprise = deviation(s, SEASON, ratio, p.season_penalty, p.season_tail, witness(s, ratio, p), p)
-    s.plain = widened(s.plain, abs(x - s.day_median), s.season_points, p)
-    s.daily = widened(s.daily, abs(x - day), s.season_points, p)
+    s.plain = widened(s.plain, abs(x - s.day_median), s.season_points, p.season_clip, p)
+    s.daily = widened(s.daily, abs(x - day), s.season_points, p.season_clip, p)
     s.season_points += 1
     if s.blocks_seen[moment.block] >= p.block_hits:  # the week has been this way before
-        s.weekly = widened(s.weekly, abs(x - week), s.week_points, p)
+        s.weekly = widened(s.weekly, abs(x - week), s.week_points, p.season_clip, p)
         s.week_points += 1
     return surprise
 
@@ -392,7 +438,7 @@ def learn_season(
         return
     error = x - (week if weeks else day)
     s.drift += moment.share * error
-    limit = p.spread_clip * s.daily if s.season_points > 50 else np.inf
+    limit = p.season_clip * s.daily if s.season_points > 50 else np.inf
     cut = min(max(error, -limit), limit)
     rate = max(1.0 / (seen + 1.0), 1.0 / p.slot_memory)
     s.slots[nearest] += rate * weight * cut
@@ -494,10 +540,17 @@ def paced(s: Record, surprise: float, p: Record) -> float:
     """Return the surprise less what this series has cried too often.
 
     Severity 50 promises at most one alert in 1,000 points. Where more have been given, whatever the reason, a
-    surprise is worth that much less: the promise is kept by the series itself.
+    surprise is worth that much less: what nearly alarms from `pace_soft` times the promise on, what does alarm only
+    from `pace_hard` times. Many alarms may be many true events, and the next of them must not be lost to the first.
     """
-    given = (s.alarms + p.pace_prior) / (s.points * 1e-3 + p.pace_prior) / p.pace_from
-    return max(0.0, surprise - p.pace_weight * np.log10(given)) if given > 1.0 else surprise
+    given = (s.alarms + p.pace_prior) / (s.points * 1e-3 + p.pace_prior)
+    if given <= p.pace_soft:
+        return surprise
+    faint = min(max(3.4 - surprise, 0.0), 1.0)
+    less = faint * np.log10(given / p.pace_soft)
+    if given > p.pace_hard:
+        less += (1.0 - faint) * np.log10(given / p.pace_hard)
+    return max(0.0, surprise - p.pace_weight * less)
 
 
 @compiled

@@ -18,7 +18,7 @@ _ASSUMED_INTERVAL_S = 300
 PARAMETERS = np.dtype(
     [(field.name, "f8") for field in fields(Configuration)]
     + [(name, "f8") for name in ("course_rate", "spread_rate", "slots", "slot_hits", "slot_memory")]
-    + [(name, "f8") for name in ("block_hits", "block_memory")]
+    + [(name, "f8") for name in ("block_hits", "block_memory", "record_keep")]
 )
 
 
@@ -37,6 +37,7 @@ def parameters(configuration: Configuration, interval_s: int) -> NDArray[np.void
     for field in fields(Configuration):
         told[field.name] = getattr(configuration, field.name)
     told["course_rate"] = 1 - 0.5 ** (1 / configuration.course_half_life)
+    told["record_keep"] = 0.5 ** (1 / configuration.record_half_life)
     told["spread_rate"] = 1 - 0.5 ** (1 / configuration.spread_half_life)
     points_per_day = _DAY_S / (interval_s or _ASSUMED_INTERVAL_S)
     slots = slots_per_day(interval_s)

@@ -71,6 +71,8 @@ SERIES = np.dtype(
         ("plain", "f8"),  # the same against the median of about a day: what a season must beat
         ("drift", "f8"),  # level above the season, half-life one day
         ("day_median", "f8"),  # level without season, of about a day
+        ("records", "f4", (2,)),  # lows and highs beyond all seen that came one by one, slowly forgotten
+        ("last_record", "i8", (2,)),  # points seen at the last of each
         ("alarms", "i4"),  # scores that could open an event
         ("season_points", "i4"),  # values that the season has predicted
         ("week_points", "i4"),  # values that the blocks of the week have predicted
