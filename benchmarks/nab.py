@@ -1,8 +1,8 @@
 """Score the Numenta Anomaly Benchmark with the kernel as it ships.
 
-    python benchmarks/nab.py OUT --data DIR
+    python benchmarks/nab.py [OUT] [--data DIR]
 
-DIR holds `data/<group>/<series>.csv` with the columns timestamp and value (https://github.com/numenta/NAB).
+OUT is `nab-scores` and DIR what the variable NAB_DATA names when they are not given. DIR holds `data/<group>/<series>.csv` with the columns timestamp and value (https://github.com/numenta/NAB).
 Writes OUT/<group>/<series>.csv with timestamp, value and `anomaly_score` (severity, 0 to 100), one row per row.
 Prints the hash of the configuration. One configuration for all series; labels and lengths are never looked at.
 Every row is the next point of its series: the files repeat and skip stamps.
@@ -10,6 +10,7 @@ Every row is the next point of its series: the files repeat and skip stamps.
 
 import argparse
 import csv
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,9 +37,13 @@ def severities(times: np.ndarray, values: np.ndarray, configuration: Configurati
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds data/<group>/*.csv")
+    parser.add_argument("out", type=Path, nargs="?", default=Path("nab-scores"))
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("NAB_DATA"), help="holds data/<group>/*.csv"
+    )
     arguments = parser.parse_args()
+    if arguments.data is None:
+        parser.error("give --data DIR or set NAB_DATA: a copy of https://github.com/numenta/NAB")
     paths = sorted((arguments.data / "data").glob("*/*.csv"))
     if not paths:
         parser.error(f"{arguments.data}: no data/<group>/*.csv")

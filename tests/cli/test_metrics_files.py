@@ -94,3 +94,12 @@ def test_validate_says_what_is_there_and_what_to_do() -> None:
     assert bad.returncode == 2
     found = json.loads(bad.stdout)
     assert found["findings"][-1]["action"] == "use yyyy-MM-dd HH:mm, which matches all"
+
+
+def test_an_aggregation_is_read_in_any_case() -> None:
+    options = ["--timestamp", "TIMESTAMP", "--interval", "1h", "--history", HISTORY, "--json"]
+    lower, upper = (
+        masthead("backtest", LIVE, *options, "--measure", f"CO:{form}") for form in ("max", "MAX")
+    )
+    assert lower.returncode == 0, lower.stderr
+    assert lower.stdout == upper.stdout

@@ -188,3 +188,13 @@ def test_local_paths_become_absolute_where_something_lies(
     }
     assert absolute_paths({"source": {"kind": "stream", "topic": "a"}}, beside)["source"]["topic"] == "a"
     assert settings["history"][0] == "b.csv"
+
+
+def test_an_aggregation_is_read_in_any_case() -> None:
+    given = {
+        "name": "a",
+        "measures": [{"name": "CO", "aggregation": "AVG"}, {"name": "r", "aggregation": "RATIO(x, y)"}],
+    }
+    average, ratio = DetectorSpec.from_json(given).measures
+    assert (average.aggregation, ratio.aggregation) == ("avg", "ratio")
+    assert (ratio.numerator, ratio.denominator) == ("x", "y")

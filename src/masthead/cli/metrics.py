@@ -174,7 +174,8 @@ def _measures(given: list[str]) -> "tuple[Measure, ...]":
 
     found: dict[str, Measure] = {}
     for text in given:
-        column, colon, aggregation = text.rpartition(":")
+        column, colon, suffix = text.rpartition(":")
+        aggregation = suffix.lower()
         if not colon or aggregation not in AGGREGATIONS:
             column, aggregation = text, "avg"
         if aggregation == "ratio" or not column:

@@ -4,6 +4,7 @@ The same names in JSON, TOML, the API, the command line and the console. A speci
 name first, its data set later); `require_complete` says what is still missing before it can be activated.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -17,13 +18,14 @@ from masthead.metrics.raw import Format
 from masthead.metrics.toml import write_toml
 from masthead.metrics.zones import check_interval, zone_of
 
-__all__ = ["AGGREGATIONS", "DetectorSpec", "History", "Measure", "Source", "TimeColumn"]
+__all__ = ["AGGREGATIONS", "DetectorSpec", "History", "Measure", "Source", "TimeColumn", "aggregation_of"]
 
 Mode = Literal["continuous", "backtest"]
 Rollups = Literal["none", "single", "all"]
 SourceKind = Literal["stream", "path", "files"]
 
 AGGREGATIONS = ("avg", "sum", "min", "max", "count", "last", "p50", "p95", "ratio")
+_RATIO = re.compile(r"ratio\s*\(([^,()]+),([^,()]+)\)", re.IGNORECASE)
 ANY_INTERVAL = "any"
 MOST_MEASURES = 10
 MOST_DIMENSIONS = 10
@@ -57,11 +59,9 @@ class Measure:
         """Return a checked measure; a bare text is the average of the column of that name."""
         given = {"name": value} if isinstance(value, str) else _table(value, "measures", cls)
         texts = {key: _text(item, f"measures.{key}") for key, item in given.items()}
+        if "aggregation" in texts:
+            texts |= aggregation_of(texts["aggregation"], "measures.aggregation")
         measure = cls(**{"name": texts.get("column", ""), **texts})
-        if measure.aggregation not in AGGREGATIONS:
-            raise InvalidInput(
-                f"measures.aggregation: expected one of {', '.join(AGGREGATIONS)}, got {shown(measure.aggregation)}"
-            )
         if not measure.name or measure.name == "*":
             raise InvalidInput(f"measures.name: expected a name, got {shown(measure.name)}")
         if measure.aggregation != "ratio":
@@ -321,6 +321,22 @@ class DetectorSpec:
         _distinct(self.dimensions, "dimensions", MOST_DIMENSIONS)
         if self.time.column and self.time.column in self.dimensions:
             raise InvalidInput(f"dimensions: expected columns other than the time, got {self.time.column}")
+
+
+def aggregation_of(text: str, name: str = "aggregation") -> dict[str, str]:
+    """Return the fields of a measure that an aggregation says, in any case: `AVG`, `p95`, `RATIO(errors, calls)`.
+
+    Raises:
+        InvalidInput: There is no such aggregation; the message lists them.
+
+    >>> aggregation_of("RATIO(errors, calls)")
+    {'aggregation': 'ratio', 'numerator': 'errors', 'denominator': 'calls'}
+    """
+    if (found := text.strip().lower()) in AGGREGATIONS:
+        return {"aggregation": found}
+    if (ratio := _RATIO.fullmatch(text.strip())) is not None:
+        return {"aggregation": "ratio", "numerator": ratio[1].strip(), "denominator": ratio[2].strip()}
+    raise InvalidInput(f"{name}: expected one of {', '.join(AGGREGATIONS)}, got {shown(text)}")
 
 
 # --- values as people give them ---------------------------------------------------------------------------
