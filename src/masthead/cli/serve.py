@@ -81,7 +81,7 @@ def serve(
     server.serve(
         chosen,
         tls=None if wanted is None else server.Tls(*wanted),
-        announce=lambda found: _announce(found, as_json=as_json),
+        announce=lambda found: _announce(found, chosen.nats_url, as_json=as_json),
     )
 
 
@@ -112,7 +112,7 @@ def _tls(auto: str, certificate: str, key: str) -> tuple[str, str] | None:
     return (certificate, key) if certificate or auto else None
 
 
-def _announce(found: "Addresses", *, as_json: bool) -> None:
+def _announce(found: "Addresses", nats_url: str, *, as_json: bool) -> None:
     if as_json:
         print_json_line({"ready": True, **found.to_json()})
         return
@@ -121,5 +121,9 @@ def _announce(found: "Addresses", *, as_json: bool) -> None:
         print(f"       MQTT over TLS at {found.host}:{found.mqtt_port}")
     if found.mqtt_plain_port:
         print(f"       MQTT without TLS at 127.0.0.1:{found.mqtt_plain_port}")
+    if nats_url:
+        from masthead.devices.external import limits
+
+        print(f"       {limits(nats_url)}")
     print(f"       data in {found.data}; stop with Ctrl-C", flush=True)
     sys.stdout.flush()

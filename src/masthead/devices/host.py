@@ -18,6 +18,7 @@ from masthead.alerts.messages import Message
 from masthead.base.clock import Beat, VirtualClock
 from masthead.base.errors import LimitReached, MastheadError
 from masthead.base.log import get_logger
+from masthead.devices import external
 from masthead.devices.beats import Beats
 from masthead.devices.doors import send
 from masthead.devices.jobs import connect, fail_when, true, until_one_ends
@@ -60,7 +61,7 @@ class DeviceHost:
         self._rate = 0.0
         self._behind_s: float | None = None
         self._trouble = ""
-        self._notes: list[str] = []
+        self._notes = [external.limits(url)] if (url := app.settings.nats_url) else []
         self._figures: dict[str, Any] = {}
 
     # ------------------------------------------------------------------ faces
@@ -69,9 +70,11 @@ class DeviceHost:
         """Start everything.
 
         Raises:
+            InvalidInput: The settings ask an external server for a door that it does not have.
             Conflict: A port is in use, or nats-server is missing or does not start.
             LimitReached: nats-server, or the one at `nats_url`, does not answer.
         """
+        external.check_settings(self._app.settings)
         self._thread = threading.Thread(target=self._run, name="devices", daemon=True)
         self._thread.start()
         try:
@@ -160,7 +163,7 @@ class DeviceHost:
             "running": self._client is not None,
             "mqtt_port": self.mqtt_port,
             "plain_port": self.plain_port,
-            "external": self._app.settings.nats_url or None,
+            "external": external.shown_url(self._app.settings.nats_url) or None,
             "sync": self._app.settings.sync,
             "nats_pid": self._own.server.pid if self._own else None,
             "connected": dict(self._own.connected) if self._own else {},
@@ -204,7 +207,7 @@ class DeviceHost:
             try:
                 await self._session(stopping)
             except (NatsError, OSError, TimeoutError, MastheadError, Interrupted) as error:
-                self._trouble = f"{type(error).__name__}: {error}"
+                self._trouble = external.reason(error, self._app.settings.nats_url)
             if stopping.is_set():
                 return
             if not self._started.done():
