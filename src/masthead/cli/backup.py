@@ -40,6 +40,11 @@ def backup(
     target = file.absolute()
     running = served(chosen.data)
     found = _ask(running, target) if running else _of_a_folder_at_rest(chosen, target)
+    if not target.exists():
+        raise Conflict(
+            f"file: the server wrote {target} where only it can see it, as systemd's PrivateTmp and containers make it; "
+            "name a file in a folder that both share"
+        )
     answer({"file": str(target), "bytes": target.stat().st_size, **found}, as_json=as_json)
 
 
