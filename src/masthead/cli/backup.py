@@ -54,7 +54,7 @@ def restore(
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
-    """Make the data folder, and the database of database_url, what FILE holds. Server stopped, both empty."""
+    """Make the data folder, and the database of database_url, what FILE holds. The server must be stopped, both empty."""
     from dataclasses import asdict
 
     from masthead.base.clock import SystemClock
