@@ -121,3 +121,20 @@ def test_no_bytes_bring_the_door_down(api: httpx.Client, stored: list[Reading], 
     assert answer.status_code in (200, 400)
     told = answer.json().get("stored", 0)
     assert len(stored) - before == told
+
+
+def test_a_gzipped_body_is_stored_whole_or_not_at_all(api: httpx.Client, stored: list[Reading]) -> None:
+    def send(body: bytes, encoding: str = "gzip") -> httpx.Response:
+        return api.post("/ingest/air/B-101", content=body, headers={"content-encoding": encoding})
+
+    packed = gzip.compress(b'{"CO": 1}\n{"CO": 2}\n')
+    for body, encoding, words in [
+        (packed[:-9], "gzip", "ends early"),
+        (b"{}", "gzip", "expected gzip"),
+        (packed, "br", "content-encoding"),
+    ]:
+        refused = send(body, encoding)
+        assert (refused.status_code, words in refused.json()["error"]["message"]) == (400, True)
+    assert send(gzip.compress(bytes(2**20))).status_code == 429
+    assert stored == []
+    assert send(packed).json()["stored"] == 2

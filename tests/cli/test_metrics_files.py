@@ -103,3 +103,13 @@ def test_an_aggregation_is_read_in_any_case() -> None:
     )
     assert lower.returncode == 0, lower.stderr
     assert lower.stdout == upper.stdout
+
+
+def test_a_dimension_of_too_many_values_is_invalid_input(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    path.write_text("t,d,v\n" + "".join(f"2024-01-01 00:00,{n},1\n" for n in range(51_000)))
+    done = masthead(
+        "backtest", str(path), "--timestamp", "t", "--measure", "v", "--dimension", "d", "--interval", "5m"
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "d: expected at most 50,000 series" in done.stderr

@@ -49,6 +49,7 @@ def test_a_file_becomes_one_folder_per_interval_with_its_planted_anomaly_and_the
     assert (out / "20220324" / "0330").is_dir()
     (planted,) = json.loads(truth.read_text())
     assert planted == {
+        "series": "SO2 LOCATION_ID=B-101",
         "measure": "SO2",
         "dimensions": {"LOCATION_ID": "B-101"},
         "kind": "spike",

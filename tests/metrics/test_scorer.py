@@ -283,3 +283,9 @@ def test_the_configuration_is_known_by_its_hash() -> None:
 
 def test_a_series_fits_in_eight_kilobytes() -> None:
     assert SERIES.itemsize <= 8000
+
+
+@pytest.mark.parametrize("series", [-1, 2.5])
+def test_the_number_of_series_is_a_whole_one(series: float) -> None:
+    with pytest.raises(InvalidInput, match="series: expected a whole number"):
+        SeriesScorer(series=series)  # type: ignore[arg-type]

@@ -127,6 +127,7 @@ def test_the_truth_names_series_start_and_end_of_what_was_done() -> None:
     assert truth.dimensions == {"LOCATION_ID": "S-002"}
     assert (truth.start_s, truth.end_s) == (START_S + 2100, START_S + 2700)
     assert json.loads(json.dumps(truth.to_json()))["end"] == "2023-11-15T00:45:00+00:00"
+    assert truth.to_json()["series"] == f"{truth.measure} LOCATION_ID=S-002"
 
 
 def test_planted_anomalies_are_of_every_kind_and_begin_after_learning() -> None:

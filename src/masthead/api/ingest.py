@@ -4,11 +4,12 @@ An answer means that the readings are stored durably. What is no JSON is told wi
 """
 
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, File, Form, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Header, UploadFile
 
 from masthead.access.subjects import check_topic
 from masthead.api.errors import Unavailable
@@ -59,12 +60,36 @@ def ingest_files(
 
 
 @router.post("/ingest/{topic:path}", openapi_extra=_LINES)
-def ingest(masthead: Product, topic: str, content: Annotated[bytes, Depends(raw_body)]) -> Json:
+def ingest(
+    masthead: Product,
+    topic: str,
+    content: Annotated[bytes, Depends(raw_body)],
+    content_encoding: Annotated[str, Header(description="`gzip`, or nothing.")] = "",
+) -> Json:
     """Store each JSON line of the body as a reading of `topic`."""
     _publishable(topic)
+    content = _decoded(content, content_encoding, int(masthead.settings.max_body_mib * 2**20))
     problems = Problems()
     stored = _store(masthead, topic, _payloads(content.removeprefix(_BOM), problems))
     return _told(stored, problems)
+
+
+def _decoded(content: bytes, encoding: str, most_bytes: int) -> bytes:
+    """Return a body as it was before its encoding; a whole one, or nothing is stored."""
+    if encoding.lower() in ("", "identity"):
+        return content
+    if encoding.lower() not in ("gzip", "x-gzip"):
+        raise InvalidInput(f"content-encoding: expected gzip or none, got {shown(encoding)}")
+    gzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        plain = gzip.decompress(content, most_bytes + 1)
+    except zlib.error as error:
+        raise InvalidInput(f"body: expected gzip as its content-encoding says: {error}") from error
+    if len(plain) > most_bytes:
+        raise LimitReached(f"body: expected at most {most_bytes} bytes unpacked (max_body_mib)")
+    if not gzip.eof:
+        raise InvalidInput("body: the gzip ends early; nothing was stored")
+    return plain
 
 
 def _publishable(topic: str) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from masthead.base.errors import InvalidInput, shown
+from masthead.base.errors import InvalidInput, LimitReached, shown
 from masthead.cli.grammar import new_room
 from masthead.cli.installation import INVALID
 from masthead.cli.progress import working
@@ -162,10 +162,13 @@ def _backtest(data: list[str], history: list[str], plan: "Plan", scores: Path | 
     from masthead.metrics.scores_file import ScoresFile
 
     files, past = find_files(data), find_files(history, "history")
-    if scores is None:
-        return run_backtest(files, plan, history=past)
-    with ScoresFile(scores, plan.dimensions, sparse=plan.interval_s == 0) as written:
-        return run_backtest(files, plan, history=past, sink=written.take)
+    try:
+        if scores is None:
+            return run_backtest(files, plan, history=past)
+        with ScoresFile(scores, plan.dimensions, sparse=plan.interval_s == 0) as written:
+            return run_backtest(files, plan, history=past, sink=written.take)
+    except LimitReached as error:  # too many series, say: here it is the files that cannot be used
+        raise InvalidInput(error.message, field=error.field) from error
 
 
 def _measures(given: list[str]) -> "tuple[Measure, ...]":

@@ -130,7 +130,12 @@ class Truth:
             for name, at in (("start", self.start_s), ("end", self.end_s))
         }
         kept = {name: value for name, value in asdict(self).items() if not name.endswith("_s")}
-        return kept | times
+        return {"series": self.series} | kept | times
+
+    @property
+    def series(self) -> str:
+        """Return the series in words: `SO2 LOCATION_ID=B-101`."""
+        return " ".join([self.measure, *(f"{name}={value}" for name, value in self.dimensions.items())])
 
 
 @dataclass(slots=True)

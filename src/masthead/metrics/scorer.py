@@ -58,8 +58,8 @@ class SeriesScorer:
         configuration: Configuration = DEFAULT,
         zone: str | None = None,
     ) -> None:
-        if series < 0:
-            raise InvalidInput(f"series: expected 0 or more, got {series}")
+        if series < 0 or series != int(series):
+            raise InvalidInput(f"series: expected a whole number, 0 or more, got {series}")
         if interval_s < 0 or interval_s != int(interval_s):
             raise InvalidInput(f"interval_s: expected whole seconds, 0 or more, got {interval_s}")
         self.interval_s = int(interval_s)
@@ -73,8 +73,8 @@ class SeriesScorer:
                 f"zone: expected an IANA time zone such as Europe/Rome, got {zone!r}"
             ) from error
         self._parameters = parameters(configuration, self.interval_s)
-        self._state = np.zeros(series, SERIES)
-        self._scores = _no_scores(1, series)
+        self._state = np.zeros(int(series), SERIES)
+        self._scores = _no_scores(1, int(series))
 
     @property
     def series(self) -> int:
