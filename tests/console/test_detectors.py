@@ -187,4 +187,4 @@ def test_a_point_says_why_it_is_an_anomaly(visit):
     )
     assert "high: a value never seen before" in told
     assert "Seen before 1 to 3.9" in told
-    assert "Usual course -0.48" in told
+    assert "Usual course -0.4" in told
