@@ -68,7 +68,7 @@ def clean(path: Path) -> list[str]:
 
 
 _OURS = ("objects", "nats", "metrics", "streams", "things", "logs", "history", "https", "backups")
-_OURS_BEGIN = ("masthead.db", "flows.db", "serve.", "master.key", "access")
+_OURS_BEGIN = ("masthead.db", "flows.db", "serve.", "master.key", "access", "readings-log.")
 
 
 def _is_ours(name: str) -> bool:
