@@ -8,13 +8,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from waiting import eventually
 
 MASTHEAD = [sys.executable, "-m", "masthead.cli.main"]
 LIVE = Path(__file__).parents[2] / "src/masthead/samples/air/live_data_sample.csv"
@@ -74,14 +75,6 @@ def served(tmp_path: Path) -> Iterator[Served]:
     made = Served(tmp_path / "data")
     yield made
     made.stop()
-
-
-def eventually(check: Callable[[], Any], timeout_s: float = 15) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.mark.slow

@@ -7,24 +7,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from masthead.base.errors import Conflict, InvalidInput, LimitReached
 from masthead.devices.host import DeviceHost
 from masthead.devices.nats_server import end_stale
 from masthead.streams.readings import Reading
-
-
-def eventually(check: Callable[[], Any], timeout_s: float = 10) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-    return found
 
 
 def lives(pid: int) -> bool:

@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import time
 import urllib.request
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from masthead.base.settings import Settings
 from masthead.server import Server
@@ -22,14 +21,6 @@ DETECTOR = {
     "source": {"kind": "stream", "topic": "sensors/#"},
     "dedupe": "none",
 }
-
-
-def eventually(check: Callable[[], Any], timeout_s: float = 20) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-    return found
 
 
 def ask(server: Server, path: str, body: bytes | None = None) -> Any:

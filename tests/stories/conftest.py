@@ -4,13 +4,13 @@ import json
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from waiting import eventually
 
 MASTHEAD = [sys.executable, "-m", "masthead.cli.main"]
 
@@ -86,15 +86,6 @@ def served(tmp_path: Path) -> Iterator[Served]:
     found.start()
     yield found
     found.stop()
-
-
-def eventually(ask: Callable[[], Any], *, within_s: float = 20.0) -> Any:
-    """Return the first answer that is true, and fail when none is in time."""
-    deadline = time.monotonic() + within_s
-    while not (found := ask()):
-        assert time.monotonic() < deadline, f"not within {within_s} s"
-        time.sleep(0.1)
-    return found
 
 
 @pytest.fixture(name="eventually")

@@ -14,6 +14,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from waiting import eventually
 
 from masthead.base.errors import InvalidInput, LimitReached
 from masthead.base.settings import Settings
@@ -27,14 +28,6 @@ DETECTOR = {
     "time": {"column": "at", "format": "iso"},
     "source": {"kind": "stream", "topic": "sensors/#"},
 }
-
-
-def eventually(check: Callable[[], Any], timeout_s: float = 20) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-    return found
 
 
 class External:

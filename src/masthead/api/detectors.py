@@ -6,8 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from masthead.api.factory import Product
 from masthead.api.shapes import Json, Limit, Token, body, page_by_name, read_time
-from masthead.base.errors import InvalidInput, shown
-from masthead.metrics.spec import DetectorSpec
+from masthead.metrics.spec import DetectorSpec, dimension_values
 
 router = APIRouter(tags=["detectors"])
 _DATASET: Json = {
@@ -126,7 +125,7 @@ def chart(
     limit: Annotated[int, Query(description="At most so many intervals.")] = 5_000,
 ) -> Json:
     """Return one series over time: value, expected, low, high and severity per interval."""
-    dimensions = _dimensions(dimension or [])
+    dimensions = dimension_values(dimension or [])
     span = read_time(start, "start"), read_time(end, "end")
     return _json(masthead.metrics.chart(name, measure, dimensions, *span, limit=limit))
 
@@ -137,16 +136,6 @@ def export_groups(masthead: Product, name: str) -> Response:
     text = masthead.metrics.export_groups(name)
     disposition = {"content-disposition": f'attachment; filename="{name}-groups.csv"'}
     return Response(text, media_type="text/csv; charset=utf-8", headers=disposition)
-
-
-def _dimensions(given: list[str]) -> dict[str, str]:
-    found = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise InvalidInput(f"dimension: expected NAME=VALUE, got {shown(text)}")
-        found[name] = value
-    return found
 
 
 def _json(value: Any) -> Json:

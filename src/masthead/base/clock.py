@@ -36,6 +36,24 @@ def utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def read_time(text: str | None, field: str) -> datetime | None:
+    """Return an aware UTC time that was written in `field`, None when nothing was; without an offset it is UTC.
+
+    Raises:
+        InvalidInput: The text is no ISO 8601 time.
+
+    >>> read_time("2026-01-02", "start").isoformat()
+    '2026-01-02T00:00:00+00:00'
+    """
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput(f"{field}: expected an ISO 8601 time, got {shown(text)}") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+
+
 class SystemClock:
     """The machine's own clock."""
 

@@ -73,7 +73,7 @@ def create(
     data: Data = None,
 ) -> None:
     """Create a detector from a file."""
-    document = _with_absolute_paths({**read_document(file), "name": name}, file.parent)
+    document = {**_read(file), "name": name}
     with installation(data) as masthead:
         made = masthead.metrics.create_detector(document)
         if activate:
@@ -87,7 +87,7 @@ def create(
 @app.command("update")
 def update(name: Name, file: File, as_json: AsJson = False, data: Data = None) -> None:
     """Replace the settings of a detector that is not active."""
-    document = _with_absolute_paths({**read_document(file), "name": name}, file.parent)
+    document = {**_read(file), "name": name}
     with installation(data) as masthead:
         answer(masthead.metrics.update_detector(name, document), as_json=as_json, told=tell_detector)
 
@@ -95,7 +95,7 @@ def update(name: Name, file: File, as_json: AsJson = False, data: Data = None) -
 @app.command("set-dataset")
 def set_dataset(name: Name, file: File, as_json: AsJson = False, data: Data = None) -> None:
     """Set the parts of the settings that a file names: source, time, measures, dimensions, filters, history."""
-    document = _with_absolute_paths(read_document(file), file.parent)
+    document = _read(file)
     document.pop("name", None)
     with installation(data) as masthead:
         answer(masthead.metrics.set_dataset(name, document), as_json=as_json, told=tell_detector)
@@ -177,31 +177,11 @@ def executions(name: Name, as_json: AsJson = False, data: Data = None) -> None:
     print_table(columns, rows, empty="There was no activation or backtest yet.")
 
 
-def _with_absolute_paths(document: dict[str, Any], beside: Path) -> dict[str, Any]:
-    """Return the settings with local paths absolute: the server that reads them stands in another folder.
+def _read(file: Path) -> dict[str, Any]:
+    """Return the settings in a file with local paths absolute: the server that reads them stands in another folder."""
+    from masthead.metrics.toml import absolute_paths
 
-    A relative path is one of the working folder; if nothing lies there, one beside the file that names it.
-    """
-
-    def absolute(path: Any) -> Any:
-        if not isinstance(path, str) or "://" in path or Path(path).is_absolute():
-            return path
-        here, there = Path.cwd() / path, beside.absolute() / path
-        return str(there if not _lies(here) and _lies(there) else here)
-
-    changed = dict(document)
-    for part in ("source", "history"):
-        inner = changed.get(part)
-        if isinstance(inner, dict) and isinstance(inner.get("paths"), list):
-            changed[part] = {**inner, "paths": [absolute(path) for path in inner["paths"]]}
-    return changed
-
-
-def _lies(path: Path) -> bool:
-    """Return whether a file, a folder or something that fits a pattern is there."""
-    from glob import glob
-
-    return bool(glob(str(path)))
+    return absolute_paths(read_document(file), file.parent)
 
 
 def _tell_state(masthead: "Masthead", detector: Any, *, wait: bool, as_json: bool) -> None:

@@ -1,12 +1,13 @@
 """`masthead detectors groups`: the anomalies found, and a person's word on them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from masthead.base.errors import InvalidInput, shown
+from masthead.base.clock import read_time
+from masthead.base.errors import InvalidInput
 from masthead.base.units import parse_duration_s
 from masthead.cli.grammar import new_room
 from masthead.cli.installation import AsJson, Data, Name, installation
@@ -93,7 +94,9 @@ def feedback(
     data: Data = None,
 ) -> None:
     """Tell whether a group, or one of its series, is an anomaly; later severities follow."""
-    series = _dimensions(dimensions) if dimensions else None
+    from masthead.metrics.spec import dimension_values
+
+    series = dimension_values(dimensions) if dimensions else None
     with installation(data) as masthead:
         given = masthead.metrics.give_feedback(group, series=series, is_anomaly=is_anomaly)
     rows = given if isinstance(given, list | tuple) else [given]
@@ -156,28 +159,3 @@ def export(
         file.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise InvalidInput(f"file: cannot write {file}: {error.strerror or error}") from error
-
-
-def read_time(text: str | None, field: str) -> datetime | None:
-    """Return an aware UTC time; without an offset it is UTC.
-
-    >>> read_time("2026-01-02", "start").isoformat()
-    '2026-01-02T00:00:00+00:00'
-    """
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInput(f"{field}: expected an ISO 8601 time, got {shown(text)}") from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-
-
-def _dimensions(texts: list[str]) -> dict[str, str]:
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise InvalidInput(f"dimension: expected NAME=VALUE, got {shown(text)}")
-        found[name] = value
-    return found

@@ -6,7 +6,7 @@ name first, its data set later); `require_complete` says what is still missing b
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
@@ -18,7 +18,16 @@ from masthead.metrics.raw import Format
 from masthead.metrics.toml import write_toml
 from masthead.metrics.zones import check_interval, zone_of
 
-__all__ = ["AGGREGATIONS", "DetectorSpec", "History", "Measure", "Source", "TimeColumn", "aggregation_of"]
+__all__ = [
+    "AGGREGATIONS",
+    "DetectorSpec",
+    "History",
+    "Measure",
+    "Source",
+    "TimeColumn",
+    "aggregation_of",
+    "dimension_values",
+]
 
 Mode = Literal["continuous", "backtest"]
 Rollups = Literal["none", "single", "all"]
@@ -337,6 +346,24 @@ def aggregation_of(text: str, name: str = "aggregation") -> dict[str, str]:
     if (ratio := _RATIO.fullmatch(text.strip())) is not None:
         return {"aggregation": "ratio", "numerator": ratio[1].strip(), "denominator": ratio[2].strip()}
     raise InvalidInput(f"{name}: expected one of {', '.join(AGGREGATIONS)}, got {shown(text)}")
+
+
+def dimension_values(texts: Sequence[str]) -> dict[str, str]:
+    """Return the dimensions of a series that were written as `NAME=VALUE`.
+
+    Raises:
+        InvalidInput: One of them has no equals sign.
+
+    >>> dimension_values(["LOCATION_ID=B-101"])
+    {'LOCATION_ID': 'B-101'}
+    """
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidInput(f"dimension: expected NAME=VALUE, got {shown(text)}")
+        found[name] = value
+    return found
 
 
 # --- values as people give them ---------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def absolute_paths(settings: Mapping[str, Any], beside: Path) -> dict[str, Any]:
     """Return a detector's settings with the local paths of source and history absolute: the server stands elsewhere.
 
     A relative path is one of the working folder; if nothing lies there, one of `beside`, where the settings' own file
-    lies. Objects (`s3://`) and what is no path stay as they are.
+    lies. Addresses (`s3://`) and what is no path stay as they are.
 
     >>> absolute_paths({"history": ["/data/a.csv", "s3://air/a.csv"]}, Path("/etc"))
     {'history': ['/data/a.csv', 's3://air/a.csv']}
@@ -97,7 +97,7 @@ def absolute_paths(settings: Mapping[str, Any], beside: Path) -> dict[str, Any]:
 
 
 def _absolute(path: Any, beside: Path) -> Any:
-    if not isinstance(path, str) or not path or path.startswith("s3:"):
+    if not isinstance(path, str) or not path or "://" in path:
         return path
     there = beside / path
     is_here, is_there = (_leads_somewhere(place) for place in (Path(path), there))

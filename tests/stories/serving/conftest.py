@@ -6,13 +6,13 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from waiting import eventually
 
 COMMAND = [sys.executable, "-m", "masthead.cli.main"]
 
@@ -61,16 +61,6 @@ def start(data: Path, *options: str) -> Running:
         process.stdout.close()
         pytest.fail("the server did not start: " + (data.parent / f"{data.name}.log").read_text()[-2000:])
     return Running(process, json.loads(line))
-
-
-def eventually(check: Callable[[], Any], *, within_s: float = 15.0) -> Any:
-    """Return what `check` gives once it is true."""
-    deadline = time.monotonic() + within_s
-    while not (found := check()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {within_s} s")
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture

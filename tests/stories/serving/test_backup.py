@@ -6,63 +6,26 @@ import signal
 import sqlite3
 import subprocess
 import tarfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from numbered_readings import (
+    RULE,
+    STREAM,
+    came_back_exactly_once,
+    delivered,
+    fill,
+    flush,
+    send,
+    sending,
+    set_up,
+)
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Serve = Callable[..., Any]
 Wait = Callable[..., Any]
-
-STREAM = {"name": "air", "destination": "s3://air/", "buffer_s": 900, "buffer_mib": 1}
-RULE = {
-    "name": "all",
-    "sql": "SELECT * FROM 'air/#'",
-    "actions": [{"kind": "delivery_stream", "name": "air"}],
-}
-
-
-def set_up(running: Any) -> None:
-    assert running.http.post("/streams", json=STREAM).status_code == 201
-    assert running.http.post("/rules", json=RULE).status_code == 201
-    assert running.http.post("/things", json={"name": "B-101"}).status_code == 201
-    assert running.http.put("/objects/mine/note.txt", content=b"kept").status_code == 201
-
-
-def send(running: Any, numbers: range, padding: int = 0) -> None:
-    lines = b"".join(json.dumps({"n": n, "x": "y" * padding}).encode() + b"\n" for n in numbers)
-    assert running.http.post("/ingest/air/x", content=lines).json()["stored"] == len(numbers)
-
-
-def delivered(running: Any) -> list[int]:
-    numbers = []
-    for one in running.http.get("/objects/air", params={"limit": 1000}).json()["items"]:
-        content = running.http.get("/objects/" + one["uri"].removeprefix("s3://")).content
-        numbers += [json.loads(line)["n"] for line in content.splitlines()]
-    return numbers
-
-
-def read_on(running: Any, wait_for: Wait) -> None:
-    """Wait until the log was read up to now: rules follow it in order, so a last reading comes after all others."""
-    stream = STREAM | {"name": "marker", "destination": "s3://marker/", "buffer_s": 0}
-    assert running.http.post("/streams", json=stream).status_code == 201
-    rule = {
-        "name": "marker",
-        "sql": "SELECT * FROM 'marker'",
-        "actions": [{"kind": "delivery_stream", "name": "marker"}],
-    }
-    assert running.http.post("/rules", json=rule).status_code == 201
-    assert running.http.post("/ingest/marker", content=b'{"n": 0}').json()["stored"] == 1
-    wait_for(lambda: running.http.get("/streams/marker/state").json()["records"] == 1, within_s=60)
-
-
-def flush(running: Any, wait_for: Wait) -> None:
-    """Deleting a stream puts what it holds."""
-    running.http.delete("/rules/all")
-    assert running.http.delete("/streams/air").status_code == 204
 
 
 def test_readings_that_were_acknowledged_before_a_backup_come_back_exactly_once(
@@ -71,24 +34,9 @@ def test_readings_that_were_acknowledged_before_a_backup_come_back_exactly_once(
     first, second, file = tmp_path / "first", tmp_path / "second", tmp_path / "masthead.tgz"
     running = serve(first)
     set_up(running)
-    # Some are in objects already (the buffer holds 1 MiB), the rest waits in memory and in the log.
-    send(running, range(3000), padding=500)
-    wait_for(lambda: running.http.get("/streams/air/state").json()["objects"] > 0)
-    send(running, range(3000, 3100))
-
-    stop = threading.Event()
-    more = iter(range(10_000, 1_000_000))
-
-    def keep_sending() -> None:
-        while not stop.is_set():
-            number = next(more)
-            send(running, range(number, number + 1))
-
-    sender = threading.Thread(target=keep_sending)
-    sender.start()
-    made = command("backup", str(file), "--json", data=first)
-    stop.set()
-    sender.join()
+    fill(running)
+    with sending(running):
+        made = command("backup", str(file), "--json", data=first)
     assert made.returncode == 0, made.stderr
     manifest = json.loads(made.stdout)
     assert (manifest["running"], manifest["objects"] > 1, manifest["unread"] > 0) == (True, True, True)
@@ -99,15 +47,7 @@ def test_readings_that_were_acknowledged_before_a_backup_come_back_exactly_once(
     again = serve(second)
     assert [one["name"] for one in again.http.get("/things").json()["items"]] == ["B-101"]
     assert again.http.get("/objects/mine/note.txt").content == b"kept"
-    read_on(again, wait_for)
-    flush(again, wait_for)
-    wait_for(lambda: set(range(3100)) <= set(delivered(again)))
-    found = delivered(again)
-    assert len(found) == len(set(found))
-    later = sorted(number for number in found if number >= 10_000)
-    assert later == list(
-        range(10_000, 10_000 + len(later))
-    )  # a moment in time: no gap among what came meanwhile
+    came_back_exactly_once(again)
 
     # The log goes on: new readings are taken behind the restored ones.
     again.http.post("/streams", json=STREAM | {"name": "more", "destination": "s3://more/", "buffer_s": 0})
@@ -137,7 +77,7 @@ def test_a_folder_at_rest_is_backed_up_whole(serve: Serve, command: Command, tmp
     assert made["running"] is False
     assert command("restore", str(file), data=second).returncode == 0
     again = serve(second)
-    flush(again, None)
+    flush(again)
     assert sorted(delivered(again)) == list(range(10))
 
 
