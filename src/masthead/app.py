@@ -146,6 +146,7 @@ class Masthead:
         """Begin what only the one server does: deliver alerts, run detectors. Readings may come after this."""
         self.build()
         self.alerts.start()
+        self.metrics.on_change(self._route)
         self.metrics.start()
         self.flows.open()
         self.refresh()
@@ -189,6 +190,10 @@ class Masthead:
         self.streams.refresh()
         self.metrics.refresh()
         self.alerts.refresh()
+        self._route()
+
+    def _route(self) -> None:
+        """Lead the stream to the detectors that run now; a reading sent after `activate` returned is one of theirs."""
         self.streams.set_topic_routes(self.metrics.topic_routes(), self.metrics.rule_routes())
         self.streams.set_seal_delays(self.metrics.seal_delays())
 

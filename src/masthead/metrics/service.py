@@ -92,6 +92,7 @@ class MetricsService:
         self._monotonic = monotonic
         self._running: Runner | None = None
         self._feeds, self._jobs = Feeds(), jobs
+        self._changed: Callable[[], None] = lambda: None
 
     @property
     def _runner(self) -> "Runner":
@@ -114,10 +115,18 @@ class MetricsService:
                 )
             return self._running
 
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Name who is to know, before the verb that did it returns, that other detectors listen to the stream now."""
+        self._changed = tell
+
     def _wake(self) -> None:
         """Tell what runs that a row changed; what does not run yet reads every row when it begins."""
         if self._running is not None:
             self._running.wake()
+
+    def _wake_and_tell(self) -> None:
+        self._wake()
+        self._changed()
 
     # ------------------------------------------------------------------ detectors
 
@@ -247,7 +256,7 @@ class MetricsService:
                 ),
             )
         self._journal.write("detector", found.name, state)
-        self._wake()
+        self._wake_and_tell()
         return self.get_detector(found.name)
 
     def deactivate(self, name: str) -> Detector:
