@@ -22,7 +22,7 @@ from masthead.console.parts import (
     table,
     title,
 )
-from masthead.console.shell import Console, frame, link, watch
+from masthead.console.shell import Console, follow, frame, link, watch
 
 # kind of channel -> (field, label, example); a field in _SECRET is not shown while typed
 CHANNELS: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -59,11 +59,7 @@ def register(console: Console) -> None:
 
 
 def _counts(console: Console) -> None:
-    shown: list[Row] = []
-
-    @ui.refreshable
-    def cards() -> None:
-        counts = console.masthead.alerts.counts()
+    def cards(counts: dict[str, int]) -> None:
         notes = {"delivered": "the channel took them", "pending": "tried again until they arrive"}
         with ui.row().classes("w-full"):
             for state in ("delivered", "pending", "undelivered"):
@@ -75,14 +71,7 @@ def _counts(console: Console) -> None:
                     tone="mh-tone text-negative" if bad else "",
                 )
 
-    def update() -> None:
-        now = console.masthead.alerts.counts()
-        if shown != [now]:
-            shown[:] = [now]
-            cards.refresh()
-
-    cards()
-    watch(update)
+    follow(console.masthead.alerts.counts, cards)
 
 
 def _rules(console: Console) -> None:

@@ -24,7 +24,7 @@ from masthead.console.parts import (
     telling_errors,
     title,
 )
-from masthead.console.shell import Console, frame, link, watch
+from masthead.console.shell import Console, follow, frame, link, watch
 from masthead.console.verdict import show_validation
 from masthead.console.wizard import open_wizard
 from masthead.metrics.records import Detector
@@ -120,7 +120,7 @@ def _edit(console: Console, name: str) -> None:
 
 
 def _head(console: Console, name: str) -> None:
-    """Draw state and verbs; they follow the state."""
+    """Draw state and verbs, which follow the state, and how far it has learned."""
     metrics = console.masthead.metrics
 
     async def delete() -> None:
@@ -141,51 +141,58 @@ def _head(console: Console, name: str) -> None:
     def show() -> None:
         show_text(f"Detector {name}", metrics.get_detector(name).spec.to_toml(), "toml")
 
-    @ui.refreshable
-    def head() -> None:
-        detector = metrics.get_detector(name)
-        with ui.row().classes("items-center w-full"):
-            state_badge(detector.state)
-            ui.label(detector.failure or detector.progress.text).classes(
-                "mh-tone text-negative" if detector.failure else "mh-soft"
-            )
-            ui.space()
-            for text, icon, verb in _verbs(console, detector):
+    def verbs(state: str) -> None:
+        with ui.row().classes("items-center"):
+            for text, icon, verb in _verbs(console, name, state):
                 ui.button(text, icon=icon, on_click=lambda _, verb=verb: do(verb)).props("outline")
             ui.button("Test", icon="fact_check", on_click=test).props("outline")
-            if detector.state in EDITABLE:
+            if state in EDITABLE:
                 ui.button("Edit", icon="edit", on_click=lambda: _edit(console, name)).props("outline")
             ui.button("Show", icon="visibility", on_click=show).props("outline")
             ui.button("Log", icon="article", on_click=lambda: _to_log(name)).props("outline")
             ui.button("Delete", icon="delete", color="negative", on_click=delete).props("outline")
-        if detector.state == "learning" and detector.progress.needed:
-            share = detector.progress.seen / detector.progress.needed
-            ui.linear_progress(share, show_value=False).props("aria-label='Learned so far'")
 
-    shown: list[Any] = []
+    with ui.row().classes("items-center w-full"):
+        follow(lambda: _state(metrics.get_detector(name)), _draw_state)
+        ui.space()
+        follow(lambda: metrics.get_detector(name).state, verbs)
+    follow(lambda: _learned(metrics.get_detector(name)), _draw_learned)
 
-    def update() -> None:
-        detector = metrics.get_detector(name)
-        now = [detector.state, detector.failure, detector.progress]
-        if now != shown:
-            shown[:] = now
-            head.refresh()
 
-    head()
-    watch(update)
+def _state(detector: Detector) -> tuple[str, str, str]:
+    return detector.state, detector.failure, detector.progress.text
+
+
+def _draw_state(seen: tuple[str, str, str]) -> None:
+    state, failure, progress = seen
+    with ui.row().classes("items-center"):
+        state_badge(state)
+        ui.label(failure or progress).classes("mh-tone text-negative" if failure else "mh-soft")
+
+
+def _learned(detector: Detector) -> float | None:
+    """Return the share of the intervals that a learning detector has seen; None when it does not learn."""
+    if detector.state != "learning" or not detector.progress.needed:
+        return None
+    return detector.progress.seen / detector.progress.needed
+
+
+def _draw_learned(share: float | None) -> None:
+    if share is not None:
+        ui.linear_progress(share, show_value=False).props("aria-label='Learned so far'")
 
 
 def _to_log(name: str) -> None:
     ui.navigate.to(f"/logs?kind=detector&name={name}")
 
 
-def _verbs(console: Console, detector: Detector) -> list[tuple[str, str, Any]]:
+def _verbs(console: Console, name: str, state: str) -> list[tuple[str, str, Any]]:
     """Return (title, icon, verb) of what the state allows."""
     metrics = console.masthead.metrics
-    if detector.state in ("learning", "active"):
+    if state in ("learning", "active"):
         return [("Deactivate", "stop", metrics.deactivate)]
-    if detector.state in ("created", "stopped", "failed", "backtested"):
-        if detector.spec.mode == "backtest":
+    if state in ("created", "stopped", "failed", "backtested"):
+        if metrics.get_detector(name).spec.mode == "backtest":
             return [("Run the backtest", "history", metrics.backtest)]
         return [("Activate", "play_arrow", metrics.activate)]
     return []
@@ -215,11 +222,8 @@ def _groups(console: Console, name: str) -> None:
 def _quality(console: Console, name: str) -> None:
     """Draw what is known of the data: what the running detector counted, and what its files held."""
     title("Data quality")
-    shown: list[Row] = []
 
-    @ui.refreshable
-    def cards() -> None:
-        found = console.masthead.metrics.data_quality(name)
+    def cards(found: dict[str, Any]) -> None:
         with ui.row().classes("w-full items-stretch"):
             number_card("Rows", _count(found.get("rows")), "counted in intervals")
             number_card("Late", _count(found.get("late")), "after their interval had closed")
@@ -234,14 +238,7 @@ def _quality(console: Console, name: str) -> None:
         data = found.get("data") or {}
         _files_quality(data.get("history", data))
 
-    def update() -> None:
-        now = console.masthead.metrics.data_quality(name)
-        if shown != [now]:
-            shown[:] = [now]
-            cards.refresh()
-
-    cards()
-    watch(update, every_s=5.0)
+    follow(lambda: console.masthead.metrics.data_quality(name), cards, every_s=5.0)
 
 
 def _files_quality(data: Mapping[str, Any]) -> None:

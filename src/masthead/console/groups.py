@@ -24,7 +24,7 @@ from masthead.console.parts import (
     telling_errors,
     title,
 )
-from masthead.console.shell import Console, frame, is_dark, link, watch
+from masthead.console.shell import Console, follow, frame, is_dark, link, watch
 from masthead.metrics.records import AnomalyGroup
 
 GROUP_COLUMNS = (
@@ -96,19 +96,11 @@ def _top(contributions: dict[str, dict[str, float]]) -> str:
 
 def _one_group(console: Console, found: AnomalyGroup) -> None:
     """Draw one group; what a person says of it and its severity follow by themselves, the rest stands still."""
-    metrics, shown = console.masthead.metrics, [found]
-
-    @ui.refreshable
-    def head() -> None:
-        _head(shown[0], console.masthead.clock.now())
-
-    def update() -> None:
-        now = metrics.get_group(found.id)
-        if now != shown[0]:
-            shown[0] = now
-            head.refresh()
-
-    head()
+    metrics = console.masthead.metrics
+    follow(
+        lambda: metrics.get_group(found.id),
+        lambda group: _head(group, console.masthead.clock.now()),
+    )
     _verdict(console, found.id)
     group_chart(console, found)
     _contributions(found.contributions)
@@ -131,7 +123,6 @@ def _one_group(console: Console, found: AnomalyGroup) -> None:
         },
     )
     _related(metrics.related(found.id))
-    watch(update)
 
 
 def _head(group: AnomalyGroup, now: datetime) -> None:

@@ -4,7 +4,7 @@ from nicegui import ui
 
 from masthead.console.groups import GROUP_COLUMNS, group_rows
 from masthead.console.parts import changed_rows, number_card, table, title
-from masthead.console.shell import Console, frame, watch
+from masthead.console.shell import Console, follow, frame, watch
 from masthead.console.things import expiry_text
 
 Figure = tuple[str, str, str, str, str]
@@ -16,15 +16,9 @@ def register(console: Console) -> None:
 
     @ui.page("/")
     def overview_page() -> None:
-        shown: list[object] = []
         with frame("overview", "Overview"):
-
-            @ui.refreshable
-            def figures() -> None:
-                _draw_figures(_figures(console))
-                _draw_attention(_attention(console))
-
-            figures()
+            follow(lambda: _figures(console), _draw_figures)
+            follow(lambda: _attention(console), _draw_attention)
             title("Latest anomalies")
             groups = table(
                 GROUP_COLUMNS,
@@ -36,10 +30,6 @@ def register(console: Console) -> None:
             )
 
             def update() -> None:
-                now: list[object] = [_figures(console), _attention(console)]
-                if now != shown:
-                    shown[:] = now
-                    figures.refresh()
                 found = console.masthead.metrics.list_groups(min_severity=70, limit=10)
                 changed_rows(groups, group_rows(found.items))
 

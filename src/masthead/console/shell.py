@@ -7,7 +7,7 @@ sets it to what the system prefers and loads the page once more.
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from fastapi import FastAPI
 from nicegui import app as pages
@@ -17,6 +17,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from masthead.app import Masthead
 from masthead.base.errors import NotFound
 
+_Seen = TypeVar("_Seen")
 PREFIX = "/ui"
 COOKIE = "masthead_theme"
 NAVIGATION = (
@@ -219,4 +220,26 @@ def watch(update: Callable[[], None], *, every_s: float = 2.0) -> None:
     timer = ui.timer(every_s, look, immediate=False)
 
 
-__all__ = ["Console", "frame", "is_dark", "link", "mount", "watch"]
+def follow(read: Callable[[], _Seen], draw: Callable[[_Seen], None], *, every_s: float = 2.0) -> None:
+    """Draw what `read` gives, here and now; draw it anew only when `read` gives something else.
+
+    What a person is about to click must not be drawn anew under the hand: give `read` no more than `draw` shows.
+    """
+    shown = read()
+
+    @ui.refreshable
+    def part() -> None:
+        draw(shown)
+
+    def update() -> None:
+        nonlocal shown
+        now = read()
+        if now != shown:
+            shown = now
+            part.refresh()
+
+    part()
+    watch(update, every_s=every_s)
+
+
+__all__ = ["Console", "follow", "frame", "is_dark", "link", "mount", "watch"]

@@ -1,5 +1,7 @@
 """Streams: the durable stream of readings and its lag, and the delivery streams that make objects of it."""
 
+from typing import Any
+
 from nicegui import ui
 
 from masthead.base.units import format_bytes
@@ -16,7 +18,7 @@ from masthead.console.parts import (
     telling_errors,
     title,
 )
-from masthead.console.shell import Console, frame, watch
+from masthead.console.shell import Console, follow, frame, watch
 
 _EXAMPLE = '{"TIMESTAMP": "2026-01-31 12:04", "LOCATION_ID": "B-101", "CO": 2.6}'
 
@@ -37,11 +39,8 @@ def _readings(console: Console) -> None:
     if console.devices is None:
         ui.label("This server does not run the role devices, so it reads no stream.").classes("mh-soft")
         return
-    shown: list[Row] = []
 
-    @ui.refreshable
-    def figures() -> None:
-        state = console.devices_state()
+    def figures(state: dict[str, Any]) -> None:
         most = int(console.masthead.settings.stream_max_gib * 2**30)
         lag = state.get("lag_batches", 0)
         with ui.row().classes("w-full items-stretch"):
@@ -61,14 +60,7 @@ def _readings(console: Console) -> None:
             if trouble:
                 ui.label(str(trouble)).classes("mh-tone text-negative").props("role=alert")
 
-    def update() -> None:
-        state = console.devices_state()
-        if shown != [state]:
-            shown[:] = [state]
-            figures.refresh()
-
-    figures()
-    watch(update)
+    follow(console.devices_state, figures)
 
 
 def _deliveries(console: Console) -> None:

@@ -26,7 +26,7 @@ from masthead.console.parts import (
     telling_errors,
     title,
 )
-from masthead.console.shell import Console, frame, link, watch
+from masthead.console.shell import Console, follow, frame, link, watch
 
 
 def register(console: Console) -> None:
@@ -112,12 +112,15 @@ def _last(reading: dict[str, Any] | None, now: datetime) -> str:
 def _one_thing(console: Console, name: str) -> None:
     access = console.masthead.access
 
-    @ui.refreshable
-    def certificate() -> None:
-        thing, now = access.get_thing(name), console.masthead.clock.now()
+    def seen() -> tuple[Thing, str]:
+        thing = access.get_thing(name)
+        return thing, _connection(thing, set(console.devices_state().get("connected", ())))
+
+    def certificate(told: tuple[Thing, str]) -> None:
+        (thing, connection), now = told, console.masthead.clock.now()
         facts(
             (
-                ("Connection", _connection(thing, set(console.devices_state().get("connected", ())))),
+                ("Connection", connection),
                 ("Certificate until", expiry_text(thing, now)),
                 ("Made", short_time(thing.created)),
                 ("Serial", thing.serial),
@@ -138,7 +141,7 @@ def _one_thing(console: Console, name: str) -> None:
 
     with ui.row().classes("w-full items-stretch"):
         with ui.column().classes("mh-card").style("flex: 1; min-width: 340px; gap: 12px"):
-            certificate()
+            follow(seen, certificate)
             with ui.row():
                 ui.button("Edit", icon="edit", on_click=lambda: _edit(console, name)).props("outline")
                 for verb, icon, do in (("Renew", "autorenew", _renew), ("Revoke", "block", _revoke)):
@@ -164,13 +167,8 @@ def _one_thing(console: Console, name: str) -> None:
         empty="None: every publish was allowed",
     )
     _bench(console, name)
-    shown: list[object] = []
 
     def update() -> None:
-        thing = [access.get_thing(name), sorted(console.devices_state().get("connected", ()))]
-        if shown != thing:
-            shown[:] = thing
-            certificate.refresh()
         last.text = _last(console.last_readings().get(name), console.masthead.clock.now())
         changed_rows(
             forbidden,
