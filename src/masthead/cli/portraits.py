@@ -24,6 +24,7 @@ def tell_detector(found: Json) -> None:
         "progress": _progress(progress),
         "last interval": found["last_interval"],
         "records": f"{found['late']:,} late, {found['duplicates']:,} duplicates, {found['refused']:,} refused",
+        "error place": found["error_place"],
         "created": found["created"],
         "changed": found["updated"],
     }
@@ -52,6 +53,8 @@ def tell_quality(found: Json) -> None:
         fields["records"] = (
             f"{found['late']:,} late, {found['duplicates']:,} duplicates, {found['refused']:,} refused"
         )
+        if found["refused"]:
+            fields["error place"] = found["error_place"]
     print_fields(fields)
     if not data and "rows" not in found:
         print("Nothing was read yet.")
