@@ -345,6 +345,15 @@ def test_messages_are_read_like_lines_and_take_their_arrival_where_no_time_is_na
     assert told(problems) == [(2, "v", "x", "not a number")]
 
 
+@pytest.mark.parametrize("rows", [2, 4, 9])
+def test_one_broken_stamp_in_few_rows_is_told_and_costs_its_row_alone(rows: int) -> None:
+    good = "".join(f"2022-03-24 23:{10 + k},a,{k}\n" for k in range(rows - 1))
+    data = f"t,s,v\nnever,a,7\n{good}".encode()
+    found, problems = read(data, Selection("t", numbers=("v",), labels=("s",)))
+    assert values(found) == list(range(rows - 1))
+    assert told(problems) == [(2, "t", "never", "time is not iso")]
+
+
 def test_messages_with_a_broken_time_are_told_and_the_others_kept() -> None:
     records = [{"t": "soon", "v": 1}, {"t": "2022-10-30 02:30", "v": 2}]
     problems = Problems()
