@@ -235,7 +235,8 @@ def test_a_form_taken_from_few_rows_is_the_one_they_were_written_in(
     month: int, other: int, day: int, rows: int, broken: str
 ) -> None:
     """Days above 12 prove the order; without one nothing is taken, whatever else is broken."""
-    stamps = [f"{day:02d}/{month:02d}/2022", f"{day:02d}/{other:02d}/2022"][: rows - 1] + [broken]
+    good = [f"{day:02d}/{month:02d}/2022", f"{day:02d}/{other:02d}/2022"]
+    stamps = [*good[: rows - 1], broken]
     try:
         assert agree(stamps) == "dd/MM/yyyy"
     except InvalidInput:

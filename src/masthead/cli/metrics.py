@@ -217,12 +217,13 @@ def _format(columns: str, missing: list[str]) -> "Format":
 
 def _tell(result: "Backtest", sensitivity: float) -> None:
     from masthead.metrics.backtest import group_json
+    from masthead.metrics.contributions import largest_first
     from masthead.metrics.quality import describe
 
     told = [group_json(group) for group in result.groups if group.severity >= sensitivity]
     for group in told:
         shares = "; ".join(
-            f"{dimension} " + ", ".join(f"{value} {percent:g} %" for value, percent in values.items())
+            f"{dimension} " + ", ".join(f"{value} {percent:g} %" for value, percent in largest_first(values))
             for dimension, values in group["contributions"].items()
         )
         print(

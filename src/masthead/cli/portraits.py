@@ -118,7 +118,10 @@ def _progress(progress: Json) -> str:
 
 def _shares(contributions: Mapping[str, Mapping[str, float]]) -> list[str]:
     return [
-        f"{dimension} " + " ".join(f"{value} {percent:g} %" for value, percent in values.items())
+        f"{dimension} "
+        + " ".join(
+            f"{value} {percent:g} %" for value, percent in sorted(values.items(), key=lambda one: -one[1])
+        )
         for dimension, values in contributions.items()
     ]
 
