@@ -239,7 +239,7 @@ class Core:
             else:
                 work.model = own
         if work.operation is None:
-            asked = f"{request.method} {request.path}" if not name else name
+            asked = name or f"{request.method} {request.path}"
             raise Rejected(UNKNOWN_OPERATION, f"{asked[:_MOST_TARGET]}: there is no such operation")
 
     def _found(self, work: _Work, name: str, labels: Mapping[str, bytes]) -> None:

@@ -8,6 +8,8 @@ import re
 # In Firehose's tags; equal to Java's classes on every code point.
 _LETTERS = r"\p{L}\p{Z}\p{N}_"
 _LETTERS_HERE = "\\w\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# Says the same, but looks at each character once: 3,000 letters and a line end cost 50 ms otherwise.
+_SOMETHING, _SOMETHING_HERE = r".*\S.*", r"[^\S\n]*\S.*"
 _WORDS = (
     (r"[[:alnum:]", "[a-zA-Z0-9"),
     (r"\p{ASCII}", r"[\x00-\x7f]"),
@@ -23,6 +25,8 @@ def compile_pattern(text: str) -> re.Pattern[str]:
     >>> bool(compile_pattern(r"\A\S[\p{Print}]*\z").fullmatch("a b"))
     True
     """
+    if text == _SOMETHING:
+        return re.compile(_SOMETHING_HERE, re.ASCII)
     flags = re.ASCII
     if _LETTERS in text:
         text, flags = text.replace(_LETTERS, _LETTERS_HERE), re.NOFLAG
