@@ -10,6 +10,7 @@ from aws_bench import Bench, code_of, message_of
 
 from masthead.access.keys import NewKey
 from masthead.access.policy import Policy
+from masthead.aws.core import Core
 from masthead.aws.errors import Fault, answer
 from masthead.aws.operations import Operation, Operations
 from masthead.aws.protocol import Response
@@ -143,7 +144,9 @@ def test_a_missing_thing_is_named_by_its_arn(bench: Bench) -> None:
     bench.fail = "missing"
     table = Operations("lookoutmetrics")
     table.serves("DeleteAlert", resources=lambda call: [call.input["AlertArn"]])(bench.verb)
-    bench.core._served = {"lookoutmetrics": table}
+    bench.core = Core(
+        bench.masthead, clock=bench.clock, served={"lookoutmetrics": table}, models=bench.core.models
+    )
     told = json.loads(bench.ask(*CALLS["lookoutmetrics"]).body)
     assert (told["ResourceId"], told["ResourceType"]) == (ALERT, "Alert")
 
@@ -220,8 +223,6 @@ def test_the_same_path_of_two_services_goes_by_the_scope(bench: Bench) -> None:
 
 
 def test_without_its_translator_a_service_is_still_asked_for_a_signature(bench: Bench) -> None:
-    from masthead.aws.core import Core
-
     bench.core = Core(bench.masthead, clock=bench.clock, served={}, models=bench.core.models)
     assert code_of(bench.ask("private-networks", "GET", "/ping")) == "UnknownOperationException"
     assert code_of(bench.ask("private-networks", "GET", "/ping", secret="x")) == "InvalidSignatureException"

@@ -30,8 +30,8 @@ WAIT_S = 5.0  # for a free place; AWS's clients come again after a 503
 class Gateway:
     """Serves one core. At most 64 requests are worked on at once; what waits longer than 5 s is sent away."""
 
-    def __init__(self, core: Core, *, trusted: Sequence[Network] = ()) -> None:
-        self._core, self._trusted = core, trusted
+    def __init__(self, core: Core, *, trusted: Sequence[Network] = (), read_s: float = READ_S) -> None:
+        self._core, self._trusted, self.read_s = core, trusted, read_s
         self._places = asyncio.Semaphore(IN_FLIGHT)
         self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="aws")
 
@@ -70,9 +70,9 @@ class Gateway:
         if not stated.isdecimal() or int(stated[:20]) > most:
             return self._core.refuse(request, TOO_LARGE, too_large)
         try:
-            body = await asyncio.wait_for(_read(receive, most), READ_S)
+            body = await asyncio.wait_for(_read(receive, most), self.read_s)
         except TimeoutError:
-            return self._core.refuse(request, UNAVAILABLE, f"body: expected within {READ_S:g} s")
+            return self._core.refuse(request, UNAVAILABLE, f"body: expected within {self.read_s:g} s")
         except _TooLarge:
             return self._core.refuse(request, TOO_LARGE, too_large)
         if body is None:
