@@ -43,7 +43,9 @@ class Gateway:
             return
         request = self._request(scope)
         try:
-            await asyncio.wait_for(self._places.acquire(), WAIT_S)
+            # Not `wait_for`: it makes a task of what is nearly always done at once.
+            async with asyncio.timeout(WAIT_S):
+                await self._places.acquire()
         except TimeoutError:
             await _answer(send, self._core.refuse(request, UNAVAILABLE, "too many requests at once"))
             return
@@ -70,7 +72,8 @@ class Gateway:
         if not stated.isdecimal() or int(stated[:20]) > most:
             return self._core.refuse(request, TOO_LARGE, too_large)
         try:
-            body = await asyncio.wait_for(_read(receive, most), self.read_s)
+            async with asyncio.timeout(self.read_s):
+                body = await _read(receive, most)
         except TimeoutError:
             return self._core.refuse(request, UNAVAILABLE, f"body: expected within {self.read_s:g} s")
         except _TooLarge:

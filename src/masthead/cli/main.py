@@ -25,11 +25,14 @@ GROUPS = (
     "alerts",
     "detectors",
     "jobs",
+    "keys",
+    "console",
     "metrics",
     "objects",
+    "aws",
     "demo",
 )
-COMMANDS = ("serve", "logs", "backup")
+COMMANDS = ("serve", "logs", "audit", "backup")
 
 app = typer.Typer(
     name="masthead",
