@@ -29,6 +29,7 @@ GROUPS = (
     "console",
     "metrics",
     "objects",
+    "aws",
     "demo",
 )
 COMMANDS = ("serve", "logs", "audit", "backup")
