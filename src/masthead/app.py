@@ -10,11 +10,11 @@ detectors. Time comes in by `tick`, what other processes change by `refresh`.
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from masthead.base.clock import Clock, SystemClock
 from masthead.base.errors import LimitReached, NotFound
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from masthead.alerts.rules import AlertRule
     from masthead.alerts.service import AlertsService
     from masthead.flows.service import Flow, Flows
+    from masthead.learn.endpoints import Endpoints
+    from masthead.learn.models import ServedModel
     from masthead.metrics.service import MetricsService
     from masthead.streams.readings import Batch, Reading
     from masthead.streams.service import StreamsService
@@ -124,9 +126,32 @@ class Masthead:
                 results_bytes=int(self.settings.results_max_gib * 2**30),
             ),
             jobs=self.flows,
+            endpoints=self.endpoints,
         )
         made.follow_feeds(lambda: self.streams.feeds())
         return made
+
+    @cached_property
+    def endpoints(self) -> "Endpoints":
+        """Served models: what each capability deploys answers here, and is counted."""
+        from masthead.learn.endpoints import Endpoints
+
+        # Who is called when concerns people, so it is told in real time.
+        made = Endpoints(
+            self.database, SystemClock(), self.journal, timeout_s=self.settings.endpoint_timeout_s
+        )
+        made.register("detector", self._load_detector, self._remove_detector)
+        return made
+
+    def _load_detector(self, source: "Mapping[str, Any]") -> "ServedModel":
+        from masthead.metrics.endpoint import load_detector  # brings the scorer: only where one answers
+
+        return load_detector(self.folder, source)
+
+    def _remove_detector(self, source: "Mapping[str, Any]") -> None:
+        from masthead.metrics.endpoint import remove_detector
+
+        remove_detector(self.folder, source)
 
     @cached_property
     def flows(self) -> "Flows":
@@ -137,7 +162,7 @@ class Masthead:
 
     def build(self) -> None:
         """Build every room now: a process of many threads calls it before they begin."""
-        _ = self.access, self.streams, self.alerts, self.metrics
+        _ = self.access, self.streams, self.alerts, self.metrics, self.endpoints
         self.flows.make_ready()
 
     # ------------------------------------------------------------------ the server's calls
@@ -169,6 +194,7 @@ class Masthead:
         """Do what is due at `now`: flush buffers, close intervals, look after ourselves."""
         self.streams.tick(now)
         self.metrics.tick(now)
+        self.endpoints.flush_if_due()
         real = time.monotonic()
         if real - self._watched >= _WATCH_S or not self._watched:
             self._watched = real
@@ -190,6 +216,7 @@ class Masthead:
         self.streams.refresh()
         self.metrics.refresh()
         self.alerts.refresh()
+        self.endpoints.refresh()
         self._route()
 
     def _route(self) -> None:
@@ -293,6 +320,8 @@ class Masthead:
             self.alerts.stop()
         if "metrics" in built:
             self.metrics.close()
+        if "endpoints" in built:
+            self.endpoints.close()
         if "streams" in built:
             self.streams.close()
         self.database.close()
