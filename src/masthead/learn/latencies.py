@@ -28,7 +28,7 @@ def percentile_ms(counts: Mapping[int, int], share: float) -> float | None:
     """Return the duration that `share` of the calls did not exceed, ms: the middle of its class; None without calls.
 
     >>> percentile_ms({class_of(0.010): 99, class_of(1.0): 1}, 0.5)
-    10.4
+    9.87
     >>> percentile_ms({}, 0.5)
     """
     total = sum(counts.values())
