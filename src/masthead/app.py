@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from masthead.learn.models import ServedModel
     from masthead.metrics.service import MetricsService
     from masthead.store.notes import Notes
-    from masthead.streams.readings import Batch, Reading
+    from masthead.streams.readings import Batch, Ingest, Reading
     from masthead.streams.service import StreamsService
 
 _WATCH_S = 5.0
@@ -57,7 +57,7 @@ class Masthead:
         migrate(self.database, copy_from=self.folder.database_path if self.database.is_sqlite else None)
         self.secrets = self._open_secrets()
         self.objects = Objects(settings.objects_url or self.folder.objects, settings.objects_options)
-        self._ingest: Callable[[Sequence[Reading]], None] | None = None
+        self._ingest: Ingest | None = None
         self._behind_s: Callable[[], float | None] = lambda: None
         self._watched = self._housekept = 0.0
 
@@ -309,23 +309,27 @@ class Masthead:
 
     def register_ingest(
         self,
-        ingest: Callable[[Sequence["Reading"]], None] | None,
+        ingest: "Ingest | None",
         behind_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         """Name who stores readings durably, and who knows how old the oldest reading is that waits."""
         self._ingest, self._behind_s = ingest, behind_s
 
-    def ingest(self, readings: "Sequence[Reading]") -> None:
-        """Store readings that came by another door than MQTT; returns once they are durable.
+    def ingest(self, readings: "Sequence[Reading]", *, partly: bool = False) -> Sequence[int]:
+        """Store readings that came by another door than MQTT; return the sequence of each once they are durable.
+
+        Args:
+            partly: Return those of the first ones when the others cannot be stored.
 
         Raises:
-            LimitReached: No stream takes readings here: the role `devices` is not run, or not up yet.
+            LimitReached: No stream takes readings here: the role `devices` is not run, or not up yet. Or the stream
+                takes no more; with `partly`: not even the first.
         """
         if self._ingest is None:
             raise LimitReached(
                 "ingest: the stream of readings is not open; run `masthead serve` with the role devices"
             )
-        self._ingest(readings)
+        return self._ingest(readings, partly=partly)
 
     # ------------------------------------------------------------------ ourselves
 

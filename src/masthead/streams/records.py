@@ -306,6 +306,15 @@ class Records:
             streams = [row.spec for row in connection.execute(select(delivery_streams.c.spec))]
         return Configuration.from_json({"rules": rules, "streams": streams})
 
+    def born(self, stream: str) -> datetime:
+        """Return when a delivery stream was created. Raises NotFound."""
+        wanted = select(delivery_streams.c.created).where(delivery_streams.c.name == stream)
+        with self.database.read() as connection:
+            found: datetime | None = connection.execute(wanted).scalar_one_or_none()
+        if found is None:
+            raise NotFound(f"name: there is no delivery stream {stream}")
+        return found
+
     def insert(self, noun: TopicRule | DeliveryStream, now: datetime) -> None:
         """Add a rule or stream. Raises Conflict when the name is taken."""
         table, word = _table_of(type(noun))
