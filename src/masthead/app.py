@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from masthead.base.clock import Clock, SystemClock
 from masthead.base.errors import Conflict, LimitReached, NotFound
 from masthead.base.folder import DataFolder
+from masthead.base.ids import new_id
 from masthead.base.log import Journal, get_logger
 from masthead.base.secrets import SecretBox
 from masthead.base.settings import Settings
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from masthead.alerts.events import AlertEvent
     from masthead.alerts.rules import AlertRule
     from masthead.alerts.service import AlertsService
+    from masthead.flows.run import Run
     from masthead.flows.service import Flow, Flows
     from masthead.learn.endpoints import Endpoints
+    from masthead.learn.later import Later
     from masthead.learn.models import ServedModel
     from masthead.metrics.service import MetricsService
     from masthead.store.notes import Notes
@@ -201,7 +204,45 @@ class Masthead:
         """Long jobs. DBOS behind them is loaded when the first one is to run."""
         from masthead.flows.service import Flows
 
-        return Flows(self.settings.flows_url or f"sqlite:///{self.folder.flows_path}", self.journal)
+        made = Flows(self.settings.flows_url or f"sqlite:///{self.folder.flows_path}", self.journal)
+        made.register("invocation", self._answer_later)
+        return made
+
+    # ------------------------------------------------------------------ calls of endpoints
+
+    def invoke_later(self, endpoint: str, input: str, *, keep_s: float = 21_600.0, **options: Any) -> "Later":
+        """Begin a call whose body is an object; return where its answer, or what went wrong, will lie.
+
+        Args:
+            endpoint: Who is to answer.
+            input: Address of the body, `s3://bucket/key`.
+            keep_s: After so long nobody wants the answer any more.
+            options: Further fields of `Later`.
+
+        Raises:
+            NotFound: There is no such endpoint.
+            InvalidInput: The address cannot be one.
+            Conflict: This process ends.
+        """
+        from masthead.learn.later import Later
+
+        self.endpoints.get(endpoint)
+        until_s = SystemClock().time() + keep_s
+        call = Later(new_id("call"), endpoint, input, until_s=until_s, **options)
+        self.flows.start("invocation", call.id, call.to_json())
+        return call
+
+    def _answer_later(self, run: "Run", args: dict[str, Any]) -> dict[str, Any]:
+        """Answer one call in the background: a busy model is asked again, ten times in a quarter of an hour."""
+        from masthead.learn.later import answer_later, tell_failure
+
+        def answer() -> str:
+            return answer_later(self.endpoints, self.objects, args, SystemClock().time())
+
+        try:
+            return {"answer": run.step("invoke", answer, tries=10, pause_s=1.0)}
+        except LimitReached as error:
+            return {"answer": run.step("tell failure", tell_failure, self.objects, args, error)}
 
     def build(self) -> None:
         """Build every room now: a process of many threads calls it before they begin."""

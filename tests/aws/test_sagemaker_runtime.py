@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aws_signer import sign
+from waiting import eventually
 
 from masthead.access.keys import NewKey
 from masthead.app import Masthead
@@ -200,8 +201,9 @@ def test_come_again_is_said_with_a_status_that_clients_repeat(
 
 @pytest.mark.parametrize("path", ["invocations", "async-invocations", "invocations-response-stream"])
 def test_an_unknown_endpoint_is_a_validation_error_in_sagemakers_words(bench: Bench, path: str) -> None:
-    more = {"x_amzn_sagemaker_inputlocation": "s3://in/a.csv"} if path.startswith("async") else {}
-    status, code, text = refusal(bench.ask(name="none", path=path, **more))
+    more = {"x_amzn_sagemaker_inputlocation": "s3://inputs/a.csv"} if path.startswith("async") else {}
+    body = b"" if path.startswith("async") else b"12"
+    status, code, text = refusal(bench.ask(body, name="none", path=path, **more))
     assert (status, code) == (400, "ValidationError")
     assert text == "Endpoint none of account 000000000000 not found."
 
@@ -210,9 +212,49 @@ def test_what_is_not_served_says_what_to_use(bench: Bench) -> None:
     found = bench.ask(path="invocations-response-stream")
     assert refusal(found)[:2] == (400, "ValidationError")
     assert "use InvokeEndpoint" in refusal(found)[2]
-    found = bench.ask(path="async-invocations", x_amzn_sagemaker_inputlocation="s3://in/a.csv")
+
+
+def later(bench: Bench, **more: str) -> tuple[dict[str, Any], dict[str, str]]:
+    found = bench.ask(b"", path="async-invocations", **more)
+    assert found.status == 202, found.body
+    return json.loads(found.body), headers(found)
+
+
+def test_an_asynchronous_call_is_answered_in_an_object(bench: Bench) -> None:
+    objects = bench.masthead.objects
+    objects.put("s3://inputs/a.csv", b"abc")
+    found, told = later(
+        bench,
+        x_amzn_sagemaker_inputlocation="s3://inputs/a.csv",
+        x_amzn_sagemaker_content_type="text/csv",
+        x_amzn_sagemaker_inference_id="mine",
+    )
+    assert found == {"InferenceId": "mine"}
+    where = told["x-amzn-sagemaker-outputlocation"]
+    assert where.startswith("s3://async-inference/trial/call-")
+    eventually(lambda: objects.exists(where))
+    assert objects.get(where) == b"cba"
+    assert bench.model.asked == [("text/csv", "", False)]
+    assert [job.name for job in bench.masthead.flows.list("invocation")] == ["invocation"]
+
+
+def test_what_goes_wrong_later_is_told_in_an_object_too(bench: Bench) -> None:
+    objects = bench.masthead.objects
+    objects.put("s3://inputs/a.csv", b"abc")
+    bench.model.fail = _raise(ModelFailure(400, "amount: expected a number"))
+    for name, status in (("a.csv", 400), ("none.csv", 400)):
+        found, told = later(bench, x_amzn_sagemaker_inputlocation=f"s3://inputs/{name}")
+        assert found["InferenceId"].startswith("call-")
+        where = told["x-amzn-sagemaker-failurelocation"]
+        eventually(lambda where=where: objects.exists(where))  # type: ignore[misc]
+        assert json.loads(objects.get(where))["status"] == status
+        assert not objects.exists(told["x-amzn-sagemaker-outputlocation"])
+
+
+@pytest.mark.parametrize("where", ["https://a.example/x", "s3://inputs/../a", "s3://x/a"])
+def test_a_body_that_lies_elsewhere_is_refused_at_once(bench: Bench, where: str) -> None:
+    found = bench.ask(b"", path="async-invocations", x_amzn_sagemaker_inputlocation=where)
     assert refusal(found)[:2] == (400, "ValidationError")
-    assert "InvokeEndpoint" in refusal(found)[2]
 
 
 def test_calls_are_counted_for_the_key_that_made_them(bench: Bench) -> None:

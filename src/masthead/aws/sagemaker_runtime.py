@@ -11,6 +11,7 @@ from masthead.learn.models import ModelFailure
 
 OPERATIONS = Operations("sagemaker")
 _VARIANT = "AllTraffic"  # the one that every endpoint has
+_TTL_S = 21_600  # of a call that nobody waits for, as documented
 _MOST_MESSAGE = 2048  # characters of the shape `Message`
 _ABSENT = {
     "TargetModel": "an endpoint serves one model; give another EndpointName",
@@ -52,13 +53,30 @@ def invoke_endpoint(call: Call) -> Mapping[str, Any]:
 
 @OPERATIONS.serves("InvokeEndpointAsync", resources=_endpoint)
 def invoke_endpoint_async(call: Call) -> Mapping[str, Any]:
-    """Refuse: nothing runs later what nobody waits for."""
-    _require_known(call)
-    raise InvalidInput(
-        "InvokeEndpointAsync: not supported; read the object and send it by InvokeEndpoint, whose body may "
-        "have 6,291,456 bytes",
-        field="InputLocation",
-    )
+    """Begin a durable job that reads the body from an object and writes the answer to one."""
+    given, name = call.input, call.input["EndpointName"]
+    where = given["InputLocation"]
+    if not where.startswith("s3://"):
+        raise InvalidInput("InputLocation: expected s3://BUCKET/KEY", field="InputLocation")
+    ttl_s, timeout_s = given.get("RequestTTLSeconds", _TTL_S), given.get("InvocationTimeoutSeconds")
+    try:
+        found = call.masthead.invoke_later(
+            name,
+            where,
+            keep_s=float(ttl_s),
+            content_type=given.get("ContentType", ""),
+            accept=given.get("Accept", ""),
+            explain=_explains(given),
+            key=call.caller.key.id,
+            timeout_s=None if timeout_s is None else float(timeout_s),
+        )
+    except NotFound:
+        raise _unknown(name) from None
+    return {
+        "InferenceId": given.get("InferenceId") or found.id,
+        "OutputLocation": found.output,
+        "FailureLocation": found.failure,
+    }
 
 
 @OPERATIONS.serves("InvokeEndpointWithResponseStream", resources=_endpoint)

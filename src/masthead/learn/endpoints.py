@@ -161,12 +161,14 @@ class Endpoints:
         accept: str = "",
         explain: bool = False,
         key: str = "",
+        timeout_s: float | None = None,
     ) -> Answer:
         """Return what the model of an endpoint answers to one body.
 
         Args:
             content_type, accept, explain: As in `ServedModel.invoke`.
             key: Id of the key under which the call is counted; "" = none.
+            timeout_s: How long the model may take; None: as the registry was told.
 
         Raises:
             NotFound: There is no such endpoint.
@@ -185,6 +187,7 @@ class Endpoints:
             answer = self._within(
                 row,
                 lambda model: model.invoke(body, content_type=content_type, accept=accept, explain=explain),
+                timeout_s or self._timeout_s,
             )
             outcome = "answered"
             return answer
@@ -197,7 +200,7 @@ class Endpoints:
         finally:
             self._calls.note(row, key, outcome, time.monotonic() - began)
 
-    def _within(self, row: Endpoint, work: Callable[[ServedModel], Answer]) -> Answer:
+    def _within(self, row: Endpoint, work: Callable[[ServedModel], Answer], timeout_s: float) -> Answer:
         """Do work with the model in a thread of its own, and wait for it no longer than a model may take.
 
         A thread cannot be stopped: one that never ends keeps its place among the calls under way, so that a model
@@ -218,8 +221,8 @@ class Endpoints:
                 ended.set()
 
         threading.Thread(target=run, name=f"endpoint-{row.name}", daemon=True).start()
-        if not ended.wait(self._timeout_s):
-            raise ModelFailure(504, f"expected an answer within {self._timeout_s:g} s")
+        if not ended.wait(timeout_s):
+            raise ModelFailure(504, f"expected an answer within {timeout_s:g} s")
         if isinstance(found[0], Answer):
             return found[0]
         raise self._told_error(row, found[0])
