@@ -28,6 +28,8 @@ from fastapi import FastAPI
 from prometheus_client import Counter, Gauge, ProcessCollector
 from starlette.responses import RedirectResponse
 
+from masthead.access.credentials import keep_credentials
+from masthead.access.keys import NewKey
 from masthead.api.factory import Runtime, create_api
 from masthead.api.middleware import LOOPBACK
 from masthead.app import Masthead
@@ -51,6 +53,8 @@ _TICK_S = 0.25
 _LOOK_S = 0.5
 _DRAIN_S = 5
 _NOTE_S = 1.0
+_REGION = "us-east-1"  # any will do: one Masthead is one place
+_SHORT_SECRET = 20  # characters; a shorter secret is for one's own machine
 _CLOCK = "clock"  # what a demonstration's clock showed last, epoch seconds
 _LOG = get_logger("server")
 _TICK_ERRORS = Counter("masthead_tick_errors", "Ticks that failed; see the log.", registry=REGISTRY)
@@ -115,8 +119,8 @@ class Server:
         """Prepare a server.
 
         Raises:
-            InvalidInput: The host is not loopback and neither TLS nor `insecure_http` was chosen, or a role or a
-                trusted proxy cannot be read.
+            InvalidInput: The host is not loopback and neither TLS nor `insecure_http` was chosen, or a role, a trusted
+                proxy or the preset key cannot be used.
         """
         self.settings, self._tls = settings, tls
         self.roles = settings.role_set
@@ -126,6 +130,7 @@ class Server:
                 f"host: {settings.host} is not loopback; give --tls-cert and --tls-key, --tls auto, "
                 "or --insecure-http if the network itself is safe"
             )
+        self._preset = _checked_preset(settings)
         self._virtual = VirtualClock(_last_time(settings.data), 1.0) if settings.virtual_clock else None
         self._clock = clock or self._virtual or SystemClock()
         self._cleanup = contextlib.ExitStack()
@@ -139,6 +144,7 @@ class Server:
         self._http: list[_Http] = []
         self._http_thread: threading.Thread | None = None
         self.addresses: Addresses | None = None
+        self.first_key: NewKey | None = None
 
     @property
     def masthead(self) -> Masthead:
@@ -187,13 +193,14 @@ class Server:
         if "aws" in self.roles:
             wire = stack.enter_context(_listen(self.settings.host, self.settings.aws_port, "aws_port"))
         self._masthead = masthead = Served.open(self.settings, clock=self._clock)
+        stack.callback(masthead.close)
+        self.first_key = masthead.keys.first_key(self._preset)
         _INFO.labels(version("masthead")).set(1)
         if "devices" in self.roles:
             self._devices = DeviceHost(cast(Product, masthead))
             self._waiting["devices"] = "starting"
         # What stops first is entered last, whatever starts first. The broker's process ends with the devices: what a
         # thing publishes from then on is not acknowledged, and what was acknowledged lies in its log.
-        stack.callback(masthead.close)
         stack.callback(self._note_time)
         stack.callback(self._stop_ticker)
         stack.callback(self._stop_devices)
@@ -204,11 +211,22 @@ class Server:
             self._devices.start()
             self._waiting["devices"] = ""
         self.addresses = found = self._addresses(_port(listener), _port(wire) if wire else 0)
+        self._keep_credentials(masthead, found.aws_port or self.settings.aws_port)
         path = folder.path / ADDRESSES
         stack.callback(path.unlink, missing_ok=True)
         write_atomic(path, orjson.dumps({**found.to_json(), "token": self._token}), mode=0o600)
         masthead.journal.write("server", "serve", "ready", **found.to_json())
         return found
+
+    def _keep_credentials(self, masthead: Served, aws_port: int) -> None:
+        """Write the file by which AWS's clients find the key of a first start, or the preset one."""
+        keep_credentials(
+            masthead.folder.credentials,
+            masthead.keys,
+            self.first_key,
+            region=self.settings.aws_region or _REGION,
+            endpoint_url=f"{'https' if self._tls else 'http'}://{self._shown_host()}:{aws_port}",
+        )
 
     def _start_ticker(self, masthead: Served) -> None:
         if self.roles & {"devices", "worker"}:
@@ -347,14 +365,17 @@ class Server:
         masthead.journal.write("server", "serve", "backup", path=path, **asdict(found))
         return asdict(found)
 
-    def _addresses(self, port: int, aws_port: int) -> Addresses:
+    def _shown_host(self) -> str:
+        """Return the host as an address of this machine has it."""
         host = self.settings.host
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-        shown = f"[{shown}]" if ":" in shown else shown
+        return f"[{shown}]" if ":" in shown else shown
+
+    def _addresses(self, port: int, aws_port: int) -> Addresses:
         scheme = "https" if self._tls else "http"
         return Addresses(
-            url=f"{scheme}://{shown}:{port}",
-            host=host,
+            url=f"{scheme}://{self._shown_host()}:{port}",
+            host=self.settings.host,
             port=port,
             aws_port=aws_port,
             mqtt_port=self._devices.mqtt_port if self._devices else 0,
@@ -407,7 +428,7 @@ def serve(
     settings: Settings,
     *,
     tls: Tls | None = None,
-    announce: Callable[[Addresses], None] = lambda addresses: None,
+    announce: Callable[[Addresses, NewKey | None], None] = lambda addresses, first_key: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop in order; a second signal ends the process at once.
 
@@ -427,7 +448,9 @@ def serve(
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     server = Server(settings, tls=tls)
     try:
-        announce(server.start())
+        found = server.start()
+        announce(found, server.first_key)
+        server.first_key = None  # told once
         while not asked.wait(3600):
             pass
         _LOG.info("stopping")
@@ -435,6 +458,21 @@ def serve(
         server.stop()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _checked_preset(settings: Settings) -> tuple[str, str] | None:
+    """Return the preset key.
+
+    Raises:
+        InvalidInput: One half is missing, or the secret is too short for a host that others reach.
+    """
+    found = settings.preset_key
+    if found and len(found[1]) < _SHORT_SECRET and settings.host not in LOOPBACK:
+        raise InvalidInput(
+            f"secret_access_key: expected at least {_SHORT_SECRET} characters where the host is not loopback, "
+            f"got {len(found[1])}"
+        )
+    return found
 
 
 def _last_time(data: Path) -> float:
