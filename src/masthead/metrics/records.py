@@ -48,6 +48,7 @@ STATES = (
     "deleting",
 )
 RUNNING = ("activating", "learning", "active")
+TO_VALIDATE = "to be validated"  # the progress of a job whose asker has not looked at the data
 TESTING = "testing"  # how the progress of a back-test begins once it has learned
 
 detectors = Table(
@@ -562,6 +563,12 @@ def execution_state(connection: Connection, id: str) -> str:
     """Return an execution's state; "" = there is none of that id."""
     statement = select(detector_executions.c.state).where(detector_executions.c.id == id)
     return str(connection.execute(statement).scalar() or "")
+
+
+def is_to_be_validated(connection: Connection, id: str) -> bool:
+    """Return whether nobody has looked at the data of an execution yet."""
+    statement = select(detector_executions.c.text).where(detector_executions.c.id == id)
+    return connection.execute(statement).scalar() == TO_VALIDATE
 
 
 def is_running(connection: Connection, id: str) -> bool:
