@@ -69,6 +69,7 @@ _REFUSALS = {
     "quota": QUOTA,
 }
 _MOST_TARGET = 200
+_ORIGINS_S = 1.0
 _LOG = get_logger("aws")
 
 
@@ -99,6 +100,7 @@ class Core:
         clock: Clock,
         region: str = "",
         served: Mapping[str, Mapping[str, Operation]] | None = None,
+        models: Mapping[str, Model] | None = None,
     ) -> None:
         """Prepare a core.
 
@@ -107,14 +109,17 @@ class Core:
             clock: What signatures are judged by: real time, whatever a demonstration's clock shows.
             region: The only region that is accepted; "": any.
             served: Operations by service; default: every translator of this room.
+            models: By service; default: read here.
         """
         self._masthead, self._clock, self._region = masthead, clock, region
         self._gate: Gate = masthead.gate
-        self._models = load_models()
+        self.models = load_models() if models is None else models
         self._served = translators() if served is None else served
-        self._by_target = {model.target: model for model in self._models.values() if model.target}
-        self._by_signing = {model.signing_name: model for model in self._models.values()}
+        self._by_target = {model.target: model for model in self.models.values() if model.target}
+        self._by_signing = {model.signing_name: model for model in self.models.values()}
         self._keys = SigningKeys()
+        self._origins: frozenset[str] = frozenset()
+        self._origins_until = 0.0
         self._tokens = PageTokens(masthead.secrets.derive("tokens of AWS pages"))
 
     def service_of(self, headers: Mapping[str, str], path: str) -> str:
@@ -128,7 +133,7 @@ class Core:
         """Return the answer to a request; never raises."""
         began = time.perf_counter()
         if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
-            return preflight(request, self._masthead.keys.list_keys())
+            return preflight(request, self._page_origins())
         work = _Work(request, str(uuid.uuid4()))
         try:
             response, code = self._answer(work), ""
@@ -149,11 +154,20 @@ class Core:
 
     def refuse(self, request: Request, outcome: str, message: str) -> Response:
         """Return the answer to a request that was not even read: too large, too many at once, too slow."""
-        model = self._models.get(self.service_of(request.headers, request.path))
+        model = self.models.get(self.service_of(request.headers, request.path))
         told = answer(
             model, "", Rejected(outcome, message, retry_after_s=1.0 if outcome == UNAVAILABLE else 0.0)
         )
         return write_error(model, told, str(uuid.uuid4()), close=True)
+
+    def _page_origins(self) -> frozenset[str]:
+        """Return the origins of every key that works, looked up at most once a second: anybody may ask."""
+        now = time.monotonic()
+        if now >= self._origins_until:
+            live = (key for key in self._masthead.keys.list_keys() if key.state == "active")
+            self._origins = frozenset(origin for key in live for origin in key.origins)
+            self._origins_until = now + _ORIGINS_S
+        return self._origins
 
     # ------------------------------------------------------------------ the steps
 
@@ -161,7 +175,7 @@ class Core:
         request = work.request
         if (refusal := self._gate.blocked(request.address)) is not None:
             work.silent = True  # a flood must not fill the disk; the failures before it have their lines
-            work.model = self._models.get(self.service_of(request.headers, request.path))
+            work.model = self.models.get(self.service_of(request.headers, request.path))
             raise _rejected(refusal)
         self._authenticate(work)
         assert work.model is not None
@@ -214,7 +228,7 @@ class Core:
             return read_signature(work.request)
         except Fault:
             # The dialect of the answer follows what is asked, as far as it can be seen without a scope.
-            work.model = self._models.get(self.service_of(work.request.headers, work.request.path))
+            work.model = self.models.get(self.service_of(work.request.headers, work.request.path))
             raise
 
     def _route(self, work: _Work, scope: str) -> None:
@@ -230,7 +244,7 @@ class Core:
                 self._found(work, name, {})
         else:
             own = self._by_signing.get(scope)
-            others = [model for model in self._models.values() if model is not own]
+            others = [model for model in self.models.values() if model is not own]
             for model in [own, *others] if own else others:
                 if (found := model.match(request.method, request.path)) is not None:
                     work.model = model

@@ -1,6 +1,6 @@
 """Pages of browsers that may call: the origins of a key, answered as browsers ask (Fetch Standard, CORS protocol)."""
 
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,13 @@ _READABLE = "x-amzn-RequestId, x-amzn-errortype, Date, Retry-After"
 _REMEMBER_S = 600
 
 
-def preflight(request: Request, keys: "Iterable[Key]") -> Response:
-    """Return the answer to a browser that asks before it calls: yes if any key names the page's origin.
+def preflight(request: Request, origins: Container[str]) -> Response:
+    """Return the answer to a browser that asks before it calls: yes if the page's origin is one of any key's.
 
     The call itself is signed, and is refused when the origin is not one of that very key.
     """
     origin = request.headers.get("origin", "")
-    if not any(_names(key, origin) for key in keys):
+    if origin not in origins:
         return Response(403, (("Content-Length", "0"),), b"")
     headers = (
         ("Access-Control-Allow-Origin", origin),
@@ -37,7 +37,7 @@ def preflight(request: Request, keys: "Iterable[Key]") -> Response:
 def allowed_headers(request: Request, response: Response, key: "Key | None") -> Response:
     """Return an answer that the calling page may read, if its origin is one of the key's."""
     origin = request.headers["origin"]
-    if key is None or not _names(key, origin):
+    if key is None or origin not in key.origins:
         return response
     added = (
         ("Access-Control-Allow-Origin", origin),
@@ -50,10 +50,6 @@ def allowed_headers(request: Request, response: Response, key: "Key | None") -> 
 def refusal_of(request: Request, key: "Key") -> Refusal | None:
     """Return why a page may not call with this key; None when it may, or when no page calls."""
     origin = request.headers.get("origin")
-    if origin is None or _names(key, origin):
+    if origin is None or origin in key.origins:
         return None
     return Refusal("denied", f"origin: expected one of this key's origins, got {shown(origin, 100)}")
-
-
-def _names(key: "Key", origin: str) -> bool:
-    return bool(origin) and ("*" in key.origins or origin in key.origins)
