@@ -95,6 +95,7 @@ def _include(app: FastAPI, *, native: bool) -> None:
     if native:
         from masthead.api import (
             alerts,
+            channels,
             detectors,
             endpoints,
             groups,
@@ -108,7 +109,12 @@ def _include(app: FastAPI, *, native: bool) -> None:
             things,
         )
 
+<<<<<<< HEAD
         rooms += [things, policies, rules, streams, alerts, detectors, groups, endpoints, jobs, objects, logs]
         rooms.append(ingest)
+=======
+        rooms += [things, policies, rules, streams, alerts, channels, detectors]
+        rooms += [groups, jobs, objects, logs, ingest]
+>>>>>>> lookout
     for room in rooms:
         app.include_router(room.router)

@@ -23,6 +23,7 @@ GROUPS = (
     "rules",
     "streams",
     "alerts",
+    "channels",
     "detectors",
     "endpoints",
     "jobs",
