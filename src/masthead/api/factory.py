@@ -109,12 +109,7 @@ def _include(app: FastAPI, *, native: bool) -> None:
             things,
         )
 
-<<<<<<< HEAD
-        rooms += [things, policies, rules, streams, alerts, detectors, groups, endpoints, jobs, objects, logs]
-        rooms.append(ingest)
-=======
         rooms += [things, policies, rules, streams, alerts, channels, detectors]
-        rooms += [groups, jobs, objects, logs, ingest]
->>>>>>> lookout
+        rooms += [groups, endpoints, jobs, objects, logs, ingest]
     for room in rooms:
         app.include_router(room.router)

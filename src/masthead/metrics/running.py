@@ -36,13 +36,9 @@ from masthead.store.objects import Objects
 __all__ = ["Bounds", "Runner", "erase"]
 
 _TRIM_S = 600.0
-<<<<<<< HEAD
 _TELL_S = 1.0  # how soon counts of an open interval are stored, for people who look at them
-_BUSY = ("activating", "backtesting", "deactivating")
-=======
 _BUSY = ("activating", "backtesting", "deactivating", "deleting")
 _ENDING = ("deactivating", "deleting")
->>>>>>> lookout
 
 
 @dataclass(slots=True)

@@ -29,12 +29,9 @@ from masthead.store.objects import Objects
 
 if TYPE_CHECKING:
     from masthead.flows.service import Flows
-<<<<<<< HEAD
     from masthead.learn.endpoints import Endpoints
     from masthead.learn.records import Endpoint
-=======
     from masthead.metrics.answers import GroupStatistics, GroupValues
->>>>>>> lookout
     from masthead.metrics.effects import Alerts
     from masthead.metrics.intake import RecordLike
     from masthead.metrics.results import Chart
