@@ -262,22 +262,22 @@ class DetectorModel:
             )
         block = cube.close_block(rows.take(order), step[order], len(times))
         # A batch is no stream: what it does not hold is unknown, neither silence nor a sum of nothing.
-        values = np.where(block.present, block.values, np.nan)
+        held = block.present & (block.counts > 0)
+        values = np.where(held, block.values, np.nan)
         scorer = self._scorer.part([self._places.get(key, -1) for key in block.keys])
         scores = scorer.score_many(times.astype(np.float64), values)
-        return self._predictions(times, block.keys, block.present, values, scores)
+        return self._predictions(times, block.keys, values, scores)
 
     def _predictions(
         self,
         times: NDArray[np.int64],
         keys: Sequence[SeriesKey],
-        present: NDArray[np.bool_],
         values: NDArray[np.float64],
         scores: NDArray[np.void],
     ) -> list[dict[str, Any]]:
         stamps = [utc(float(start)).isoformat() for start in times.tolist()]
         found = []
-        for step, series in zip(*(places.tolist() for places in np.nonzero(present)), strict=True):
+        for step, series in zip(*(places.tolist() for places in np.nonzero(~np.isnan(values))), strict=True):
             measure, cell = keys[series]
             score = scores[step, series]
             found.append(
