@@ -64,9 +64,9 @@ def test_a_device_of_the_aws_sdk_feeds_a_detector(
     ask = device(
         port=served.mqtt_port,
         client_id="B-101",
-        ca=made["authority_path"],
-        certificate=made["certificate_path"],
-        key=made["key_path"],
+        ca=made["ca"],
+        certificate=made["certificate"],
+        key=made["key"],
     )
     assert ask() == {"answer": "connected"}
     assert ask("subscribe", "commands/B-101/#") == {"answer": "commands/B-101/#"}
@@ -88,7 +88,7 @@ def test_a_device_without_a_certificate_or_with_a_revoked_one_is_refused(
     served: Any, device: Callable[..., Ask]
 ) -> None:
     made = served.masthead("things", "create", "B-102")
-    where = {"port": served.mqtt_port, "client_id": "B-102", "ca": made["authority_path"]}
+    where = {"port": served.mqtt_port, "client_id": "B-102", "ca": made["ca"]}
     assert "error" in device(**where)()
     served.masthead("things", "revoke", "B-102")
-    assert "error" in device(**where, certificate=made["certificate_path"], key=made["key_path"])()
+    assert "error" in device(**where, certificate=made["certificate"], key=made["key"])()
