@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import text
 
 from masthead.base.clock import ManualClock
 from masthead.base.folder import DataFolder
 from masthead.base.log import Journal
 from masthead.store.engine import Database
+
+# Hypothesis's 200 ms an example are wall time: on a busy machine they fail a test that has found nothing wrong.
+settings.register_profile("masthead", deadline=None)
+settings.load_profile("masthead")
 
 _connect = socket.socket.connect
 

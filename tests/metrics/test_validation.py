@@ -68,7 +68,7 @@ def test_a_wrong_format_is_told_with_the_one_that_fits() -> None:
         (rows(300) + b"\n2022-03-24 00:00,a,0", "warning", "equal in time, dimensions and measures"),
         (rows(100).replace(b",a,5\n", b",a,x\n"), "info", "not a number (1)"),
         (rows(100).replace(b"00:05,a", b"25:05,a"), "info", "1 refused"),
-        (gzip.compress(rows(2000))[:-200], "info", "gzip ends early"),
+        (gzip.compress(rows(2000), mtime=0)[:-200], "info", "gzip ends early"),
         (rows(3, "2022-03-2{k} 00:00,a,{k}"), "warning", "intervals are empty"),
     ],
 )
