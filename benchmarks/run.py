@@ -31,6 +31,7 @@ PLANS = {
     "live": ["live.py"],
     "alert-delivery": ["alert_delivery.py"],
     "start": ["start.py"],
+    "policy": ["policy.py"],
     "ingest-always": ["ingest.py", "--sync", "always"],
     "ingest-interval": ["ingest.py", "--sync", "interval"],
     "faults": ["faults.py"],
