@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from masthead.access import conditions
 from masthead.access.policy import MOST_BYTES, NOTHING, SHIPPED, Policy, decide
 from masthead.access.wildcards import compile_pattern
 from masthead.base.errors import InvalidInput
@@ -83,9 +84,7 @@ def test_every_operator_on_match_mismatch_and_a_missing_key(
 
 
 def test_every_operator_of_the_table_is_tried() -> None:
-    from masthead.access.conditions import OPERATORS as known
-
-    assert {row[0] for row in OPERATORS} == set(known)
+    assert {row[0] for row in OPERATORS} == set(conditions.OPERATORS)
 
 
 @pytest.mark.parametrize(
