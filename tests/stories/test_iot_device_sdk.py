@@ -54,7 +54,7 @@ def test_a_device_of_the_aws_sdk_feeds_a_detector(
 ) -> None:
     made = served.masthead("things", "create", "B-101")
     spec = {
-        "interval": "5m",
+        "interval": "5s",
         "measures": ["SO2"],
         "dimensions": ["LOCATION_ID"],
         "source": {"kind": "stream", "topic": "sensors/+/air"},
@@ -77,7 +77,7 @@ def test_a_device_of_the_aws_sdk_feeds_a_detector(
         assert "answer" in ask("publish", "sensors/B-101/air", reading)
     assert "answer" in ask("publish", "sensors/another/air", "{}")  # MQTT 3.1.1 has no way to refuse it
 
-    eventually(lambda: served.masthead("detectors", "quality", "air").get("rows") == 3, 30)
+    eventually(lambda: served.masthead("detectors", "quality", "air").get("rows") == 3, 90)
     eventually(
         lambda: "sensors/another/air" in json.dumps(served.masthead("things", "show", "B-101")), 30
     )
