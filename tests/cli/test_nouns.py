@@ -13,6 +13,7 @@ from masthead.access.gate import Caller
 from masthead.app import Masthead
 from masthead.base.errors import NotFound
 from masthead.base.settings import Settings
+from masthead.base.telemetry import exposition
 from masthead.cli.main import run
 from masthead.learn.models import ModelFailure
 
@@ -283,6 +284,7 @@ def test_a_detector_is_deployed_and_its_endpoint_listed_described_and_deleted(
             server.endpoints.invoke("b101", b"{}", key="MHAK1")
         server.endpoints._calls.flush()
         server.gate._flush()
+        assert f'masthead_key_quota_left{{key="{key.id}"}} 999.0' in exposition().decode()
         [row] = json.loads(call("endpoints", "list", "--json")[1])
         assert (row["name"], row["kind"], row["calls"], row["errors"]) == ("b101", "detector", 4, 1)
         told = next(one for one in row["keys"] if one["key"] == key.id)
