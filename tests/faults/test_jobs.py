@@ -147,7 +147,7 @@ def outcome(folder: Path) -> dict[str, Any]:
                 select(table.chunk, table.start, table.data).order_by(table.start, table.chunk)
             )
             scores = [(chunk, start, bytes(data)) for chunk, start, data in rows]
-        executions = [(one.kind, one.state, one.done) for one in metrics.executions("air")]
+        executions = [(one.kind, one.state, one.done) for one in metrics.executions("air").items]
         jobs = [(one.name, one.state, one.output) for one in masthead.flows.list()]
     memory = sorted(path.read_bytes() for path in (folder / "metrics").rglob("snapshots/*.npz"))
     rest = sorted(str(path.name) for path in (folder / "metrics").rglob("job/*"))

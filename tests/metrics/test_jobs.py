@@ -89,7 +89,7 @@ def test_a_backtest_is_a_job_of_five_steps_and_its_repeat_replaces_what_was_foun
         assert group.run == run
     assert len(service.chart("air", "CO", {"at": "B-1"}).times) == 700
     assert not [*folder.metrics.rglob("job")]
-    assert [one.state for one in service.executions("air")] == ["finished", "finished"]
+    assert [one.state for one in service.executions("air").items] == ["finished", "finished"]
     with pytest.raises(Conflict, match="has ended already"):
         service.cancel_job(run)
     assert service.cancel_job("run-of-nobody") is None
@@ -142,7 +142,7 @@ def test_a_job_under_way_is_cancelled_and_leaves_nothing(
     assert found is not None
     assert found.state in ("deactivating", "stopped")
     assert service.wait("air").state == "stopped"
-    assert service.executions("air")[0].state == "cancelled"
+    assert service.executions("air").items[0].state == "cancelled"
     assert flows.wait(run).state == "cancelled"
     assert not (folder.metrics / "air" / run).exists()
     monkeypatch.undo()
@@ -154,7 +154,7 @@ def test_what_nobody_runs_is_stopped_at_once(service: MetricsService, tmp_path: 
     service.create_detector(backtest(tmp_path))
     service.backtest("air")
     assert service.deactivate("air").state == "stopped"
-    assert service.executions("air")[0].state == "cancelled"
+    assert service.executions("air").items[0].state == "cancelled"
     service.backtest("air")
     assert service.wait("air").state == "backtested"
 

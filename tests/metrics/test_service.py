@@ -360,7 +360,7 @@ def test_an_interrupted_activation_begins_anew(house: House) -> None:
     house.service.tick(house.clock.time())
     again = house.again()
     assert again.service.wait("air").state == "active"
-    (execution,) = again.service.executions("air")
+    (execution,) = again.service.executions("air").items
     assert (execution.kind, execution.state, execution.done) == ("activation", "finished", 1.0)
     again.service.close()
 
@@ -636,7 +636,7 @@ def test_a_backtest_finds_the_articles_groups_and_never_becomes_live(house: Hous
         house.service.activate("air")
     house.service.backtest("air")
     house.service.wait("air")
-    assert len(house.service.executions("air")) == 2
+    assert len(house.service.executions("air").items) == 2
 
 
 def test_a_failed_job_names_its_reason_and_may_be_tried_again(house: House, tmp_path: Path) -> None:
@@ -652,7 +652,7 @@ def test_a_failed_job_names_its_reason_and_may_be_tried_again(house: House, tmp_
         found = house.service.wait("air")
     assert found.state == "failed"
     assert "data.csv" in found.failure
-    assert house.service.executions("air")[0].state == "failed"
+    assert house.service.executions("air").items[0].state == "failed"
 
 
 def test_too_many_series_end_a_detector_with_the_column_named(database: Database, folder: DataFolder) -> None:

@@ -4,7 +4,6 @@ Sources: the JSON follows the example alert of "Working with alerts", Amazon Loo
 (2021); the short form keeps to the default alphabet of 3GPP TS 23.038 (GSM-7), section 6.2.1.
 """
 
-import hashlib
 import math
 import unicodedata
 import zoneinfo
@@ -17,6 +16,7 @@ import orjson
 
 from masthead.alerts.events import MOST_SERIES, SELF, AlertEvent
 from masthead.alerts.rules import AlertRule
+from masthead.base.ids import series_id
 
 SHORT_SEPTETS = 160  # one SMS, 3GPP TS 23.040
 
@@ -269,9 +269,8 @@ def _largest(values: Mapping[str, float], count: int) -> list[tuple[str, float]]
 
 def _series(event: AlertEvent, one: Mapping[str, Any]) -> dict[str, Any]:
     dimensions = {str(name): str(value) for name, value in (one.get("dimensions") or {}).items()}
-    identity = orjson.dumps([event.detector, event.measure, sorted(dimensions.items())])
     return {
-        "timeSeriesId": hashlib.sha512(identity).hexdigest(),
+        "timeSeriesId": series_id(event.detector, event.measure, dimensions),
         "dimensions": [
             {"dimensionName": name, "dimensionValue": value}
             for name, value in dimensions.items()

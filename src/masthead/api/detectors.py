@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from masthead.api.factory import Product
-from masthead.api.shapes import Json, Limit, Token, body, page_by_name, read_time
+from masthead.api.shapes import Json, Limit, Token, body, page_by_name, page_json, read_time
 from masthead.metrics.spec import DetectorSpec, dimension_values
 
 router = APIRouter(tags=["detectors"])
@@ -15,6 +15,7 @@ _DATASET: Json = {
     "measures": [{"name": "CO", "column": "CO", "aggregation": "avg"}],
     "dimensions": ["LOCATION_ID"],
 }
+_FILES: Json = {"kind": "files", "paths": ["s3://air/past/"]}
 _EXAMPLE: Json = {"name": "air", "mode": "continuous", "interval": "5m", "zone": "UTC", **_DATASET}
 
 
@@ -34,6 +35,18 @@ def list_detectors(masthead: Product, limit: Limit = 100, token: Token = None) -
 def validate_settings(masthead: Product, given: Annotated[Json, body(_EXAMPLE)]) -> Json:
     """Read samples of every source of settings that are not stored, and return what was found."""
     return _json(masthead.metrics.validate(DetectorSpec.from_json(given)))
+
+
+@router.post("/detectors/sample")
+def sample_rows(masthead: Product, given: Annotated[Json, body(_FILES)]) -> Json:
+    """Return the first rows of a source of files, as they stand."""
+    return masthead.metrics.sample_rows(given).to_json()
+
+
+@router.post("/detectors/detect")
+def detect(masthead: Product, given: Annotated[Json, body(_FILES)]) -> Json:
+    """Guess how the files of a source are written and their interval, each with its confidence."""
+    return {name: guess.to_json() for name, guess in masthead.metrics.detect(given).items()}
 
 
 @router.get("/detectors/{name}")
@@ -61,9 +74,13 @@ def settings_toml(masthead: Product, name: str) -> Response:
 
 
 @router.delete("/detectors/{name}", status_code=204)
-def delete_detector(masthead: Product, name: str) -> None:
+def delete_detector(
+    masthead: Product,
+    name: str,
+    stop: Annotated[bool, Query(description="Also one that runs: it is stopped first.")] = False,
+) -> None:
     """Delete a detector with its anomalies and alert rules; the objects it read stay."""
-    masthead.metrics.delete_detector(name)
+    masthead.metrics.delete_detector(name, stop=stop)
 
 
 @router.post("/detectors/{name}/validate")
@@ -103,9 +120,15 @@ def data_quality(masthead: Product, name: str) -> Json:
 
 
 @router.get("/detectors/{name}/executions")
-def executions(masthead: Product, name: str) -> Json:
-    """List a detector's activations and backtests."""
-    return {"items": [_json(one) for one in masthead.metrics.executions(name)], "next_token": None}
+def executions(
+    masthead: Product,
+    name: str,
+    intervals: Annotated[bool, Query(description="Also the scored intervals.")] = False,
+    limit: Limit = 100,
+    token: Token = None,
+) -> Json:
+    """List a detector's activations and backtests, the latest first."""
+    return page_json(masthead.metrics.executions(name, limit=limit, token=token, intervals=intervals))
 
 
 @router.get("/detectors/{name}/series")

@@ -50,6 +50,14 @@ def group_series(masthead: Product, group: str) -> Json:
     return {"items": list(masthead.metrics.group_series(group)), "next_token": None}
 
 
+@router.get("/groups/{group}/values")
+def group_values(
+    masthead: Product, group: str, measure: str, limit: Limit = 100, token: Token = None
+) -> Json:
+    """Return a page of the series of a group that are of one measure, with their values over its time."""
+    return masthead.metrics.group_values(group, measure, limit=limit, token=token).to_json()
+
+
 @router.get("/groups/{group}/related")
 def related(masthead: Product, group: str) -> Json:
     """List other measures that moved beside a group, how often before, and which came first."""

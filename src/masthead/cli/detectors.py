@@ -161,7 +161,7 @@ def quality(name: Name, as_json: AsJson = False, data: Data = None) -> None:
 def executions(name: Name, as_json: AsJson = False, data: Data = None) -> None:
     """List a detector's activations and backtests."""
     with installation(data) as masthead:
-        rows = [one.to_json() for one in masthead.metrics.executions(name)]
+        rows = [one.to_json() for one in masthead.metrics.executions(name).items]
     if as_json:
         print_json(rows)
         return

@@ -296,7 +296,7 @@ def _executions(console: Console, name: str) -> None:
     )
 
     def update() -> None:
-        found = console.masthead.metrics.executions(name)
+        found = console.masthead.metrics.executions(name).items
         changed_rows(
             runs,
             [

@@ -1,5 +1,6 @@
 """Old files through the same path as live data: rows, cube, scores, groups. Orchestration, nothing of its own."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ from masthead.metrics.zones import check_interval
 
 _CELLS = 1_000_000  # intervals times series scored at once: about 60 MB
 _LEARN_SHARE, _LEARN_LEAST, _LEARN_MOST = 0.15, 100, 300
+# With a share of one's own, as Lookout for Metrics documents its back-tests (developer guide, 2022).
+_SHARED_LEAST, _TESTED_MOST = 200, 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Plan:
         data_format, history_format: How the files are written.
         learn: Intervals at the start whose groups are not reported; None = none after a history, else
             15 %, at least 100 and at most 300.
+        learning_share: Without `learn`: the share of the intervals that only teaches, at least 200; at most 900 are
+            tested. 0 = none given.
     """
 
     time: str
@@ -57,6 +62,7 @@ class Plan:
     data_format: Format = field(default_factory=Format)
     history_format: Format = field(default_factory=Format)
     learn: int | None = None
+    learning_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,27 @@ def run_backtest(
 def _learned(plan: Plan, steps: int, *, after_history: bool) -> int:
     if plan.learn is not None:
         return plan.learn
+    if plan.learning_share and not after_history:
+        return _learned_by_share(plan.learning_share, steps)
     return 0 if after_history else min(max(int(_LEARN_SHARE * steps), _LEARN_LEAST), _LEARN_MOST)
+
+
+def _learned_by_share(share: float, steps: int) -> int:
+    """Return how many of the oldest intervals only teach.
+
+    Raises:
+        InvalidInput: None would be left to be tested.
+
+    >>> _learned_by_share(0.7, 1000), _learned_by_share(0.7, 250), _learned_by_share(0.7, 10_000)
+    (700, 200, 9100)
+    """
+    tested = min(steps - max(math.ceil(round(share * steps, 6)), _SHARED_LEAST), _TESTED_MOST)
+    if tested < 1:
+        raise InvalidInput(
+            f"data: expected more than {_SHARED_LEAST} intervals, of which the oldest teach, got {steps:,}",
+            field="data",
+        )
+    return steps - tested
 
 
 def _before(past: Rows, rows: Rows, plan: Plan) -> Rows:
@@ -176,6 +202,9 @@ def _before(past: Rows, rows: Rows, plan: Plan) -> Rows:
 class Trial:
     """A backtest in its stages: `read`, `learn` from a history, `test`; between the last two it can be kept in files.
 
+    `tested` is, after the last, the starts of the first and the last interval that only taught (if any did), and of
+    the first and the last that were tested.
+
     Raises:
         InvalidInput: The plan's interval is outside its domain.
     """
@@ -187,6 +216,7 @@ class Trial:
         dedupe: Any = plan.dedupe
         self.cube = Cube(plan.measures, plan.dimensions, plan.rollups, plan.limits, dedupe)
         self.scorer = SeriesScorer(0, plan.interval_s, silence=False, zone=plan.zone)
+        self.tested: tuple[float, ...] = ()
 
     def read(
         self, sources: Sequence[Source], format: Format, names: tuple[str, ...] = ()
@@ -248,8 +278,10 @@ class Trial:
             if sink is not None:
                 sink(scored)
 
-        def steps_known(steps: int) -> None:
-            finder.skip = _learned(self.plan, steps, after_history=after_history)
+        def steps_known(times: NDArray[np.float64]) -> None:
+            finder.skip = _learned(self.plan, len(times), after_history=after_history)
+            parts = [part for part in (times[: finder.skip], times[finder.skip :]) if len(part)]
+            self.tested = tuple(float(part[place]) for part in parts for place in (0, -1))
 
         self._score(rows, took, progress, steps_known)
         return finder.groups(), finder.skip
@@ -259,11 +291,11 @@ class Trial:
         rows: Rows,
         sink: Callable[[Scored], None],
         progress: Callable[[int, int], None] | None,
-        steps_known: Callable[[int], None] = lambda steps: None,
+        steps_known: Callable[[NDArray[np.float64]], None] = lambda times: None,
     ) -> None:
         """Close and score every interval from the first row to the last, in order."""
         times, step = self._steps(rows)
-        steps_known(len(times))
+        steps_known(times)
         order = np.argsort(step, kind="stable")
         rows, step = rows.take(order), step[order]
         keys = self.cube.keys_after(rows, step)

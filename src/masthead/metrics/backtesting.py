@@ -23,7 +23,7 @@ from masthead.metrics.open_intervals import Counts
 from masthead.metrics.quality import DataQuality
 from masthead.metrics.raw import Format
 from masthead.metrics.readers import Rows
-from masthead.metrics.records import AnomalyGroup
+from masthead.metrics.records import TESTING, AnomalyGroup
 from masthead.metrics.sources import fixed_part, open_sources
 from masthead.metrics.spec import DetectorSpec
 from masthead.metrics.work import Work
@@ -100,22 +100,29 @@ def test(work: Work) -> dict[str, Any]:
     with work.around.database.write() as connection:
         results.remove_results(connection, run=row.run)
     past, rows = _rows(work)
+    work.report(0.0, TESTING)
     trial = _trial(work) if past is None else _learned(work)
     chart = _Chart(work, row.spec)
     groups, learned = trial.test(
         rows,
         after_history=past is not None,
         sink=chart.take,
-        progress=lambda done, total: work.report(done / total, f"{done:,} of {total:,} intervals"),
+        progress=lambda done, total: work.report(done / total, f"{TESTING}: {done:,} of {total:,} intervals"),
     )
     chart.close()
     now = work.around.clock.now()
     told = [group_of(group, detector=row.name, run=row.run, now=now) for group in groups]
     write_atomic(work.folder / "groups.json", json.dumps([one.to_json() for one in told]).encode())
-    return {"groups": len(groups), "learned": learned, "series": len(trial.cube.keys)}
+    return {"groups": len(groups), "learned": learned, "series": len(trial.cube.keys), "split": _split(trial)}
 
 
-def store(work: Work, read: dict[str, Any]) -> None:
+def _split(trial: Trial) -> dict[str, str]:
+    """Return the starts of the first and the last interval that taught, and that were tested, ISO 8601."""
+    names = ("learned_first", "learned_last", "tested_first", "tested_last")[-len(trial.tested) :]
+    return {name: utc(at).isoformat() for name, at in zip(names, trial.tested, strict=True)}
+
+
+def store(work: Work, read: dict[str, Any], found: dict[str, Any]) -> None:
     """Store groups and counts and end the run, in one transaction; earlier runs of the detector make room."""
     if work.is_done():
         return
@@ -132,7 +139,7 @@ def store(work: Work, read: dict[str, Any]) -> None:
         records.close_groups(connection, row.run)
         _put_progress(work, connection, row.spec, read["quality"])
 
-    work.hand_over(row, "backtested", read["quality"], write)
+    work.hand_over(row, "backtested", {**read["quality"], "split": found["split"]}, write)
 
 
 def _put_progress(work: Work, connection: Connection, spec: DetectorSpec, quality: dict[str, Any]) -> None:
@@ -276,6 +283,7 @@ def _plan(spec: DetectorSpec, most_series: int) -> Plan:
         filters=spec.filters,
         dedupe=("key" if spec.dedupe_key else "exact") if spec.drops_duplicates else "none",
         dedupe_key=spec.dedupe_key,
+        learning_share=spec.learning_share,
         limits=Limits(series=most_series),
         data_format=spec.source.format,
         history_format=spec.history.format if spec.history is not None else Format(),

@@ -30,11 +30,11 @@ def read_csv(data: bytes, name: str, format: Format, wanted: Wanted, problems: P
     line_offset = data.count(b"\n", 0, skipped)
     data = data[skipped:]
     head = data[:_HEAD].decode(errors="ignore")
-    delimiter = format.delimiter or _delimiter(head, format.quote, wanted.key)
-    first = _first_row(head, delimiter, format.quote)
+    delimiter = format.delimiter or find_delimiter(head, format.quote, wanted.key)
+    first = first_row(head, delimiter, format.quote)
     if len(first) > MAX_COLUMNS:
         raise LimitReached(f"columns: expected at most {MAX_COLUMNS:,}, got {len(first):,} in {name}")
-    header = _has_header(first, format, wanted)
+    header = has_header(first, format, wanted)
     names = _unique(first if header else _given_names(first, format, wanted, name))
     columns = [column for column in names if wanted.columns is None or column in wanted.columns]
     bad: list[tuple[int, int, str]] = []
@@ -55,19 +55,20 @@ def read_csv(data: bytes, name: str, format: Format, wanted: Wanted, problems: P
     return Raw("csv", dict(arrays), tuple(names), lines, headerless=not header)
 
 
-def _delimiter(head: str, quote: str, key: str) -> str:
+def find_delimiter(head: str, quote: str, key: str = "") -> str:
     """Return the delimiter that shows the key column in the first row, else the one that splits it most."""
     best = ","
     widest = 0
     for delimiter in ",;\t|":
-        first = _first_row(head, delimiter, quote)
+        first = first_row(head, delimiter, quote)
         width = len(first) + (MAX_COLUMNS if key and key in first else 0)
         if width > widest:
             best, widest = delimiter, width
     return best
 
 
-def _first_row(head: str, delimiter: str, quote: str) -> list[str]:
+def first_row(head: str, delimiter: str, quote: str) -> list[str]:
+    """Return the cells of the first row, trimmed."""
     try:
         cells = next(_reader(head, delimiter, quote), [])
     except csv.Error:
@@ -82,7 +83,7 @@ def _reader(text: str, delimiter: str, quote: str) -> Iterator[list[str]]:
     )
 
 
-def _has_header(first: list[str], format: Format, wanted: Wanted) -> bool:
+def has_header(first: list[str], format: Format, wanted: Wanted) -> bool:
     """Return whether the first row holds names: the key column among them, else texts that are no numbers."""
     if format.header is not None:
         return format.header

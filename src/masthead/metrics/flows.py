@@ -40,5 +40,5 @@ def backtest(work: Work) -> dict[str, Any]:
     read = step("read", backtesting.read, work, limit_s=_READ_S)
     step("learn", backtesting.learn, work, limit_s=_SCORE_S)
     found = step("test", backtesting.test, work, limit_s=_SCORE_S)
-    step("store", backtesting.store, work, read, limit_s=_STORE_S)
+    step("store", backtesting.store, work, read, found, limit_s=_STORE_S)
     return {"rows": read["rows"], **found}

@@ -46,8 +46,10 @@ STATES = (
     "failed",
     "backtesting",
     "backtested",
+    "deleting",
 )
 RUNNING = ("activating", "learning", "active")
+TESTING = "testing"  # how the progress of a back-test begins once it has learned
 
 detectors = Table(
     "detectors",
@@ -145,7 +147,8 @@ class Detector:
     """One data set watched.
 
     Attributes:
-        state: created, activating, learning, active, deactivating, stopped, failed, backtesting or backtested.
+        state: created, activating, learning, active, deactivating, stopped, failed, backtesting, backtested or
+            deleting.
         failure: Why it failed; "" otherwise.
         late: Records that came after their interval had closed; `late_by_thing` the same by sender.
         duplicates: Records that were dropped because they had come before.
@@ -257,7 +260,8 @@ class Feedback:
 class Execution:
     """One long job of a detector: `kind` activation or backtest; `state` running, finished, failed or cancelled.
 
-    Its id is also that of the job and of the detector's run.
+    Its id is also that of the job and of the detector's run. Where intervals are asked for too, one that was scored
+    is `kind` interval, and `started` is its start.
     """
 
     id: str
@@ -269,6 +273,11 @@ class Execution:
     done: float = 0.0
     text: str = ""
     failure: str = ""
+
+    @property
+    def is_testing(self) -> bool:
+        """Whether it is a back-test that runs, has learned and tests now."""
+        return self.kind == "backtest" and self.state == "running" and self.text.startswith(TESTING)
 
     def to_json(self) -> dict[str, Any]:
         """Return the execution as JSON values; `done` is the share from 0 to 1."""
@@ -502,6 +511,18 @@ def count_groups(connection: Connection, detector: str, min_severity: float = 0.
     return int(connection.execute(statement).scalar_one())
 
 
+def count_by_measure(connection: Connection, detector: str, min_severity: float = 0.0) -> dict[str, int]:
+    """Return measure -> groups of a detector, by measure."""
+    table = anomaly_groups.c
+    statement = (
+        select(table.measure, func.count())
+        .where(table.detector == detector, table.severity >= min_severity)
+        .group_by(table.measure)
+        .order_by(table.measure)
+    )
+    return {measure: int(count) for measure, count in connection.execute(statement)}
+
+
 def close_groups(connection: Connection, run: str) -> None:
     """Close what a run left open, when it ends."""
     open_ones = and_(anomaly_groups.c.run == run, anomaly_groups.c.state == "open")
@@ -585,15 +606,23 @@ def other_runs(connection: Connection, detector: str, run: str) -> list[str]:
     return [str(id) for id in connection.execute(statement).scalars()]
 
 
-def find_executions(connection: Connection, detector: str, limit: int = 100) -> list[Execution]:
-    """Return a detector's executions, the latest first."""
+def find_executions(
+    connection: Connection,
+    detector: str,
+    *,
+    limit: int = 100,
+    after: tuple[datetime, str] | None = None,
+    span: tuple[datetime, datetime] | None = None,
+) -> list[Execution]:
+    """Return a detector's executions, the latest first, those that began within `span` (its end excluded)."""
     table = detector_executions.c
-    statement = (
-        select(detector_executions)
-        .where(table.detector == detector)
-        .order_by(table.started.desc(), table.id.desc())
-        .limit(limit)
-    )
+    statement = select(detector_executions).where(table.detector == detector)
+    if after is not None:
+        before = and_(table.started == after[0], table.id < after[1])
+        statement = statement.where(or_(table.started < after[0], before))
+    if span is not None:
+        statement = statement.where(table.started >= span[0], table.started < span[1])
+    statement = statement.order_by(table.started.desc(), table.id.desc()).limit(limit)
     return [Execution(**row) for row in connection.execute(statement).mappings()]
 
 

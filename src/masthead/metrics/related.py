@@ -14,13 +14,16 @@ from typing import Any, Literal
 
 from masthead.base.units import format_duration
 
-__all__ = ["Related", "Span", "find_related"]
+__all__ = ["Order", "Related", "Span", "find_related"]
 
 # As in grouping: at most two quiet intervals between them, so the starts of the last interval of one
 # and the first of the other lie three intervals apart at most.
 NEAR_INTERVALS = 3
 # With fewer past groups a ratio of small counts says nothing.
 LEAST_PAST = 3
+
+
+Order = Literal["before", "together", "after"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Related:
     id: str
     measure: str
     lead_s: float
-    order: Literal["before", "together", "after"]
+    order: Order
     together: int
     past: int
     lift: float | None
@@ -136,7 +139,7 @@ def _chance(
 
 def _statement(group: Span, other: Span, leads: Sequence[float], past: int, lift: float | None) -> Related:
     lead_s = group.start_s - other.start_s
-    order: Literal["before", "together", "after"] = "together"
+    order: Order = "together"
     when = "started in the same interval"
     if lead_s:
         order = "before" if lead_s > 0 else "after"

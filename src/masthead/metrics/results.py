@@ -128,6 +128,26 @@ def find_series(connection: Connection, detector: str) -> list[tuple[str, int, S
     return [(row["run"], row["number"], (row["measure"], tuple(row["dimensions"]))) for row in rows]
 
 
+def find_starts(
+    connection: Connection,
+    run: str,
+    *,
+    limit: int,
+    before_s: int | None = None,
+    span: tuple[float, float] | None = None,
+) -> list[int]:
+    """Return the starts of a run's scored intervals, the latest first, those within `span` (its end excluded)."""
+    table = detector_results.c
+    statement = select(table.start).where(table.run == run, table.chunk == 0)
+    if before_s is not None:
+        statement = statement.where(table.start < before_s)
+    if span is not None:
+        statement = statement.where(table.start >= span[0], table.start < span[1])
+    return [
+        int(at) for at in connection.execute(statement.order_by(table.start.desc()).limit(limit)).scalars()
+    ]
+
+
 def put_results(
     connection: Connection,
     run: str,

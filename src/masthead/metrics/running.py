@@ -33,11 +33,12 @@ from masthead.metrics.work import Work, is_awaited
 from masthead.store.engine import Database
 from masthead.store.objects import Objects
 
-__all__ = ["Bounds", "Runner"]
+__all__ = ["Bounds", "Runner", "erase"]
 
 _TRIM_S = 600.0
 _TELL_S = 1.0  # how soon counts of an open interval are stored, for people who look at them
-_BUSY = ("activating", "backtesting", "deactivating")
+_BUSY = ("activating", "backtesting", "deactivating", "deleting")
+_ENDING = ("deactivating", "deleting")
 
 
 @dataclass(slots=True)
@@ -248,17 +249,19 @@ class Runner:
             if (
                 row is None
                 or row.run != self._live[name].run
-                or row.state not in ("learning", "active", "deactivating")
+                or row.state not in ("learning", "active", *_ENDING)
             ):
                 self._live.pop(name).close()
         for row in rows.values():
-            if row.state == "deactivating" and self._has_job(row):
+            if row.state in _ENDING and self._has_job(row):
                 self._cancel(row)
                 continue
             if row.state in ("learning", "active", "deactivating") and row.name not in self._live:
                 self._open(row)
             if row.state == "deactivating":
                 self._rest(row)
+            if row.state == "deleting":
+                self._erase(row)
             if row.state in ("activating", "backtesting") and row.name not in self._jobs:
                 self._start(row)
 
@@ -296,6 +299,13 @@ class Runner:
             records.set_state(connection, row.name, "stopped", now=now, only=("deactivating",))
         self._journal.write("detector", row.name, "stopped")
 
+    def _erase(self, row: Detector) -> None:
+        """Remove a detector that was to be deleted while it ran."""
+        with self._database.write() as connection:
+            erase(connection, self._around.alerts, row.name)
+        self.forget(row.name)
+        self._journal.delete("detector", row.name)
+
     def _fail(self, name: str, error: BaseException) -> None:
         live = self._live.pop(name, None)
         if live is not None:
@@ -307,12 +317,15 @@ class Runner:
         get_logger("metrics").error("detector failed", detector=name, reason=text)
 
     def stop(self, name: str) -> None:
-        """Bring a detector whose row says `deactivating` to rest now."""
+        """Bring a detector whose row says `deactivating` to rest now, or remove one that says `deleting`."""
         with self._changed:
             with self._database.read() as connection:
                 row = records.find_detector(connection, name)
-            if row is not None and row.state == "deactivating":
-                self._cancel(row) if self._has_job(row) else self._rest(row)
+            if row is not None and row.state in _ENDING:
+                if self._has_job(row):
+                    self._cancel(row)
+                else:
+                    (self._rest if row.state == "deactivating" else self._erase)(row)
 
     def forget(self, name: str) -> None:
         """Remove the files of a detector that is no more."""
@@ -377,7 +390,9 @@ class Runner:
                 del self._jobs[name]
             with self._database.read() as connection:
                 row = records.find_detector(connection, name)
-            if row is not None and is_awaited(row, run) and self._has_job(row):
+            if row is not None and row.state == "deleting":
+                self._erase(row)
+            elif row is not None and is_awaited(row, run) and self._has_job(row):
                 if row.state == "deactivating" or state == "cancelled":
                     self._close_run(row, "stopped", "cancelled")
                 else:
@@ -477,6 +492,13 @@ class Runner:
             for live in self._live.values():
                 live.close()
             self._live.clear()
+
+
+def erase(connection: Connection, alerts: Alerts, name: str) -> None:
+    """Delete a detector with its groups, scores and alert rules, in the caller's transaction."""
+    alerts.delete_rules_of(connection, name)
+    records.remove_detector(connection, name)
+    results.remove_results(connection, detector=name)
 
 
 def _mark(folder: DataFolder, row: Detector) -> Any:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from masthead.base.clock import Clock
-from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
+from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound, shown
 from masthead.base.folder import DataFolder
 from masthead.base.ids import new_id
 from masthead.base.log import Journal
@@ -22,17 +22,19 @@ from masthead.metrics.bounds import Bounds
 from masthead.metrics.export import groups_csv
 from masthead.metrics.feeds import Feed, Feeds
 from masthead.metrics.records import AnomalyGroup, Detector, Execution, Feedback
-from masthead.metrics.related import Related, Span, find_related
-from masthead.metrics.spec import DetectorSpec
+from masthead.metrics.related import Order, Related, Span, find_related
+from masthead.metrics.spec import DetectorSpec, Source
 from masthead.store.engine import Database
 from masthead.store.objects import Objects
 
 if TYPE_CHECKING:
     from masthead.flows.service import Flows
+    from masthead.metrics.answers import GroupStatistics, GroupValues
     from masthead.metrics.effects import Alerts
     from masthead.metrics.intake import RecordLike
     from masthead.metrics.results import Chart
     from masthead.metrics.running import Runner
+    from masthead.metrics.samples import Guess, Sample
     from masthead.metrics.validation import Validation
 
 __all__ = ["MetricsService", "RoutedRecords"]
@@ -157,19 +159,31 @@ class MetricsService:
             InvalidInput: A field is outside its domain, or the name would change.
             Conflict: It is running: deactivate it first.
         """
+        return self._changed_detector(name, changes)
+
+    def _changed_detector(self, name: str, changes: Mapping[str, Any], *, first: bool = False) -> Detector:
         if changes.get("name", name) != name:
             raise InvalidInput(f"name: expected {name}, which cannot change, got {shown(changes['name'])}")
         with self._database.write() as connection:
             found = records.require_detector(connection, name)
+            if first and found.spec.source is not None:
+                raise LimitReached(f"dataset: expected at most one, {name} has its own already")
             self._require_state(found, EDITABLE, "changed")
             changed = _with(found, spec=found.spec.changed(changes), updated=self._clock.now())
             records.put_detector(self._database, connection, changed)
         self._journal.write("detector", name, "changed", fields=sorted(changes))
         return changed
 
-    def set_dataset(self, name: str, part: Mapping[str, Any]) -> Detector:
-        """Return the detector with its data set: `source`, `time`, `measures`, `dimensions`, `filters` and the like."""
-        return self.update_detector(name, part)
+    def set_dataset(self, name: str, part: Mapping[str, Any], *, first: bool = False) -> Detector:
+        """Return the detector with its data set: `source`, `time`, `measures`, `dimensions`, `filters` and the like.
+
+        Args:
+            first: It must have none yet: a detector has exactly one.
+
+        Raises: As `update_detector`.
+            LimitReached: It has one, and this was to be the first.
+        """
+        return self._changed_detector(name, part, first=first)
 
     def list_detectors(self) -> list[Detector]:
         """Return every detector, by name."""
@@ -185,21 +199,31 @@ class MetricsService:
         with self._database.read() as connection:
             return records.require_detector(connection, name)
 
-    def delete_detector(self, name: str) -> None:
+    def delete_detector(self, name: str, *, stop: bool = False) -> None:
         """Delete a detector with its groups, scores and alert rules; the objects it read stay.
+
+        Args:
+            stop: One that runs is stopped first; it is `deleting` until the server has done so.
 
         Raises:
             NotFound: There is no such detector.
-            Conflict: It is running: deactivate it first.
+            Conflict: It is running, and was not to be stopped.
         """
-        from masthead.metrics import results  # arrays: not for commands that only name detectors
+        from masthead.metrics.running import erase  # arrays: not for commands that only name detectors
 
         with self._database.write() as connection:
             found = records.require_detector(connection, name)
-            self._require_state(found, (*EDITABLE,), "deleted")
-            self._alerts.delete_rules_of(connection, name)
-            records.remove_detector(connection, name)
-            results.remove_results(connection, detector=name)
+            runs = found.state not in EDITABLE
+            if not stop:
+                self._require_state(found, EDITABLE, "deleted")
+            if runs:
+                records.set_state(connection, name, "deleting", now=self._clock.now())
+            else:
+                erase(connection, self._alerts, name)
+        if runs:
+            self._journal.write("detector", name, "deleting")
+            self._end(name)
+            return
         self._runner.forget(name)
         self._journal.delete("detector", name)
 
@@ -274,9 +298,14 @@ class MetricsService:
             self._require_state(found, (*records.RUNNING, "backtesting"), "deactivated")
             records.set_state(connection, name, "deactivating", now=now)
         self._journal.write("detector", name, "deactivating")
+        self._end(name)
+        return self.get_detector(name)
+
+    def _end(self, name: str) -> None:
+        """Do now what a row says that is to end, or leave it to the server that runs the detectors."""
+        self._wake()
         if (self._running is not None and self._running.is_here()) or self._folder.served_by() is None:
             self._runner.stop(name)
-        return self.get_detector(name)
 
     def cancel_job(self, job: str) -> Detector | None:
         """End the activation or back-test of that id, as `deactivate` does; None = it is no job of a detector.
@@ -310,6 +339,27 @@ class MetricsService:
         spec = detector if isinstance(detector, DetectorSpec) else DetectorSpec.from_json(detector)
         self._feeds.forget()
         return validate(spec, self._objects, self._feeds.of(spec))
+
+    def sample_rows(self, source: Source | Mapping[str, Any], *, limit: int = 20) -> "Sample":
+        """Return the first rows of a source of files, as they stand; no detector is needed.
+
+        Raises:
+            InvalidInput: There is no file with rows, or a field is outside its domain.
+        """
+        from masthead.metrics.samples import sample_rows
+
+        check_limit(limit)
+        return sample_rows(_source(source), self._objects, limit=limit)
+
+    def detect(self, source: Source | Mapping[str, Any], *, zone: str = "UTC") -> "dict[str, Guess]":
+        """Return what the files of a source seem to be: form, delimiter, header, interval, each with its confidence.
+
+        Raises:
+            InvalidInput: There is no file with rows, or a field is outside its domain.
+        """
+        from masthead.metrics.samples import detect
+
+        return detect(_source(source), self._objects, zone=zone)
 
     # ------------------------------------------------------------------ groups
 
@@ -374,17 +424,50 @@ class MetricsService:
         """Return the series of a group, the most severe first: value, expected, severity, reason, start and end."""
         return list(self.get_group(group).series)
 
-    def related(self, group: str) -> list[Related]:
-        """Return which other measures moved beside a group, how often before, and which came first."""
+    def group_values(
+        self, group: str, measure: str, *, limit: int = 100, token: str | None = None
+    ) -> "GroupValues":
+        """Return the series of a group that are of one measure, each with its values from the group's start to its end.
+
+        Raises:
+            NotFound: There is no such group, or it has no series of this measure.
+            InvalidInput: The limit or the token is outside its domain.
+        """
+        from masthead.metrics.answers import find_values
+
+        with self._database.read() as connection:
+            found = records.require_group(connection, group)
+            detector = records.require_detector(connection, found.detector)
+            return find_values(connection, detector, found, measure, limit=limit, token=token)
+
+    def group_statistics(self, detector: str, min_severity: float = 0.0) -> "GroupStatistics":
+        """Return how many groups of at least a severity a detector has, by measure, and since when it looks.
+
+        Raises:
+            NotFound: There is no such detector.
+        """
+        from masthead.metrics.answers import statistics_of
+
+        with self._database.read() as connection:
+            found = records.require_detector(connection, detector)
+            return statistics_of(connection, found, min_severity)
+
+    def related(self, group: str, *, order: Order | None = None) -> list[Related]:
+        """Return which other measures moved beside a group, how often before, and which came first.
+
+        Args:
+            order: Only those that started `before` the group, `together` with it or `after` it.
+        """
         with self._database.read() as connection:
             found = records.require_group(connection, group)
             detector = records.require_detector(connection, found.detector)
             others = records.find_groups(
                 connection, detector=found.detector, end=_later(found.end, detector), limit=PAST_GROUPS
             )
-        return find_related(
+        beside = find_related(
             _span(found), [_span(one) for one in others], interval_s=float(detector.spec.interval_s or 1)
         )
+        return [one for one in beside if order in (None, one.order)]
 
     def acknowledge_group(self, group: str, acknowledged: bool = True) -> AnomalyGroup:
         """Mark a group as seen by a person (or not), and return it."""
@@ -404,12 +487,12 @@ class MetricsService:
         return found
 
     def give_feedback(
-        self, group: str, series: Mapping[str, Any] | int | None = None, *, is_anomaly: bool
+        self, group: str, series: Mapping[str, Any] | int | str | None = None, *, is_anomaly: bool
     ) -> list[Feedback]:
         """Store a person's word on a group, or on one of its series; the detector learns it at its next step.
 
         Args:
-            series: Place in `group_series`, or `{"measure", "dimensions"}`; None = every listed series.
+            series: Place in `group_series`, `{"measure", "dimensions"}` or its id; None = every listed series.
 
         Raises:
             NotFound: There is no such group or series.
@@ -451,6 +534,19 @@ class MetricsService:
         with self._database.read() as connection:
             records.require_group(connection, group)
             return records.find_feedback(connection, group=group)
+
+    def latest_feedback(
+        self, group: str, series: str = "", *, limit: int = 100, token: str | None = None
+    ) -> Page[Feedback]:
+        """Return the last word on each series of a group, or on the one whose id is `series`.
+
+        Raises:
+            NotFound: There is no such group.
+            InvalidInput: The limit or the token is outside its domain.
+        """
+        from masthead.metrics.answers import latest_words
+
+        return latest_words(self.feedback(group), limit=limit, token=token, series=series)
 
     def export_groups(self, detector: str, *, min_severity: float = 0.0) -> str:
         """Return a detector's groups as CSV with a header, oldest first."""
@@ -527,11 +623,30 @@ class MetricsService:
             "data": stored,
         }
 
-    def executions(self, name: str) -> list[Execution]:
-        """Return a detector's activations and backtests, the latest first."""
+    def executions(
+        self,
+        name: str,
+        *,
+        limit: int = 100,
+        token: str | None = None,
+        at: datetime | None = None,
+        intervals: bool = False,
+    ) -> Page[Execution]:
+        """Return a detector's activations and backtests, the latest first.
+
+        Args:
+            at: Only those that began in this second; aware.
+            intervals: Also the scored intervals of its present run, each at its start.
+
+        Raises:
+            NotFound: There is no such detector.
+            InvalidInput: The limit or the token is outside its domain.
+        """
+        from masthead.metrics.answers import page_executions
+
         with self._database.read() as connection:
-            records.require_detector(connection, name)
-            return records.find_executions(connection, name)
+            found = records.require_detector(connection, name)
+            return page_executions(connection, found, limit=limit, token=token, at=at, intervals=intervals)
 
     # ------------------------------------------------------------------ the running part
 
@@ -616,6 +731,10 @@ def _arrival_findings(found: Detector, facts: Mapping[str, Any]) -> list[dict[st
     return [{"level": "warning", "field": "time", "message": judged[0], "action": judged[1]}]
 
 
+def _source(given: Source | Mapping[str, Any]) -> Source:
+    return given if isinstance(given, Source) else Source.from_json(given)
+
+
 def _with(found: Detector, **changes: Any) -> Detector:
     return replace(found, **changes)
 
@@ -640,9 +759,13 @@ def _later(end: datetime, detector: Detector) -> datetime:
     return end + timedelta(seconds=4 * max(1, detector.spec.interval_s))
 
 
-def _chosen(group: AnomalyGroup, series: Mapping[str, Any] | int | None) -> list[dict[str, Any]]:
+def _chosen(group: AnomalyGroup, series: Mapping[str, Any] | int | str | None) -> list[dict[str, Any]]:
     if series is None:
         return group.series
+    if isinstance(series, str):
+        from masthead.metrics.answers import series_of
+
+        return [series_of(group, series)]
     if isinstance(series, int):
         if not 0 <= series < len(group.series):
             raise NotFound(f"series: expected 0 to {len(group.series) - 1}, got {series}")

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 from masthead.base.errors import InvalidInput, LimitReached, NotFound, shown
 from masthead.metrics.files import Source, find_files
+from masthead.metrics.spec import Source as SpecSource
 from masthead.metrics.spec import is_local
 from masthead.store.objects import Objects
 
-__all__ = ["fixed_part", "folder_sources", "open_sources"]
+__all__ = ["fixed_part", "folder_sources", "open_sources", "sampled_sources"]
 
 MOST_FILES = 100_000
+SAMPLED_OBJECTS = 20
 
 
 def open_sources(paths: Sequence[str], objects: Objects, what: str) -> list[Source]:
@@ -37,6 +39,20 @@ def _object_sources(path: str, objects: Objects) -> list[Source]:
         return [Source(path, objects.get(path))]
     except (NotFound, InvalidInput):
         return folder_sources(path, objects)
+
+
+def sampled_sources(source: SpecSource, objects: Objects, what: str = "source") -> list[Source]:
+    """Return the files of a source that are worth a look: of a template the latest below its fixed part.
+
+    Raises:
+        InvalidInput: A path matches nothing, or a stream is asked, which has no files.
+    """
+    if source.kind == "files":
+        return open_sources(source.paths, objects, f"{what}.paths")
+    if source.kind != "path":
+        raise InvalidInput(f"{what}.kind: expected files or path, got {source.kind}")
+    infos = sorted(objects.list(fixed_part(source.template)), key=lambda info: info.modified)
+    return [Source(info.uri, objects.get(info.uri)) for info in infos[-SAMPLED_OBJECTS:]]
 
 
 def fixed_part(template: str) -> str:

@@ -194,6 +194,8 @@ class DetectorSpec:
         dimensions: Columns of categories.
         dedupe: `exact` drops records equal in sender, time, dimensions and measures; default for a stream.
         dedupe_key: A column whose equal values mark a record sent twice; "" = none.
+        learning_share: Of a backtest without history: the share of the oldest intervals that only teach, below 1; at
+            least 200 do, and at most 900 are tested. 0 = the first 15 %, at least 100 and at most 300.
         time: The event time; without a column a stream's time of arrival is taken.
         filters: Column -> values; rows with other values are left out.
     """
@@ -208,6 +210,7 @@ class DetectorSpec:
     dedupe: str = ""
     dedupe_key: str = ""
     description: str = ""
+    learning_share: float = 0.0
     time: TimeColumn = field(default_factory=TimeColumn)
     measures: tuple[Measure, ...] = ()
     source: Source | None = None
@@ -234,7 +237,7 @@ class DetectorSpec:
         found["dimensions"] = list(self.dimensions)
         found |= {
             name: getattr(self, name)
-            for name in ("dedupe", "dedupe_key", "description")
+            for name in ("dedupe", "dedupe_key", "description", "learning_share")
             if getattr(self, name)
         }
         found |= {"time": self.time.to_json(), "measures": [measure.to_json() for measure in self.measures]}
@@ -263,6 +266,7 @@ class DetectorSpec:
             **plain,  # type: ignore[arg-type]
             interval=_interval(given.get("interval", "5m")),
             delay_s=_delay(given.get("delay_s", 0)),
+            learning_share=_share(given.get("learning_share", 0.0)),
             dimensions=_texts(given.get("dimensions", ()), "dimensions"),
             time=TimeColumn.from_json(given.get("time", {})),
             measures=tuple(
@@ -323,6 +327,8 @@ class DetectorSpec:
                 )
         if self.dedupe not in ("", "exact", "none"):
             raise InvalidInput(f"dedupe: expected exact or none, got {shown(self.dedupe)}")
+        if self.learning_share and (self.mode != "backtest" or self.history is not None):
+            raise InvalidInput("learning_share: expected none but in backtest mode without a history")
         if self.interval == ANY_INTERVAL and self.mode != "backtest":
             raise InvalidInput("interval: expected a duration in continuous mode, got any")
         zone_of(self.zone)
@@ -412,6 +418,12 @@ def _delay(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_DELAY_S:
         raise InvalidInput(f"delay_s: expected 0 to {MOST_DELAY_S:,} seconds, got {shown(value)}")
     return value
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise InvalidInput(f"learning_share: expected a share from 0 to below 1, got {shown(value)}")
+    return float(value)
 
 
 def _format(value: object, name: str) -> Format:

@@ -6,11 +6,10 @@ from typing import Literal
 
 from masthead.base.errors import MastheadError
 from masthead.metrics.feeds import SAMPLE_S, Feed, feeding
-from masthead.metrics.files import Source
 from masthead.metrics.intervals import interval_start, interval_starts
 from masthead.metrics.raw import Format
 from masthead.metrics.readers import Rows
-from masthead.metrics.sources import fixed_part, open_sources
+from masthead.metrics.sources import fixed_part, open_sources, sampled_sources
 from masthead.metrics.spec import DetectorSpec
 from masthead.metrics.timestamps import folder_for
 from masthead.metrics.validation import Expectation, Finding, Validation, validate_files
@@ -18,7 +17,6 @@ from masthead.store.objects import Objects
 
 __all__ = ["validate"]
 
-_TEMPLATE_OBJECTS = 20
 _DAY_S, _MINUTE_S = 86_400, 60
 
 
@@ -80,8 +78,7 @@ def _template(
     assert spec.source is not None
     prefix = fixed_part(spec.source.template)
     try:
-        infos = sorted(objects.list(prefix), key=lambda info: info.modified)[-_TEMPLATE_OBJECTS:]
-        sources = [Source(info.uri, objects.get(info.uri)) for info in infos]
+        sources = sampled_sources(spec.source, objects)
     except MastheadError as error:
         return _bare(expected, "error", "source.template", error.message)
     if not sources:

@@ -18,7 +18,7 @@ from masthead.metrics.validating import validate
 
 __all__ = ["HandOver", "Work", "is_awaited"]
 
-_AWAITED = ("activating", "backtesting", "deactivating")
+_AWAITED = ("activating", "backtesting", "deactivating", "deleting")
 
 _FRESH_S = 60.0  # who asks for a job validates first, and looking costs up to a second
 
