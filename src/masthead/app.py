@@ -207,7 +207,8 @@ class Masthead:
             )
             for one in self.metrics.list_detectors()
         }
-        return warnings_of(rule, known)
+        named = [one.name for one in self.alerts.list_channels()]
+        return warnings_of(rule, known, named)
 
     def cancel_job(self, id: str) -> "Flow":
         """End a job and return it; a detector whose activation or back-test it is gets `stopped`.

@@ -208,3 +208,12 @@ def test_a_rule_about_nothing_that_exists_is_told(fields: dict[str, Any], words:
 
 def test_a_rule_made_before_any_detector_is_told_too() -> None:
     assert warnings_of(rule(detector="air"), {}) == ["detector: expected one that exists, got 'air'"]
+
+
+def test_a_rule_is_warned_of_a_named_channel_that_does_not_exist_yet() -> None:
+    rule = AlertRule("r", {"kind": "named", "name": "nigth"})
+    assert warnings_of(rule, {}, ["night"]) == [
+        "channel.name: expected one that exists, such as night, got 'nigth'"
+    ]
+    assert warnings_of(rule, {}, ["nigth"]) == []
+    assert warnings_of(rule, {}) == []

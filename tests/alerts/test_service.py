@@ -97,6 +97,118 @@ def test_an_alert_and_the_change_it_reports_are_stored_together_or_not_at_all(
     assert tell(alerts, any_database, event(clock)) == 1
 
 
+# --- named channels -------------------------------------------------------------------------------------
+
+NIGHT = {"kind": "named", "name": "night"}
+
+
+def test_what_is_told_to_a_channel_that_does_not_exist_waits_until_it_does(
+    alerts: AlertsService, any_database: Database, clock: ManualClock, receiver: Receiver
+) -> None:
+    before = _counter("masthead_alerts_unheard_total")
+    alerts.create_rule({"name": "r", "channel": NIGHT})
+    assert tell(alerts, any_database, event(clock)) == 1
+    assert alerts.deliver_due() == 0
+    (waiting,) = alerts.deliveries(state="unheard").items
+    assert (waiting.rule, waiting.channel, waiting.tries) == ("r", "named", 0)
+    assert alerts.counts()["unheard"] == 1
+    assert _counter("masthead_alerts_unheard_total") == before + 1
+    with pytest.raises(Conflict, match="night"):
+        alerts.retry(waiting.id)
+    alerts.create_channel({"name": "night", **SUBJECT})
+    assert alerts.deliver_due() == 1
+    assert [one.event.group for one in receiver.seen] == ["g1"]
+    assert alerts.get_delivery(waiting.id).state == "delivered"
+
+
+def test_a_new_channel_gets_what_is_a_day_old_and_no_more(
+    alerts: AlertsService, any_database: Database, clock: ManualClock, receiver: Receiver
+) -> None:
+    alerts.create_rule({"name": "r", "channel": NIGHT})
+    tell(alerts, any_database, event(clock, group="old"))
+    clock.advance(23 * 3600)
+    tell(alerts, any_database, event(clock, group="fresh"))
+    clock.advance(2 * 3600)
+    alerts.create_channel({"name": "night", **SUBJECT})
+    alerts.deliver_due()
+    assert [one.event.group for one in receiver.seen] == ["fresh"]
+    (old,) = alerts.deliveries(state="unheard").items
+    alerts.retry(old.id)
+    alerts.deliver_due()
+    assert [one.event.group for one in receiver.seen] == ["fresh", "old"]
+
+
+def test_rules_share_a_named_channel_until_it_is_deleted(
+    alerts: AlertsService, any_database: Database, clock: ManualClock, receiver: Receiver
+) -> None:
+    alerts.create_channel({"name": "night", **SUBJECT})
+    for name in ("a", "b"):
+        alerts.create_rule({"name": name, "channel": NIGHT})
+    assert tell(alerts, any_database, event(clock)) == 2
+    alerts.deliver_due()
+    assert sorted(one.rule for one in receiver.seen) == ["a", "b"]
+    tell(alerts, any_database, event(clock, group="g2"))
+    alerts.delete_channel("night")
+    assert alerts.deliver_due() == 0
+    assert [one.group for one in alerts.deliveries(state="unheard").items] == ["g2", "g2"]
+    with pytest.raises(NotFound, match="night"):
+        alerts.delete_channel("night")
+
+
+def test_a_named_channel_hides_its_secrets_and_still_has_them(
+    alerts: AlertsService, any_database: Database, receiver: Receiver
+) -> None:
+    seen: list[Mapping[str, Any]] = []
+    alerts.register_channel("webhook", lambda channel, message: seen.append(channel) or Outcome(True, "ok"))
+    made = alerts.create_channel(
+        {"name": "hook", "kind": "webhook", "url": "http://127.0.0.1:9/x", "secret": "s3cret-words"}
+    )
+    assert made.to_json()["secret"] == "***"
+    assert [one.name for one in alerts.list_channels()] == ["hook"]
+    alerts.create_rule({"name": "r", "channel": {"kind": "named", "name": "hook"}})
+    assert alerts.test_rule("r").state == "delivered"
+    assert seen[0]["secret"] == "s3cret-words"
+    with any_database.read() as connection:
+        row = connection.execute(text("SELECT channel, secret FROM alert_channels")).one()
+    assert "s3cret" not in row.channel
+    assert b"s3cret" not in bytes(row.secret)
+
+
+def test_the_test_of_a_rule_without_its_channel_says_that_nobody_hears_it(alerts: AlertsService) -> None:
+    alerts.create_rule({"name": "r", "channel": NIGHT})
+    sent = alerts.test_rule("r")
+    assert sent.state == "undelivered"
+    assert "no channel night" in sent.last_error
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": "x", **NIGHT},
+        {"name": "a b", **SUBJECT},
+        {"name": "x", "kind": "webhook"},
+        {"kind": "subject"},
+        {"name": "x", "kind": "subject", "colour": "red"},
+    ],
+)
+def test_a_channel_that_cannot_be_is_refused(alerts: AlertsService, given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        alerts.create_channel(given)
+    assert alerts.list_channels() == []
+
+
+def test_a_name_is_one_channel(alerts: AlertsService) -> None:
+    alerts.create_channel({"name": "x", **SUBJECT})
+    with pytest.raises(Conflict, match="x"):
+        alerts.create_channel({"name": "x", **SUBJECT})
+    assert alerts.get_channel("x").channel == SUBJECT
+
+
+def _counter(name: str) -> float:
+    lines = [line for line in exposition().decode().splitlines() if line.startswith(f"{name} ")]
+    return float(lines[0].split()[1]) if lines else 0.0
+
+
 def test_a_muted_group_stays_silent(
     alerts: AlertsService, any_database: Database, clock: ManualClock
 ) -> None:

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from prometheus_client import Counter
 
 from masthead.alerts import records
-from masthead.alerts.channels import Outcome, Sender
+from masthead.alerts.channel_records import find_channel
+from masthead.alerts.channels import NAMED, Outcome, Sender
 from masthead.alerts.events import AlertEvent
 from masthead.alerts.messages import Arns, compose
 from masthead.alerts.records import Delivery
 from masthead.alerts.rules import quiet_until
-from masthead.alerts.sealing import open_secrets
+from masthead.alerts.sealing import channel_context, open_sealed, open_secrets
 from masthead.base.clock import Clock
 from masthead.base.log import Journal
 from masthead.base.secrets import SecretBox
@@ -26,6 +28,7 @@ _DELIVERED = Counter(
 _UNDELIVERED = Counter(
     "masthead_alerts_undelivered", "Alerts given up after 24 hours of tries.", registry=REGISTRY
 )
+UNHEARD = Counter("masthead_alerts_unheard", "Alerts whose named channel did not exist.", registry=REGISTRY)
 _TRIES = Counter(
     "masthead_alert_tries", "Tries to deliver an alert.", ["channel", "outcome"], registry=REGISTRY
 )
@@ -61,6 +64,11 @@ class Carrier:
         channel = dict(rule.channel) | open_secrets(self._box, rule.name, sealed)
         if channel["kind"] == "command" and not self._commands:
             return Outcome(False, "commands are switched off", delivery.reached)
+        if channel["kind"] == NAMED:
+            named = self._named(channel["name"])
+            if named is None:
+                return Outcome(False, f"nobody hears this yet: there is no channel {channel['name']}")
+            channel = named
         sender = self._senders.get(channel["kind"])
         if sender is None:
             return Outcome(False, f"no sender for {channel['kind']} runs here", delivery.reached)
@@ -69,6 +77,14 @@ class Carrier:
             rule, delivery.event, key=delivery.id, link=link, arn=self._arn, reached=delivery.reached
         )
         return sender(channel, message)
+
+    def _named(self, name: str) -> dict[str, Any] | None:
+        """Return a named channel with its secrets; None = there is none, or it is a command and these are off."""
+        with self._database.read() as connection:
+            found = find_channel(connection, name)
+        if found is None or (found[0]["kind"] == "command" and not self._commands):
+            return None
+        return found[0] | open_sealed(self._box, channel_context(name), found[1])
 
     def held_until(self, delivery: Delivery, now: datetime) -> datetime | None:
         """Return the end of the quiet time that `now` lies in, if the rule has one."""

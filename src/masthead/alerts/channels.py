@@ -8,6 +8,7 @@ the channel with its secrets and one message, and returns an `Outcome`; it never
     apprise   url                             any of apprise's services, e.g. an SMS gateway
     command   command (list of texts)         JSON on standard input, no shell, 30 s
     subject   subject?                        a port: the devices room registers the sender
+    named     name                            the channel of that name (`named.py`), which may not exist yet
 """
 
 import hashlib
@@ -32,6 +33,7 @@ from masthead.alerts.messages import Message
 from masthead.base.errors import InvalidInput, shown
 
 MASK = "***"
+NAMED = "named"
 HTTP_LIMIT_S = 10.0  # a receiver that needs longer to say "taken" is tried again
 SMTP_LIMIT_S = 15.0
 NOTE_CHARACTERS = 500
@@ -43,9 +45,11 @@ _FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {  # kind -> (needed
     "apprise": (frozenset({"url"}), frozenset()),
     "command": (frozenset({"command"}), frozenset()),
     "subject": (frozenset(), frozenset({"subject"})),
+    NAMED: (frozenset({"name"}), frozenset()),
 }
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,255}")
 _SUBJECT = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -86,6 +90,19 @@ def check_channel(channel: Mapping[str, Any]) -> dict[str, Any]:
             f"channel.{unknown[0]}: expected one of {known} for kind {kind}, got another field"
         )
     return _CHECKS[kind](given)
+
+
+def check_channel_name(value: object, field: str = "channel.name") -> str:
+    """Return `value` if it may name a channel.
+
+    Raises:
+        InvalidInput: It is no text of 1 to 256 letters, digits, `-`, `_` or `.`.
+    """
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise InvalidInput(
+            f"{field}: expected 1 to 256 letters, digits, '-', '_' or '.', a letter or digit first, got {shown(value)}"
+        )
+    return value
 
 
 def split_secrets(channel: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -389,10 +406,16 @@ def _check_subject(channel: dict[str, Any]) -> dict[str, Any]:
     return channel
 
 
+def _check_named(channel: dict[str, Any]) -> dict[str, Any]:
+    check_channel_name(channel["name"])
+    return channel
+
+
 _CHECKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "webhook": _check_webhook,
     "email": _check_email,
     "apprise": _check_apprise,
     "command": _check_command,
     "subject": _check_subject,
+    NAMED: _check_named,
 }

@@ -36,9 +36,9 @@ from masthead.alerts.rules import AlertRule
 from masthead.store.engine import Database
 from masthead.store.schema import Blob, Json, UtcDateTime, metadata
 
-State = Literal["pending", "delivered", "undelivered"]
+State = Literal["pending", "delivered", "undelivered", "unheard"]
 
-STATES: tuple[State, ...] = ("pending", "delivered", "undelivered")
+STATES: tuple[State, ...] = ("pending", "delivered", "undelivered", "unheard")
 
 alert_rules = Table(
     "alert_rules",
@@ -95,7 +95,7 @@ class Delivery:
         rule: Name of the rule.
         group: Id of the anomaly group or condition.
         stage: `open`, `raised`, `raised-2`..., `closed` or `test`.
-        state: `pending`, `delivered` or `undelivered`.
+        state: `pending`, `delivered`, `undelivered`, or `unheard`: its named channel does not exist.
         tries: How many times the channel was asked.
         due: When it is tried next, while pending.
         last_error: Why the last try failed; empty after success.
@@ -173,8 +173,8 @@ def all_rules(connection: Connection) -> list[AlertRule]:
 
 
 def remove_rules(connection: Connection, names: Collection[str]) -> int:
-    """Delete rules and what they had not yet told; return how many rules there were."""
-    pending = (alert_deliveries.c.rule.in_(names)) & (alert_deliveries.c.state == "pending")
+    """Delete rules and what they had not yet told or nobody heard; return how many rules there were."""
+    pending = (alert_deliveries.c.rule.in_(names)) & alert_deliveries.c.state.in_(["pending", "unheard"])
     connection.execute(delete(alert_deliveries).where(pending))
     return _count(connection.execute(delete(alert_rules).where(alert_rules.c.name.in_(names))))
 
@@ -204,8 +204,9 @@ def add_delivery(
     stage: str,
     now: datetime,
     due: datetime,
+    state: State = "pending",
 ) -> str | None:
-    """Insert a pending delivery; return its id, or None when this rule told this stage before."""
+    """Insert a delivery; return its id, or None when this rule told this stage before."""
     key = delivery_id(rule.name, event.group, stage)
     row = {
         "id": key,
@@ -217,7 +218,7 @@ def add_delivery(
         "channel": rule.channel["kind"],
         "severity": float(event.severity),
         "event": _stored(event),
-        "state": "pending",
+        "state": state,
         "tries": 0,
         "due": due,
         "last_error": "",

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Literal, get_args
@@ -27,7 +27,7 @@ class AlertRule:
 
     Attributes:
         name: Unique name.
-        channel: `{"kind": "webhook" | "email" | "apprise" | "command" | "subject", ...}`; see `channels.py`.
+        channel: `{"kind": "webhook" | "email" | "apprise" | "command" | "subject" | "named", ...}`; see `channels.py`.
         detector: Name of a detector; empty: every detector and Masthead itself; `masthead`: Masthead only.
         threshold: Lowest severity told, 0 to 100.
         measures: Only these measures, at most 5; empty: all.
@@ -124,20 +124,24 @@ class Watched:
     dimensions: frozenset[str]
 
 
-def warnings_of(rule: AlertRule, detectors: Mapping[str, Watched]) -> list[str]:
+def warnings_of(
+    rule: AlertRule, detectors: Mapping[str, Watched], channels: Collection[str] | None = None
+) -> list[str]:
     """Return why `rule` cannot match anything that exists now, in the form of an error; [] when it can.
 
-    No errors: a rule may be made before its detector, and a detector may get its data set later.
+    `channels` are the named ones. No errors: a rule may be made before its detector, and a detector may get its data set later.
 
     >>> warnings_of(AlertRule("r", {"kind": "webhook"}, detector="aire"), {"air": Watched(frozenset(), frozenset())})
     ["detector: expected one that exists, such as air, got 'aire'"]
     """
-    if rule.detector == SELF:
-        return []
-    if rule.detector and rule.detector not in detectors:
-        return [_unknown("detector", rule.detector, {*detectors, SELF} if detectors else ())]
-    about = [detectors[rule.detector]] if rule.detector else list(detectors.values())
     found = []
+    if channels is not None and (name := rule.channel.get("name")) and name not in channels:
+        found = [_unknown("channel.name", name, channels)]
+    if rule.detector == SELF:
+        return found
+    if rule.detector and rule.detector not in detectors:
+        return [*found, _unknown("detector", rule.detector, {*detectors, SELF} if detectors else ())]
+    about = [detectors[rule.detector]] if rule.detector else list(detectors.values())
     for field_name, asked in (("measures", rule.measures), ("dimensions", tuple(rule.dimensions))):
         known = frozenset[str]().union(*(getattr(one, field_name) for one in about))
         # A detector without data set yet has none: nothing can be said then.

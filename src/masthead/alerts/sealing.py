@@ -9,10 +9,18 @@ from masthead.base.secrets import SecretBox
 
 def open_secrets(box: SecretBox, rule: str, sealed: bytes | None) -> dict[str, Any]:
     """Return a rule's secret channel fields."""
-    if sealed is None:
-        return {}
-    secret: dict[str, Any] = orjson.loads(box.open(sealed, context=secret_context(rule)))
+    return open_sealed(box, secret_context(rule), sealed)
+
+
+def open_sealed(box: SecretBox, context: str, sealed: bytes | None) -> dict[str, Any]:
+    """Return the secret fields that were sealed in a context; None has none."""
+    secret: dict[str, Any] = {} if sealed is None else orjson.loads(box.open(sealed, context=context))
     return secret
+
+
+def channel_context(name: str) -> str:
+    """Return what the secrets of a named channel are bound to."""
+    return f"alert_channel:{name}"
 
 
 def secret_context(rule: str) -> str:

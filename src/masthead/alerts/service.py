@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,12 @@ import orjson
 from sqlalchemy import Connection
 
 from masthead.alerts import records
-from masthead.alerts.channels import SENDERS, Sender, check_channel, keep_secrets, split_secrets
+from masthead.alerts.channel_records import channel_names, find_channel
+from masthead.alerts.channels import NAMED, SENDERS, Sender, check_channel, keep_secrets, split_secrets
 from masthead.alerts.events import AlertEvent
 from masthead.alerts.messages import Arns, plain_arn
-from masthead.alerts.records import STATES, Delivery
+from masthead.alerts.named import NamedChannel, NamedChannels
+from masthead.alerts.records import STATES, Delivery, State
 from masthead.alerts.rules import AlertRule, matches, next_stage, quiet_until
 from masthead.alerts.sealing import open_secrets, secret_context
 from masthead.alerts.watch import STUCK_TRIES, Facts, changes
@@ -61,6 +63,7 @@ class AlertsService:
         self._commands = commands
         self._senders: dict[str, Sender] = dict(SENDERS)
         self._link, self._arn = link, arn
+        self._channels = NamedChannels(database, box, clock, commands=commands)
         self._building = threading.Lock()
         self._built: DeliveryWorker | None = None
 
@@ -201,7 +204,10 @@ class AlertsService:
             rule, _ = self._get(connection, name)
             event = _example(rule, now)
             # Out of the worker's reach while this thread sends it.
-            here = rule.channel["kind"] in self._senders
+            kind = _kind(connection, rule)
+            here = (
+                kind in self._senders or kind == NAMED
+            )  # of one that does not exist nobody hears: told at once
             due = now + timedelta(days=1) if here else now
             key = records.add_delivery(
                 self._database, connection, rule, event, stage="test", now=now, due=due
@@ -216,6 +222,37 @@ class AlertsService:
             time.sleep(0.05)
         return found
 
+    # -------------------------------------------------------------- channels
+
+    def create_channel(self, channel: Mapping[str, Any]) -> NamedChannel:
+        """Return the stored named channel; what rules told it in the last 24 hours is delivered now.
+
+        Raises: As `NamedChannels.create`.
+        """
+        made = self._channels.create(channel)
+        self.wake()
+        return made
+
+    def list_channels(self) -> list[NamedChannel]:
+        """Return the named channels by name; their secrets are shown as `***`."""
+        return self._channels.list()
+
+    def get_channel(self, name: str) -> NamedChannel:
+        """Return a named channel.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        return self._channels.get(name)
+
+    def delete_channel(self, name: str) -> None:
+        """Delete a named channel; what rules tell it from now on waits unheard.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        self._channels.delete(name)
+
     # ---------------------------------------------------------------- notify
 
     def notify(self, connection: Connection, event: AlertEvent) -> int:
@@ -227,14 +264,21 @@ class AlertsService:
         rules = [rule for rule in records.all_rules(connection) if matches(rule, event)]
         if not rules:
             return 0
-        now, told, count = self._clock.now(), records.told(connection, event.group), 0
+        now, told, count, unheard = self._clock.now(), records.told(connection, event.group), 0, 0
+        missing = _missing_channels(connection, rules)
         for rule in rules:
             stage = next_stage(rule, event, told.get(rule.name, {}))
             if stage is None:
                 continue
             due = quiet_until(rule, now, zone=event.zone) or now
-            key = records.add_delivery(self._database, connection, rule, event, stage=stage, now=now, due=due)
+            state: State = "unheard" if rule.channel.get("name") in missing else "pending"
+            key = records.add_delivery(
+                self._database, connection, rule, event, stage=stage, now=now, due=due, state=state
+            )
             count += key is not None
+            unheard += key is not None and state == "unheard"
+        if unheard:
+            _count_unheard(unheard)
         return count
 
     def watch(self, facts: Facts) -> list[AlertEvent]:
@@ -309,12 +353,14 @@ class AlertsService:
 
         Raises:
             NotFound: There is none of this id.
-            Conflict: It was delivered, or its rule is gone.
+            Conflict: It was delivered, its rule is gone, or the channel of its rule does not exist yet.
         """
         found = self.get_delivery(key)
         with self._database.write() as connection:
             if records.get_rule(connection, found.rule) is None:
                 raise Conflict(f"id: the rule {found.rule} of this delivery is gone")
+            if found.state == "unheard" and (name := self._missing(connection, found.rule)):
+                raise Conflict(f"id: nobody hears this yet; make the channel {name} first")
             if not records.start_again(connection, key, self._clock.now()):
                 raise Conflict(f"id: delivery {key} was delivered already")
         self.wake()
@@ -343,6 +389,10 @@ class AlertsService:
             raise NotFound(f"name: there is no alert rule {shown(name)}")
         return found
 
+    def _missing(self, connection: Connection, rule: str) -> str:
+        """Return the name of the channel that a rule speaks to and that does not exist; "" = it exists."""
+        return next(iter(_missing_channels(connection, [self._get(connection, rule)[0]])), "")
+
     def _sealed(self, rule: AlertRule) -> tuple[AlertRule, bytes | None]:
         """Return the rule as it may be shown and its channel's secrets, sealed. Outside any transaction: slow."""
         whole = check_channel(rule.channel)
@@ -351,6 +401,26 @@ class AlertsService:
         open_part, secret = split_secrets(whole)
         sealed = self._box.seal(orjson.dumps(secret), context=secret_context(rule.name)) if secret else None
         return rule.changed(channel=open_part), sealed
+
+
+def _missing_channels(connection: Connection, rules: Sequence[AlertRule]) -> frozenset[str]:
+    """Return the names of channels that rules speak to and that do not exist."""
+    wanted = {str(rule.channel["name"]) for rule in rules if rule.channel["kind"] == NAMED}
+    return frozenset(wanted - channel_names(connection)) if wanted else frozenset()
+
+
+def _kind(connection: Connection, rule: AlertRule) -> str:
+    """Return the kind of a rule's channel, looked up where it is named; `named` when there is none of that name."""
+    if rule.channel["kind"] != NAMED:
+        return str(rule.channel["kind"])
+    found = find_channel(connection, rule.channel["name"])
+    return NAMED if found is None else str(found[0]["kind"])
+
+
+def _count_unheard(count: int) -> None:
+    from masthead.alerts.carrier import UNHEARD  # counters: not for commands that only name rules
+
+    UNHEARD.inc(count)
 
 
 def _name_of(event: AlertEvent, opened: Mapping[str, records.OpenCondition]) -> str:

@@ -95,6 +95,7 @@ def _include(app: FastAPI, *, native: bool) -> None:
     if native:
         from masthead.api import (
             alerts,
+            channels,
             detectors,
             groups,
             ingest,
@@ -107,6 +108,7 @@ def _include(app: FastAPI, *, native: bool) -> None:
             things,
         )
 
-        rooms += [things, policies, rules, streams, alerts, detectors, groups, jobs, objects, logs, ingest]
+        rooms += [things, policies, rules, streams, alerts, channels, detectors]
+        rooms += [groups, jobs, objects, logs, ingest]
     for room in rooms:
         app.include_router(room.router)

@@ -66,7 +66,7 @@ def try_one(name: Name, as_json: AsJson = False, data: Data = None) -> None:
 def deliveries(
     rule: Annotated[str | None, typer.Option("--rule", metavar="NAME", help="Of this rule only.")] = None,
     state: Annotated[
-        str | None, typer.Option("--state", help="pending, delivered or undelivered only.")
+        str | None, typer.Option("--state", help="pending, delivered, undelivered or unheard only.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", help="At most so many, 1 to 1000.")] = 100,
     as_json: AsJson = False,

@@ -23,6 +23,7 @@ GROUPS = (
     "rules",
     "streams",
     "alerts",
+    "channels",
     "detectors",
     "jobs",
     "metrics",

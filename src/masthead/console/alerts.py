@@ -42,6 +42,7 @@ CHANNELS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "apprise": (("url", "Apprise address of an SMS gateway, a chat ...", "json://gateway.example.org"),),
     "command": (("command", "Program and arguments, as a JSON list", '["/usr/local/bin/page-me"]'),),
     "subject": (("subject", "Subject; empty: masthead.alerts.DETECTOR", ""),),
+    "named": (("name", "Name of the channel; it may be made later", "night-shift"),),
 }
 _SECRET = ("secret", "password")
 _ANY = "every state"
@@ -55,15 +56,18 @@ def register(console: Console) -> None:
         with frame("alerts", "Alerts"):
             _counts(console)
             _rules(console)
+            _inbox(console)
+            _channels(console)
             _deliveries(console)
 
 
 def _counts(console: Console) -> None:
     def cards(counts: dict[str, int]) -> None:
         notes = {"delivered": "the channel took them", "pending": "tried again until they arrive"}
+        notes["unheard"] = "their channel does not exist yet"
         with ui.row().classes("w-full"):
-            for state in ("delivered", "pending", "undelivered"):
-                bad = state == "undelivered" and counts[state]
+            for state in ("delivered", "pending", "undelivered", "unheard"):
+                bad = state in ("undelivered", "unheard") and counts[state]
                 number_card(
                     state.capitalize(),
                     f"{counts[state]:,}",
@@ -105,6 +109,64 @@ def _rules(console: Console) -> None:
         },
     )
     watch(lambda: changed_rows(rules, [_rule_row(rule) for rule in alerts.list_rules()]))
+
+
+def _inbox(console: Console) -> None:
+    """Show what was told to channels that do not exist, while there is any."""
+    alerts = console.masthead.alerts
+    with ui.column().classes("w-full") as inbox:
+        title("Nobody hears this yet")
+        waiting = table(
+            (
+                ("created", "At (UTC)"),
+                ("rule", "Rule"),
+                ("name", "Channel to make"),
+                ("measure", "Measure"),
+                ("severity", "Severity"),
+            ),
+            [],
+            key="id",
+            links="measure",
+            empty="Every rule has its channel",
+            actions={"Try again": ("refresh", lambda row: alerts.retry(row["id"]))},
+        )
+
+    def update() -> None:
+        found = alerts.deliveries(state="unheard", limit=200).items
+        names = {rule.name: rule.channel.get("name", "") for rule in alerts.list_rules()} if found else {}
+        inbox.set_visibility(bool(found))
+        changed_rows(waiting, [_delivery_row(one) | {"name": names.get(one.rule, "")} for one in found])
+
+    watch(update)
+
+
+def _channels(console: Console) -> None:
+    alerts = console.masthead.alerts
+    with ui.row().classes("items-center w-full"):
+        title("Named channels")
+        ui.space()
+        ui.button("New channel", icon="add", on_click=lambda: _new_channel(console))
+    channels = table(
+        (("name", "Name"), ("kind", "Kind"), ("created", "Made (UTC)")),
+        [],
+        empty="None yet: rules may have a channel of their own, or speak to one by name",
+        actions={
+            "Show": (
+                "visibility",
+                lambda row: show_json(row["name"], alerts.get_channel(row["name"]).to_json()),
+            ),
+            "Delete": ("delete", deleting("channel", alerts.delete_channel)),
+        },
+    )
+    watch(
+        lambda: changed_rows(
+            channels,
+            [
+                {"name": one.name, "kind": one.channel["kind"], "created": short_time(one.created)}
+                for one in alerts.list_channels()
+            ],
+        )
+    )
 
 
 def _deliveries(console: Console) -> None:
@@ -149,7 +211,7 @@ def _rule_row(rule: AlertRule) -> Row:
         "detector": rule.detector or "every one",
         "threshold": f"{rule.threshold:g}",
         "only": "; ".join(only) or "everything",
-        "channel": rule.channel["kind"],
+        "channel": rule.channel.get("name") or rule.channel["kind"],
         "form": rule.form,
         "quiet_hours": rule.quiet_hours or "none",
         "state": "on" if rule.enabled else "off",
@@ -245,23 +307,42 @@ def _new_rule(console: Console) -> None:
         with ui.row().classes("w-full"):
             measures = ui.input("Only measures", placeholder="CO, SO2").style("flex: 1")
             dimensions = ui.input("Only dimensions", placeholder="LOCATION_ID=B-101,B-102").style("flex: 1")
-        kind = ui.select(list(CHANNELS), value="webhook", label="Channel").classes("w-full")
-
-        @ui.refreshable
-        def channel_fields() -> None:
-            fields.clear()
-            for field, label, example in CHANNELS[kind.value]:
-                drawn = ui.input(label, placeholder=example, password=field in _SECRET).classes("w-full")
-                fields[field] = drawn
-
-        channel_fields()
-        kind.on_value_change(channel_fields.refresh)
+        kind = _channel_fields([*CHANNELS], fields)
         with ui.row().classes("w-full"):
             form_of_message = ui.select(list(FORMS), value="json", label="Form of the message").style(
                 "flex: 1"
             )
             quiet = ui.input("Quiet hours", placeholder="22:00-06:00").style("flex: 1")
         on_close = ui.checkbox("Also tell when it is over")
+
+
+def _new_channel(console: Console) -> None:
+    """Open the dialog that makes a named channel."""
+    fields: dict[str, ui.input] = {}
+
+    def save() -> None:
+        texts = {field: drawn.value for field, drawn in fields.items()}
+        console.masthead.alerts.create_channel({"name": name.value, **_channel(kind.value, texts)})
+
+    with form("New channel", save):
+        name = ui.input("Name").classes("w-full").props("autofocus")
+        kind = _channel_fields([one for one in CHANNELS if one != "named"], fields)
+
+
+def _channel_fields(kinds: list[str], fields: dict[str, ui.input]) -> ui.select:
+    """Draw the choice of a kind of channel and its fields, which are put into `fields`; return the choice."""
+    kind = ui.select(kinds, value=kinds[0], label="Channel").classes("w-full")
+
+    @ui.refreshable
+    def drawn_fields() -> None:
+        fields.clear()
+        for field, label, example in CHANNELS[kind.value]:
+            drawn = ui.input(label, placeholder=example, password=field in _SECRET).classes("w-full")
+            fields[field] = drawn
+
+    drawn_fields()
+    kind.on_value_change(drawn_fields.refresh)
+    return kind
 
 
 def _dimensions(text: str) -> dict[str, list[str]]:
