@@ -30,6 +30,7 @@ PLANS = {
     "streams": ["streams.py"],
     "live": ["live.py"],
     "alert-delivery": ["alert_delivery.py"],
+    "wire": ["wire.py"],
     "start": ["start.py"],
     "ingest-always": ["ingest.py", "--sync", "always"],
     "ingest-interval": ["ingest.py", "--sync", "interval"],

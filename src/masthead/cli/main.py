@@ -26,11 +26,14 @@ GROUPS = (
     "channels",
     "detectors",
     "jobs",
+    "keys",
+    "console",
     "metrics",
     "objects",
+    "aws",
     "demo",
 )
-COMMANDS = ("serve", "logs", "backup")
+COMMANDS = ("serve", "logs", "audit", "backup")
 
 app = typer.Typer(
     name="masthead",

@@ -11,6 +11,7 @@ from masthead.cli.installation import Data, settings
 from masthead.cli.output import print_json_line
 
 if TYPE_CHECKING:
+    from masthead.access.keys import NewKey
     from masthead.server import Addresses
 
 
@@ -25,6 +26,9 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", help="Console and native API; 0: any free port. [8400]")
     ] = None,
+    aws_port: Annotated[
+        int | None, typer.Option("--aws-port", help="AWS wire API; 0: any free port. [8401]")
+    ] = None,
     mqtt_port: Annotated[
         int | None, typer.Option("--mqtt-port", help="MQTT over TLS; 0: any free port. [8883]")
     ] = None,
@@ -38,7 +42,7 @@ def serve(
         str | None, typer.Option("--nats-url", metavar="URL", help="An external NATS server.")
     ] = None,
     roles: Annotated[
-        str | None, typer.Option("--roles", help="Parts to run: console,api,devices,worker. [all]")
+        str | None, typer.Option("--roles", help="Parts to run: console,api,aws,devices,worker. [all]")
     ] = None,
     sync: Annotated[
         str | None, typer.Option("--sync", help="always survives power failure; interval is faster.")
@@ -61,6 +65,7 @@ def serve(
         data,
         host=host,
         port=port,
+        aws_port=aws_port,
         mqtt_port=mqtt_port,
         mqtt_plain=mqtt_plain or None,
         mqtt_plain_port=mqtt_plain_port,
@@ -81,7 +86,7 @@ def serve(
     server.serve(
         chosen,
         tls=None if wanted is None else server.Tls(*wanted),
-        announce=lambda found: _announce(found, chosen.nats_url, as_json=as_json),
+        announce=lambda found, first: _announce(found, first, chosen.nats_url, as_json=as_json),
     )
 
 
@@ -112,11 +117,16 @@ def _tls(auto: str, certificate: str, key: str) -> tuple[str, str] | None:
     return (certificate, key) if certificate or auto else None
 
 
-def _announce(found: "Addresses", nats_url: str, *, as_json: bool) -> None:
+def _announce(found: "Addresses", first: "NewKey | None", nats_url: str, *, as_json: bool) -> None:
+    shown = first if first is not None and not first.preset else None
     if as_json:
-        print_json_line({"ready": True, **found.to_json()})
+        key = {"first_key": {"id": shown.key.id, "secret": shown.secret}} if shown else {}
+        print_json_line({"ready": True, **found.to_json(), **key})
         return
     print(f"ready: console and API at {found.url}")
+    if found.aws_port:
+        scheme, _, rest = found.url.partition("://")
+        print(f"       AWS wire API at {scheme}://{rest.rpartition(':')[0]}:{found.aws_port}")
     if found.mqtt_port:
         print(f"       MQTT over TLS at {found.host}:{found.mqtt_port}")
     if found.mqtt_plain_port:
@@ -125,5 +135,8 @@ def _announce(found: "Addresses", nats_url: str, *, as_json: bool) -> None:
         from masthead.devices.external import limits
 
         print(f"       {limits(nats_url)}")
+    if shown:
+        print(f"       first key, also in {found.data}/credentials; its secret is not shown again:")
+        print(f"       id {shown.key.id} secret {shown.secret}")
     print(f"       data in {found.data}; stop with Ctrl-C", flush=True)
     sys.stdout.flush()
