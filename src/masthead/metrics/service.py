@@ -229,11 +229,12 @@ class MetricsService:
 
     # ------------------------------------------------------------------ life
 
-    def activate(self, name: str, *, validated: bool = False) -> Detector:
+    def activate(self, name: str, *, validated: bool = False, later: bool = False) -> Detector:
         """Begin to learn and to watch; return the detector, `activating`. The server does the work.
 
         Args:
             validated: Leave out the look at history and objects (the caller has just validated).
+            later: Leave that look to the job: it may take long, and data that do not fit then end as `failed`.
 
         Raises:
             NotFound: There is no such detector.
@@ -245,9 +246,9 @@ class MetricsService:
             raise Conflict(
                 "mode: a backtest never becomes live; make a new detector with its data as history"
             )
-        return self._begin(found, "activating", ("created", "stopped", "failed"), validated)
+        return self._begin(found, "activating", ("created", "stopped", "failed"), validated, later)
 
-    def backtest(self, name: str, *, validated: bool = False) -> Detector:
+    def backtest(self, name: str, *, validated: bool = False, later: bool = False) -> Detector:
         """Score all of a backtest detector's data once; return the detector, `backtesting`. The server does the work.
 
         Raises: As `activate`.
@@ -255,12 +256,16 @@ class MetricsService:
         found = self.get_detector(name)
         if found.spec.mode != "backtest":
             raise Conflict(f"mode: expected backtest, got {found.spec.mode}")
-        return self._begin(found, "backtesting", ("created", "stopped", "failed", "backtested"), validated)
+        return self._begin(
+            found, "backtesting", ("created", "stopped", "failed", "backtested"), validated, later
+        )
 
-    def _begin(self, found: Detector, state: str, only: Sequence[str], validated: bool) -> Detector:
+    def _begin(
+        self, found: Detector, state: str, only: Sequence[str], validated: bool, later: bool
+    ) -> Detector:
         self._require_state(found, only, "activated")
         found.spec.require_complete()
-        if not validated:
+        if not (validated or later):
             self.validate(found.spec).require_valid()
         now = self._clock.now()
         with self._database.write() as connection:
@@ -277,6 +282,7 @@ class MetricsService:
                     "activation" if state == "activating" else "backtest",
                     "running",
                     now,
+                    text=records.TO_VALIDATE if later else "",
                 ),
             )
         self._journal.write("detector", found.name, state)

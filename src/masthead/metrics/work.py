@@ -74,13 +74,15 @@ class Work:
             return records.execution_state(connection, self.run.id) == "finished"
 
     def validate(self) -> dict[str, Any]:
-        """Look at samples of all files again if some time has passed since the job was asked for.
+        """Look at samples of all files, again only if some time has passed since the job was asked for.
 
         Raises:
             InvalidInput: They cannot be used; the first error with its action.
         """
         row = self.row()
-        if abs((self.around.clock.now() - row.updated).total_seconds()) < _FRESH_S:
+        with self.around.database.read() as connection:
+            unseen = records.is_to_be_validated(connection, self.run.id)
+        if not unseen and abs((self.around.clock.now() - row.updated).total_seconds()) < _FRESH_S:
             return {"findings": []}
         found = validate(row.spec, self.around.objects)
         found.require_valid()
