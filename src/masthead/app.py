@@ -146,7 +146,9 @@ class Masthead:
         from masthead.alerts.service import AlertsService
 
         # Alerts concern people and networks, so they live in real time, also while a demonstration's clock runs fast.
-        return AlertsService(self.database, self.secrets, SystemClock(), self.journal, link=self._link)
+        return AlertsService(
+            self.database, self.secrets, SystemClock(), self.journal, link=self._link, arn=self._arn
+        )
 
     @cached_property
     def metrics(self) -> "MetricsService":
@@ -327,6 +329,20 @@ class Masthead:
     def _link(self, event: "AlertEvent") -> str:
         """Return the address of an event's page in the console."""
         return f"http://{self.settings.host}:{self.settings.port}/ui/groups/{event.group}"
+
+    def _arn(self, kind: str, name: str) -> str:
+        """Return the resource name that a client was given when it made an alert rule or a detector, else a plain one."""
+        from masthead.alerts.messages import plain_arn
+
+        plain = plain_arn(kind, name)
+        try:
+            if kind == "Alert":
+                born, resource = self.alerts.get_rule(name).created, f"alert:{name}"
+            else:
+                born, resource = self.metrics.get_detector(name).created, f"detector:{name}"
+        except NotFound:
+            return plain
+        return plain if born is None else str(self.notes.note(resource, born).get("arn", plain))
 
     # ------------------------------------------------------------------ the end
 
