@@ -34,6 +34,7 @@ DETECTOR = {
         ("streams", STREAM),
         ("rules", RULE),
         ("alerts", ALERT),
+        ("channels", {"name": "night", "kind": "webhook", "url": "http://127.0.0.1:9/x"}),
         ("detectors", DETECTOR),
     ],
 )
@@ -119,6 +120,19 @@ def test_an_alert_rules_secret_is_never_shown(api: httpx.Client) -> None:
     assert api.get("/alerts/deliveries", params={"rule": "night"}).json()["items"][0]["id"] == failed["id"]
     assert api.get(f"/alerts/deliveries/{failed['id']}").status_code == 200
     assert api.get("/alerts/counts").status_code == 200
+
+
+def test_files_are_shown_and_guessed_before_there_is_a_detector(
+    api: httpx.Client, masthead: Masthead
+) -> None:
+    rows = "".join(f"2022-03-01 {i // 6:02}:{i % 6}0,{i % 7}\n" for i in range(100))
+    masthead.objects.put("s3://air/in/a.csv", f"when,CO\n{rows}".encode())
+    source = {"kind": "files", "paths": ["s3://air/in/"]}
+    shown = api.post("/detectors/sample", json=source).json()
+    assert (shown["columns"], shown["rows"][1]) == (["when", "CO"], ["2022-03-01 00:10", "1"])
+    assert api.post("/detectors/detect", json=source).json()["interval"]["value"] == "10m"
+    assert api.post("/detectors/sample", json={"kind": "files", "paths": []}).status_code == 400
+    assert api.get("/groups/none/values", params={"measure": "CO"}).status_code == 404
 
 
 def test_a_detector_is_set_up_in_parts_and_written_as_toml(api: httpx.Client) -> None:

@@ -65,6 +65,7 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lookout]:
         assert state == "BACK_TEST_ACTIVATING"
         masthead.metrics.wait("air")
         assert status(found) == "BACK_TEST_COMPLETE"
+        masthead.flows.close(wait_s=10)  # a process runs one set of flows, and other tests want theirs
         yield found
 
 
@@ -659,6 +660,25 @@ def test_detectors_metric_sets_and_alerts_have_tags(lookout: Lookout) -> None:
     assert told.code == "ValidationException"
 
 
+def test_tags_are_conditions_of_policies_that_ask_for_them(lookout: Lookout) -> None:
+    name = made(lookout, Tags={"site": "north"})
+    data_set = lookout("CreateMetricSet", **article_set(name, s3_source(**PAST)))["MetricSetArn"]
+    asked = {"AnomalyDetectorArn": name}
+    assert lookout.conditions("DescribeAnomalyDetector", **asked) == {}  # no policy of this key asks for tags
+    statement = {
+        "Effect": "Allow",
+        "Action": "lookoutmetrics:*",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:ResourceTag/site": "north"}},
+    }
+    policy = ("north", {"Version": "2012-10-17", "Statement": statement})
+    lookout.key = lookout.masthead.keys.create_key("north", policies=[policy]).key
+    assert lookout.conditions("DescribeAnomalyDetector", **asked) == {"aws:ResourceTag/site": "north"}
+    assert lookout.conditions("DescribeMetricSet", MetricSetArn=data_set) == {}
+    none = arn("AnomalyDetector:none")
+    assert lookout.conditions("DescribeAnomalyDetector", AnomalyDetectorArn=none) == {}
+
+
 @pytest.mark.parametrize("resource", ["AnomalyDetector:none", "MetricSet/air/none", "Alert:none"])
 def test_tags_of_what_does_not_exist_are_not_found(lookout: Lookout, resource: str) -> None:
     made(lookout)
@@ -689,8 +709,8 @@ def test_a_live_detector_reads_templated_folders_and_is_closed_by_the_clock(look
     lookout("CreateMetricSet", **article_set(name, s3_source(**LIVE, **PAST)))
     clock.advance(start.timestamp() + 1 - clock.time())
     lookout("ActivateAnomalyDetector", AnomalyDetectorArn=name)
-    masthead.metrics.wait("air")
-    assert status(lookout) == "ACTIVE"
+    found = masthead.metrics.wait("air")
+    assert (status(lookout), found.failure) == ("ACTIVE", "")
     masthead.metrics.tick(clock.time())
     for hour in range(1, 25):
         clock.advance((start + timedelta(hours=hour, seconds=40)).timestamp() - clock.time())

@@ -68,6 +68,7 @@ def written(tmp_path: Path, name: str, content: Any) -> str:
         ("streams", "delivery stream", {"destination": "s3://air/"}),
         ("rules", "rule", {"sql": "SELECT * FROM 'air/#'", "actions": []}),
         ("rules", "rule", "sql = \"SELECT * FROM 'air/#'\"\n"),
+        ("channels", "channel", {"kind": "webhook", "url": "http://127.0.0.1:9/"}),
         ("alerts", "alert rule", {"channel": {"kind": "webhook", "url": "http://127.0.0.1:9/"}}),
         ("detectors", "detector", DETECTOR),
     ],

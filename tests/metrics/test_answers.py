@@ -156,6 +156,23 @@ def test_a_back_test_with_too_few_intervals_to_teach_fails_with_the_number(
     assert "more than 200 intervals" in found.failure
 
 
+def test_a_look_that_is_left_to_the_job_ends_it_where_the_data_do_not_fit(
+    house: House, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_text("t,v\nnever,1\n")
+    source = {"kind": "files", "paths": [str(path)]}
+    house.service.create_detector(
+        {"name": "odd", "mode": "backtest", "time": "t", "measures": ["v"], "source": source}
+    )
+    with pytest.raises(InvalidInput):
+        house.service.backtest("odd")
+    assert house.service.backtest("odd", later=True).state == "backtesting"
+    found = house.service.wait("odd")
+    assert (found.state, house.service.executions("odd").items[0].state) == ("failed", "failed")
+    assert found.failure
+
+
 @pytest.mark.parametrize("changes", [{"learning_share": 1}, {"learning_share": True}, {"mode": "continuous"}])
 def test_a_share_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="learning_share"):

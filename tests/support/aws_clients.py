@@ -1,136 +1,26 @@
-"""Unmodified AWS clients in environments of their own, and one of them in the hand of a test.
+"""Environments with AWS's own clients in them: botocore must not stand beside the product, so each has its venv.
 
-An environment is made when it is first needed, in `.clients/` beside the sources, and kept, since the versions are pinned.
-The client runs in a process of its own: botocore must not stand beside the product.
+An environment is made with its first use, in `.clients/` beside the sources, and kept: the versions are pinned.
 """
 
-import contextlib
-import json
-import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import uvicorn
-
-from masthead.app import Masthead
-from masthead.aws.serving import listener_config
 
 ROOT = Path(__file__).resolve().parents[2]
-OLDEST = ("boto3==1.38.19", "botocore==1.38.19")
+PINNED = ("boto3==1.38.19", "botocore==1.38.19")
 """The newest with both retired services; boto3 alone would install a botocore without one of them."""
-
-_AGENT = """
-import json, sys
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
-service, settings = sys.argv[1], json.loads(sys.argv[2])
-config = Config(retries={"total_max_attempts": 1})
-client = boto3.client(service, config=config, **settings)
-for line in sys.stdin:
-    name, given = json.loads(line)
-    try:
-        told = {"answer": getattr(client, name)(**given)}
-    except ClientError as error:
-        told = {"error": error.response, "class": type(error).__name__}
-    except BotoCoreError as error:
-        told = {"error": {"Error": {"Code": type(error).__name__, "Message": str(error)}}, "class": "client"}
-    print(json.dumps(told, default=str), flush=True)
-"""
 
 
 def client_python(*packages: str) -> Path:
-    """Return the interpreter of an environment that has these packages, made when it is not there yet."""
-    there = ROOT / ".clients" / "-".join(package.replace("==", "-") for package in packages)
-    python = there / "bin" / "python"
-    if not (there / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(there)], check=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-        subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
-        (there / "complete").touch()
+    """Return the Python of an environment that holds these packages."""
+    name = "-".join(packages).replace("==", "-").replace("/", "_")
+    folder = ROOT / ".clients" / name
+    python, ready = folder / "bin" / "python", folder / "ready"
+    if not ready.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
+        done = subprocess.run(install, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"cannot install {' '.join(packages)}: {done.stderr[-2000:]}"
+        ready.touch()
     return python
-
-
-class ClientFailed(Exception):
-    """What boto3 raised: its class, and the error's code, message and modelled members."""
-
-    def __init__(self, kind: str, response: dict[str, Any]) -> None:
-        super().__init__(f"{kind}: {response}")
-        self.kind, self.response = kind, response
-        self.code: str = response["Error"]["Code"]
-        self.message: str = response["Error"].get("Message", "")
-
-
-@dataclass
-class Boto:
-    """A boto3 client in another process: `boto.list_alerts(MaxResults=1)`; times come back as texts."""
-
-    process: "subprocess.Popen[str]"
-    calls: list[str] = field(default_factory=list)
-
-    def __getattr__(self, name: str) -> Any:
-        def call(**given: Any) -> dict[str, Any]:
-            self.calls.append(name)
-            assert self.process.stdin is not None
-            assert self.process.stdout is not None
-            self.process.stdin.write(json.dumps([name, given]) + "\n")
-            self.process.stdin.flush()
-            told = json.loads(self.process.stdout.readline())
-            if "error" in told:
-                raise ClientFailed(told["class"], told["error"])
-            answer: dict[str, Any] = told["answer"]
-            answer.pop("ResponseMetadata", None)
-            return answer
-
-        return call
-
-
-@contextlib.contextmanager
-def boto(python: Path, service: str, **settings: str) -> Iterator[Boto]:
-    """Give a client of a service; `settings` are those of `boto3.client`."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
-    process = subprocess.Popen(
-        [str(python), "-c", _AGENT, service, json.dumps(settings)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=clean,
-    )
-    try:
-        yield Boto(process)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait(10)
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-class _Http(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@contextlib.contextmanager
-def wire(masthead: Masthead) -> Iterator[int]:
-    """Serve an installation on a free port of loopback, as the server does on 8401; give the port."""
-    config = listener_config(masthead, certificate=None, key=None, drain_s=1)
-    config.port = 0
-    server = _Http(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            thread.join(0.01)
-            assert thread.is_alive()
-        yield int(server.servers[0].sockets[0].getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join()

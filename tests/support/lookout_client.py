@@ -35,6 +35,7 @@ class Lookout:
         self.masthead, self.region = masthead, region
         self.model: Model = compile_model("lookoutmetrics", read_model("lookoutmetrics"))
         self._tokens = PageTokens(b"k" * 32)
+        self.key = masthead.keys.create_key("tests", policies=["metrics"]).key
 
     def __call__(self, operation: str, **given: Any) -> dict[str, Any]:
         """Return the output of an operation, which its own shape has been asked about.
@@ -51,8 +52,7 @@ class Lookout:
         }
         assert not problems, problems.told()
         assert set(shape.input.required) <= set(found)
-        caller = Caller(key=None, address="127.0.0.1", region=self.region)  # type: ignore[arg-type]
-        call = Call(operation, found, self.region, caller, self.masthead, "request", self._tokens)
+        call = self._call(operation, found)
         resources: tuple[str, ...] = ()
         try:
             resources = tuple(OPERATIONS[operation].resources(call))
@@ -63,6 +63,14 @@ class Lookout:
         response = write_output(self.model, shape, output, "request")
         assert not output_problems(shape, output)
         return dict(json.loads(response.body or b"{}"))
+
+    def conditions(self, operation: str, **given: Any) -> dict[str, Any]:
+        """Return the condition keys that policies are asked about an operation with, beside the usual ones."""
+        return dict(OPERATIONS[operation].context(self._call(operation, given)))
+
+    def _call(self, operation: str, given: dict[str, Any]) -> Call:
+        caller = Caller(key=self.key, address="127.0.0.1", region=self.region)
+        return Call(operation, given, self.region, caller, self.masthead, "request", self._tokens)
 
     def refused(self, operation: str, **given: Any) -> Refused:
         """Return the error with which an operation answers; each is one that its model lists."""

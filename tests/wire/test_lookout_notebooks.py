@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_clients import OLDEST, Boto, ClientFailed, boto, client_python, wire
+from aws_clients import PINNED, client_python
+from boto_agent import Boto, ClientFailed, boto, wire
 from waiting import eventually
 
 from masthead.alerts.channels import Outcome
@@ -53,7 +54,7 @@ def house(tmp_path: Path) -> Iterator[House]:
         with (
             wire(masthead) as port,
             boto(
-                client_python(*OLDEST),
+                client_python(*PINNED),
                 "lookoutmetrics",
                 endpoint_url=f"http://127.0.0.1:{port}",
                 region_name=REGION,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_clients import OLDEST, client_python
+from aws_clients import PINNED, client_python
 
 from masthead.aws.models import RETIRED, SERVICES, read_model
 
@@ -16,7 +16,7 @@ FACTS = ("type", "min", "max", "pattern", "enum", "required", "payload", "sensit
 
 @pytest.fixture(scope="module")
 def theirs() -> dict[str, Any]:
-    command = [str(client_python(*OLDEST)), str(CLIENTS / "models.py")]
+    command = [str(client_python(*PINNED)), str(CLIENTS / "models.py")]
     found = subprocess.run(command, capture_output=True, check=True).stdout
     return dict(json.loads(found))
 

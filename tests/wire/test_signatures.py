@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from aws_clients import OLDEST, client_python
+from aws_clients import PINNED, client_python
 
 from masthead.aws.errors import Fault
 from masthead.aws.protocol import Request
@@ -23,7 +23,7 @@ COUNT = 5000
 @pytest.fixture(scope="module")
 def signed() -> list[tuple[str, Request]]:
     """Random requests with the signing name of their service."""
-    command = [str(client_python(*OLDEST)), str(CLIENTS / "sign.py"), str(COUNT), KEY, SECRET]
+    command = [str(client_python(*PINNED)), str(CLIENTS / "sign.py"), str(COUNT), KEY, SECRET]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     found = []
     for service, method, path, query, headers, body in map(json.loads, lines):

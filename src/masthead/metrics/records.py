@@ -6,8 +6,10 @@ Ground state: specifications and feedback. Groups, progress and scores can be ma
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from functools import cache, lru_cache
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -21,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -305,7 +308,7 @@ def put_detector(database: Database, connection: Connection, detector: Detector)
 
 def find_detector(connection: Connection, name: str) -> Detector | None:
     """Return a detector with its progress, or None."""
-    found = connection.execute(_with_progress().where(detectors.c.name == name)).mappings().first()
+    found = connection.execute(_one_by_name(), {"wanted": name}).mappings().first()
     return None if found is None else _detector(found)
 
 
@@ -328,6 +331,11 @@ def all_detectors(connection: Connection) -> list[Detector]:
     ]
 
 
+@cache  # to build it takes longer than to run it, and this is the most asked question of all
+def _one_by_name() -> Any:
+    return _with_progress().where(detectors.c.name == bindparam("wanted"))
+
+
 def _with_progress() -> Any:
     join = detectors.outerjoin(detector_progress, detectors.c.run == detector_progress.c.run)
     return select(detectors, detector_progress.c.last_interval, detector_progress.c.facts).select_from(join)
@@ -337,12 +345,17 @@ def _detector(row: RowMapping) -> Detector:
     facts = row["facts"] or {}
     return Detector(
         **{name: row[name] for name in ("name", "state", "failure", "run", "created", "updated")},
-        spec=DetectorSpec.from_json(row["spec"]),
+        spec=_spec(orjson.dumps(row["spec"])),
         progress=Progress(**facts.get("progress", {})),
         last_interval=row["last_interval"],
         **{name: facts.get(name, 0) for name in ("late", "duplicates", "refused")},
         late_by_thing=facts.get("late_by_thing", {}),
     )
+
+
+@lru_cache(maxsize=1024)  # a specification is frozen; the same text is the same one
+def _spec(text: bytes) -> DetectorSpec:
+    return DetectorSpec.from_json(orjson.loads(text))
 
 
 def set_state(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, String, Table, delete, select
+from sqlalchemy import Column, Connection, String, Table, bindparam, delete, select
 
 from masthead.base.errors import InvalidInput, shown
 from masthead.store.engine import Database
@@ -36,6 +36,12 @@ resource_notes = Table(
     Column("born", UtcDateTime, nullable=False),
     Column("note", Json, nullable=False),
 )
+
+
+_NOTE = select(resource_notes.c.note).where(
+    resource_notes.c.resource == bindparam("of"), resource_notes.c.born == bindparam("at")
+)
+"""Built once: it is asked with each description of a resource, and building takes longer than asking."""
 
 
 class Notes:
@@ -79,10 +85,8 @@ class Notes:
 
     def note(self, resource: str, born: datetime) -> dict[str, Any]:
         """Return what was kept about a resource; {} when nothing was."""
-        table = resource_notes
-        wanted = select(table.c.note).where(table.c.resource == resource, table.c.born == born)
         with self._database.read() as connection:
-            return dict(connection.execute(wanted).scalar() or {})
+            return dict(connection.execute(_NOTE, {"of": resource, "at": born}).scalar() or {})
 
     def keep_note(self, resource: str, born: datetime, note: Mapping[str, Any]) -> None:
         """Keep a JSON object about a resource in the place of what was kept before."""

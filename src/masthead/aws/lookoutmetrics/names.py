@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import orjson
+
 from masthead.access.arns import ACCOUNT, Arn, alert_arn, detector_arn, metric_set_arn
 from masthead.aws.operations import ANYTHING, Call
 from masthead.base.errors import InvalidInput, MastheadError, NotFound, shown
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 SERVICE = "lookoutmetrics"
 _DETECTOR, _ALERT, _SET = "AnomalyDetector:", "Alert:", "MetricSet/"
 _FORMS = {_DETECTOR: "AnomalyDetector:NAME", _ALERT: "Alert:NAME", _SET: "MetricSet/DETECTOR/NAME"}
+_MOST_KEYS = 10_000
+_ASKING: dict[str, tuple[object, bool]] = {}  # key -> its compiled policies, whether they ask for tags
 _GROUP = re.compile(r"([a-z0-9]{8})-([a-z0-9]{4})-([a-z0-9]{4})-([a-z0-9]{4})-([0-9]{12})")
 
 
@@ -133,14 +137,30 @@ def kept_under(masthead: "Masthead", arn: str) -> tuple[str, datetime]:
 
 
 def tag_conditions(resources: Sequence[str], call: Call) -> Mapping[str, str]:
-    """Return the condition keys of the tags of the first resource; none of one that does not exist."""
-    if not resources or resources == ANYTHING:
+    """Return the condition keys of the tags of the first resource; none of one that does not exist.
+
+    A caller whose policies ask for no tags pays for no look.
+    """
+    if not resources or resources == ANYTHING or not _asks_for_tags(call):
         return {}
     try:
         tags = call.masthead.notes.tags(*kept_under(call.masthead, resources[0]))
     except MastheadError:
         return {}
     return {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
+
+
+def _asks_for_tags(call: Call) -> bool:
+    """Return whether a policy of the caller speaks of the tags of resources."""
+    key = call.caller.key
+    policies = call.masthead.keys.policies_of(key)
+    known = _ASKING.get(key.id)
+    if known is None or known[0] is not policies:
+        asks = any(b"resourcetag/" in orjson.dumps(policy.document).lower() for _, policy in policies)
+        if len(_ASKING) >= _MOST_KEYS:
+            _ASKING.clear()
+        known = _ASKING[key.id] = (policies, asks)
+    return known[1]
 
 
 # --- groups ------------------------------------------------------------------------------------------------
