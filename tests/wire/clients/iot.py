@@ -1,21 +1,24 @@
 """Runs beside the AWS IoT device SDK: one device, driven by lines on standard input, answering with lines of JSON.
 
-    python iot.py SETTINGS        {"port", "client_id", "ca", and "certificate" with "key" unless it shall have none}
+python iot.py SETTINGS        {"port", "client_id", "ca", and "certificate" with "key" unless it shall have none}
 
-    publish TOPIC PAYLOAD | subscribe TOPIC | heard | disconnect
+publish TOPIC PAYLOAD | subscribe TOPIC | heard | disconnect
 """
 
 import json
 import sys
+from collections.abc import Callable
+from typing import Any
+
+from awscrt import io, mqtt
+from awsiot import mqtt_connection_builder
 
 WAIT_S = 15
+QOS = mqtt.QoS.AT_LEAST_ONCE
 
 
 def main() -> None:
-    # Here, since the SDK is in this environment alone.
-    from awscrt import io, mqtt
-    from awsiot import mqtt_connection_builder
-
+    """Connect, then do what each line says."""
     settings = json.loads(sys.argv[1])
     common = {
         "endpoint": "localhost",
@@ -39,25 +42,28 @@ def main() -> None:
     heard: list[list[str]] = []
     tell(lambda: line.connect().result(WAIT_S) and "connected")
     for command in sys.stdin:
-        verb, _, rest = command.strip().partition(" ")
-        topic, _, payload = rest.partition(" ")
-        if verb == "publish":
-            tell(lambda: line.publish(topic, payload, mqtt.QoS.AT_LEAST_ONCE)[0].result(WAIT_S)["packet_id"])
-        elif verb == "subscribe":
-
-            def keep(topic: str, payload: bytes, **_: object) -> None:
-                heard.append([topic, payload.decode()])
-
-            tell(lambda: line.subscribe(topic, mqtt.QoS.AT_LEAST_ONCE, keep)[0].result(WAIT_S)["topic"])
-        elif verb == "heard":
-            tell(lambda: heard)
-        else:
-            tell(lambda: line.disconnect().result(WAIT_S) and "disconnected")
+        tell(lambda command=command: obey(line, heard, *command.strip().split(" ", 2)))
 
 
-def tell(act: object) -> None:
+def obey(line: Any, heard: list[list[str]], verb: str, topic: str = "", payload: str = "") -> object:
+    """Return what a command is answered with."""
+    if verb == "publish":
+        return line.publish(topic, payload, QOS)[0].result(WAIT_S)["packet_id"]
+    if verb == "subscribe":
+
+        def keep(topic: str, payload: bytes, **_: object) -> None:
+            heard.append([topic, payload.decode()])
+
+        return line.subscribe(topic, QOS, keep)[0].result(WAIT_S)["topic"]
+    if verb == "heard":
+        return heard
+    return line.disconnect().result(WAIT_S) and "disconnected"
+
+
+def tell(act: Callable[[], object]) -> None:
+    """Print what an act gives, or how it failed."""
     try:
-        told = {"answer": act()}  # type: ignore[operator]
+        told = {"answer": act()}
     except Exception as error:
         told = {"error": f"{type(error).__name__}: {error}"}
     print(json.dumps(told), flush=True)
