@@ -32,6 +32,7 @@ PLANS = {
     "alert-delivery": ["alert_delivery.py"],
     "wire": ["wire.py"],
     "start": ["start.py"],
+    "policy": ["policy.py"],
     "ingest-always": ["ingest.py", "--sync", "always"],
     "ingest-interval": ["ingest.py", "--sync", "interval"],
     "faults": ["faults.py"],
