@@ -4,6 +4,9 @@ import json
 import re
 
 from playwright.sync_api import Page, expect
+from waiting import eventually
+
+from masthead.alerts.events import AlertEvent
 
 
 def row(page: Page, name: str):
@@ -171,6 +174,30 @@ def test_an_alert_that_cannot_arrive_says_so(visit, world):
     press(page, "Test", "nobody-there")
     expect(page.get_by_text("The test did not arrive")).to_be_visible()
     world.masthead.alerts.delete_rule("nobody-there")
+
+
+def test_what_nobody_hears_waits_in_the_inbox_until_its_channel_is_made(visit, world):
+    alerts, now = world.masthead.alerts, world.masthead.clock.now()
+    alerts.create_rule(
+        {"name": "to-topic", "detector": "elsewhere", "channel": {"kind": "named", "name": "siren"}}
+    )
+    told = AlertEvent("elsewhere", "group-elsewhere-1", "open", "CO", 90.0, now, now)
+    with world.masthead.database.write() as connection:
+        assert alerts.notify(connection, told) == 1
+    page = visit.open("/alerts", "Alerts")
+    inbox = page.get_by_text("Nobody hears this yet", exact=True)
+    expect(inbox).to_be_visible()
+    before = len(world.received)
+    page.get_by_role("button", name="New channel").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("siren")
+    dialog.get_by_label("Address that takes a POST").fill(world.hook)
+    dialog.get_by_role("button", name="Save").click()
+    expect(inbox).to_be_hidden()
+    eventually(lambda: len(world.received) == before + 1)
+    alerts.delete_rule("to-topic")  # its row names the channel, too
+    expect(row(page, "siren")).to_have_count(1)
+    delete(page, "siren")
 
 
 def test_a_person_judges_acknowledges_and_mutes_an_anomaly(visit, world):

@@ -91,7 +91,7 @@ def metric_set(arn: str, source: dict[str, Any]) -> dict[str, Any]:
 def wait_for(l4m: Boto, arn: str, step: Callable[[], None]) -> list[str]:
     """Poll as the notebooks' helper does; return the states that were seen, each once."""
     seen: list[str] = []
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 240  # the first back-test after a change compiles the kernel
     while time.monotonic() < limit:
         step()
         state = l4m.describe_anomaly_detector(AnomalyDetectorArn=arn)["Status"]
