@@ -43,6 +43,7 @@ class Door:
 
     def __init__(self) -> None:
         self.last: dict[str, dict[str, Any]] = {}
+        self.rate_per_s = 12.4
 
     def state(self) -> dict[str, Any]:
         """Return figures as a running door has them."""
@@ -55,7 +56,7 @@ class Door:
             "nats_pid": 4711,
             "connected": {"B-101": 1},
             "taken": 576,
-            "rate_per_s": 12.4,
+            "rate_per_s": self.rate_per_s,
             "blocked": "",
             "trouble": "",
             "lag_batches": 3,

@@ -57,9 +57,11 @@ body, .q-drawer { background: var(--mh-page) !important; }
 .mh-table th, .mh-table td { border-color: var(--mh-line) !important; }
 .mh-table .q-table__bottom { min-height: 32px; border: 0; }
 .mh-soft { color: var(--mh-soft); }
+.mh-table .mh-verbs { white-space: nowrap; }
 .mh-number { font-size: 1.75rem; line-height: 2rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .mh-title { font-size: 1.15rem; font-weight: 600; }
 .mh-here { background: rgba(64, 132, 196, .16); font-weight: 600; }
+.mh-figure { flex: 1; min-width: 150px; gap: 2px; }
 .mh-nav a { border-radius: 6px; width: 100%; }
 .mh-nav a:hover { background: rgba(64, 132, 196, .10); }
 .mh-link { color: var(--mh-link); text-decoration: none; }

@@ -11,9 +11,7 @@ from masthead.access.service import RENEW_BEFORE_DAYS, Credentials
 from masthead.base.clock import utc
 from masthead.base.errors import InvalidInput
 from masthead.console.parts import (
-    Row,
     ago,
-    changed_rows,
     confirmed,
     deleting,
     facts,
@@ -21,12 +19,13 @@ from masthead.console.parts import (
     look_again,
     on_this_page,
     or_missing,
+    page_dialog,
     short_time,
-    table,
     telling_errors,
     title,
 )
 from masthead.console.shell import Console, follow, frame, link, watch
+from masthead.console.tables import Row, changed_rows, table
 
 
 def register(console: Console) -> None:
@@ -198,7 +197,7 @@ async def _renew(console: Console, name: str) -> None:
     if await confirmed(question, verb="Renew"):
         made = await run.io_bound(console.masthead.access.renew_thing, name)
         assert made is not None
-        with ui.dialog(value=True).props("aria-label='Renewed'") as dialog, ui.card():
+        with page_dialog("Renewed", width="") as (dialog, _):
             _show_credentials(made, f"{name} has a new certificate", dialog)
 
 
