@@ -158,6 +158,7 @@ def furnish(world: World) -> None:
     masthead.access.create_thing("B-101", ["sensor"], {"site": "north"})
     masthead.access.create_thing("B-102", ["sensor"], days=12)
     masthead.access.record_forbidden("B-102", "sensors/B-101/air", count=7)
+    masthead.access.record_takeover("pump", "B-101", "B-102", count=41)
     masthead.access.create_policy(
         "north-only",
         {

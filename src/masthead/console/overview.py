@@ -8,7 +8,7 @@ from masthead.console.groups import GROUP_COLUMNS, group_rows
 from masthead.console.parts import number_card, title
 from masthead.console.shell import Console, follow, frame, watch
 from masthead.console.tables import changed_rows, table
-from masthead.console.things import expiry_text
+from masthead.console.things import LATELY, expiry_text
 
 Figure = tuple[str, str, str]
 _CARDS = (
@@ -91,6 +91,10 @@ def _attention(console: Console) -> list[tuple[str, str]]:
             f"/things/{thing.name}",
         )
         for thing in masthead.access.expiring()[:10]
+    ]
+    found += [
+        (f"{one.text[0].upper()}{one.text[1:]}: each ends the other's session", f"/things/{one.things[0]}")
+        for one in masthead.access.shared_client_ids(within=LATELY)[:10]
     ]
     found += [(str(state[key]), "/streams") for key in ("blocked", "trouble") if state.get(key)]
     return found

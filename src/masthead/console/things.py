@@ -27,6 +27,9 @@ from masthead.console.parts import (
 from masthead.console.shell import Console, follow, frame, link, watch
 from masthead.console.tables import Row, changed_rows, table
 
+LATELY = timedelta(hours=1)
+"""A client id that two things shared within this time needs attention; later it is what has been."""
+
 
 def register(console: Console) -> None:
     """Make the pages `/ui/things` and `/ui/things/NAME`."""
@@ -46,6 +49,7 @@ def register(console: Console) -> None:
                     ("policies", "Policies"),
                     ("expires", "Certificate until"),
                     ("forbidden", "Forbidden publishes"),
+                    ("shared", "Client id shared with"),
                 ),
                 [],
                 links="name",
@@ -73,6 +77,10 @@ def _rows(console: Console) -> list[Row]:
     forbidden: dict[str, int] = {}
     for row in access.forbidden():
         forbidden[row.thing] = forbidden.get(row.thing, 0) + row.count
+    shared: dict[str, list[str]] = {}
+    for one in access.shared_client_ids():
+        for thing, other in (one.things, one.things[::-1]):
+            shared.setdefault(thing, []).append(other)
     return [
         {
             "name": thing.name,
@@ -82,6 +90,7 @@ def _rows(console: Console) -> list[Row]:
             "policies": ", ".join(thing.policies) or "none",
             "expires": expiry_text(thing, now),
             "forbidden": f"{forbidden[thing.name]:,}" if thing.name in forbidden else "none",
+            "shared": ", ".join(dict.fromkeys(shared.get(thing.name, ()))) or "nobody",
         }
         for thing in access.list_things()
     ]
@@ -165,9 +174,20 @@ def _one_thing(console: Console, name: str) -> None:
         key="topic",
         empty="None: every publish was allowed",
     )
+    title("Shared client ids")
+    ui.label(
+        "Two things that connect under one client id end each other's sessions: give each its own name as client id."
+    ).classes("mh-soft")
+    shared = table(
+        (("text", "What was seen"), ("count", "Times"), ("at", "Last at (UTC)")),
+        [],
+        key="text",
+        empty="None: no other thing came under a client id of this one",
+    )
     _bench(console, name)
 
     def update() -> None:
+        changed_rows(shared, _shared_rows(console, name))
         last.text = _last(console.last_readings().get(name), console.masthead.clock.now())
         changed_rows(
             forbidden,
@@ -178,6 +198,13 @@ def _one_thing(console: Console, name: str) -> None:
         )
 
     watch(update)
+
+
+def _shared_rows(console: Console, name: str) -> list[Row]:
+    return [
+        {"text": one.text, "count": f"{one.count:,}", "at": short_time(one.at)}
+        for one in console.masthead.access.shared_client_ids(name)
+    ]
 
 
 async def _do(work: Any) -> None:
