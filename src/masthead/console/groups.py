@@ -177,7 +177,7 @@ def _contributions(contributions: dict[str, dict[str, float]]) -> None:
         for dimension, values in contributions.items():
             options = contribution_bars(values, dimension=dimension, dark=dark)
             chart = ui.echart(options, theme=theme(dark=dark)).classes("mh-card").props("role=img")
-            chart.style(f"flex: 1; min-width: 320px; height: {86 + 26 * min(15, len(values))}px")
+            chart.style(f"flex: 1; min-width: min(320px, 100%); height: {86 + 26 * min(15, len(values))}px")
     shares = [
         {"dimension": dimension, "value": value, "share": f"{share:.1f} %", "id": f"{dimension}/{value}"}
         for dimension, values in contributions.items()

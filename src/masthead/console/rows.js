@@ -27,7 +27,7 @@ const Verbs = {
 export default {
   components: { Cell, Verbs },
   template: `
-    <q-table flat dense wrap-cells :class="$q.screen.lt.sm ? 'mh-folded' : 'mh-card mh-table'" :grid="$q.screen.lt.sm"
+    <q-table flat dense wrap-cells :class="folded ? 'mh-folded' : 'mh-card mh-table'" :grid="folded" :hide-pagination="rows.length <= page"
       :columns="columns" :rows="rows" :row-key="rowKey" v-model:pagination="pagination" :rows-per-page-options="[page]">
       <template #no-data><span class="mh-soft q-py-sm">{{ empty }}</span></template>
       <template #body-cell="cell">
@@ -66,6 +66,10 @@ export default {
     return { pagination: { rowsPerPage: this.page } };
   },
   computed: {
+    // Two columns fit a phone as they are.
+    folded() {
+      return this.$q.screen.lt.sm && this.columns.length > 2;
+    },
     drawn() {
       return { links: this.links, severities: this.severities, states: this.states };
     },

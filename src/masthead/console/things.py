@@ -148,7 +148,7 @@ def _one_thing(console: Console, name: str) -> None:
                 ui.navigate.to("/things")
 
     with ui.row().classes("w-full items-stretch"):
-        with ui.column().classes("mh-card").style("flex: 1; min-width: 340px; gap: 12px"):
+        with ui.column().classes("mh-card mh-half").style("gap: 12px"):
             follow(seen, certificate)
             with ui.row():
                 ui.button("Edit", icon="edit", on_click=lambda: _edit(console, name)).props("outline")
@@ -157,7 +157,7 @@ def _one_thing(console: Console, name: str) -> None:
                         "outline"
                     )
                 ui.button("Delete", icon="delete", color="negative", on_click=delete).props("outline")
-        with ui.column().classes("mh-card").style("flex: 1; min-width: 340px; gap: 8px"):
+        with ui.column().classes("mh-card mh-half").style("gap: 8px"):
             title("Last reading")
             last = ui.label().style("overflow-wrap: anywhere")
             ui.label("A reading sent with QoS 0 has no acknowledgement and may be lost on its way.").classes(
