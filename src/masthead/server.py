@@ -137,6 +137,7 @@ class Server:
         self._waiting = {"http": "starting"}
         self._resting = threading.Event()
         self._backing_up = threading.Lock()
+        self._following = threading.Lock()
         self._token = secrets.token_urlsafe(32)
         self._masthead: Served | None = None
         self._devices: DeviceHost | None = None
@@ -252,6 +253,7 @@ class Server:
             devices=self._state,
             backup=self._backup,
             set_clock=self._move_clock if self._virtual else None,
+            follow=self._follow,
             token=self._token,
         )
         api = create_api(masthead, host=self.settings.host, native="api" in self.roles, process=runtime)
@@ -299,7 +301,7 @@ class Server:
                 masthead.tick(self._clock.time())
                 if ticks % round(_LOOK_S / _TICK_S) == 0 and (seen := masthead.database.version()) != known:
                     known = seen
-                    masthead.refresh()
+                    self._follow()
                 if ticks % round(_NOTE_S / _TICK_S) == 0:
                     self._note_time()
                 self._waiting["sinks"] = ""
@@ -307,6 +309,12 @@ class Server:
                 _TICK_ERRORS.inc()
                 self._waiting["sinks"] = f"{type(error).__name__}: {error}"
                 _LOG.error("a tick failed", error=repr(error), exc_info=error)
+
+    def _follow(self) -> None:
+        """Follow what other processes have changed. A server that runs no sinks reads the database each time anyway."""
+        if self.roles & {"devices", "worker"}:
+            with self._following:
+                self.masthead.refresh()
 
     def _move_clock(self, beat: Beat) -> float:
         """Let every server that follows this broker's beats go on as a beat says; return what the clock shows then.

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from masthead.access.authority import signed_by
-from masthead.access.records import MOST_FORBIDDEN
+from masthead.access.records import MOST_FORBIDDEN, MOST_SHARED
 from masthead.access.service import AccessService
 from masthead.base.clock import ManualClock
 from masthead.base.errors import Conflict, InvalidInput, NotFound
@@ -178,6 +178,31 @@ def test_forbidden_publishes_are_counted_and_bounded(access: AccessService, cloc
     topics = [one.topic for one in access.forbidden("a")]
     assert len(topics) == MOST_FORBIDDEN
     assert "x" not in topics
+
+
+def test_a_client_id_that_two_things_share_is_counted_for_both_and_bounded(
+    access: AccessService, clock: ManualClock
+) -> None:
+    access.create_thing("a")
+    access.create_thing("b")
+    access.record_takeover("pump", "b", "a")
+    clock.advance(1)
+    access.record_takeover("pump", "a", "b", count=4)
+    (found,) = access.shared_client_ids("a")
+    assert [found] == access.shared_client_ids("b") == access.shared_client_ids()
+    assert (found.client_id, found.things, found.count) == ("pump", ("a", "b"), 5)
+    assert found.at - found.first_at == timedelta(seconds=1)
+    clock.advance(3600)
+    assert access.shared_client_ids(within=timedelta(hours=1)) == [found]
+    for number in range(MOST_SHARED):
+        clock.advance(1)
+        access.record_takeover("x" * 5000 + str(number) if number == 0 else f"x{number}", "a", "c")
+    assert len(access.shared_client_ids()) == MOST_SHARED
+    assert access.shared_client_ids("b") == []
+    assert access.shared_client_ids(within=timedelta(seconds=10))
+    assert len(access.shared_client_ids("c")[-1].client_id) == 200
+    access.delete_thing("a")
+    assert access.shared_client_ids() == []
 
 
 def test_the_sender_follows_changes_once_told(access: AccessService) -> None:

@@ -50,6 +50,14 @@ def test_a_noun_lives_from_creation_to_deletion(api: httpx.Client, room: str, bo
     assert api.delete(f"/{room}/{name}").status_code == 404
 
 
+def test_a_thing_is_shown_with_the_client_ids_that_it_shares(api: httpx.Client, masthead: Masthead) -> None:
+    api.post("/things", json={"name": "B-101"})
+    assert api.get("/things/B-101").json()["shared_client_ids"] == []
+    masthead.access.record_takeover("pump", "B-101", "B-102", count=3)
+    (found,) = api.get("/things/B-101").json()["shared_client_ids"]
+    assert (found["client_id"], found["things"], found["count"]) == ("pump", ["B-101", "B-102"], 3)
+
+
 def test_pages_tell_each_thing_once(api: httpx.Client) -> None:
     names = [f"t{number}" for number in range(5)]
     for name in names:

@@ -86,6 +86,16 @@ def test_one_grammar_for_every_noun(call: Call, tmp_path: Path, room: str, word:
     assert call(room, "show", "mine")[0] == 1
 
 
+def test_a_thing_is_shown_with_the_client_ids_that_it_shares(call: Call, tmp_path: Path) -> None:
+    call("things", "create", "B-101")
+    assert re.search(r"shared_client_ids: +none", call("things", "show", "B-101")[1])
+    with Masthead.open(Settings(data=tmp_path / "data")) as masthead:
+        masthead.access.record_takeover("pump", "B-101", "B-102", count=3)
+    assert "pump is used by B-101 and B-102 in turn: 3 times, last 2" in call("things", "show", "B-101")[1]
+    shown = json.loads(call("things", "show", "B-101", "--json")[1])
+    assert [one["client_id"] for one in shown["shared_client_ids"]] == ["pump"]
+
+
 def test_a_thing_prints_what_a_device_needs_once(call: Call, tmp_path: Path) -> None:
     status, text = call("things", "create", "B-101", "--attribute", "site=north", "--json")
     made = json.loads(text)

@@ -43,6 +43,7 @@ class Door:
 
     def __init__(self) -> None:
         self.last: dict[str, dict[str, Any]] = {}
+        self.rate_per_s = 12.4
 
     def state(self) -> dict[str, Any]:
         """Return figures as a running door has them."""
@@ -55,7 +56,7 @@ class Door:
             "nats_pid": 4711,
             "connected": {"B-101": 1},
             "taken": 576,
-            "rate_per_s": 12.4,
+            "rate_per_s": self.rate_per_s,
             "blocked": "",
             "trouble": "",
             "lag_batches": 3,
@@ -157,6 +158,7 @@ def furnish(world: World) -> None:
     masthead.access.create_thing("B-101", ["sensor"], {"site": "north"})
     masthead.access.create_thing("B-102", ["sensor"], days=12)
     masthead.access.record_forbidden("B-102", "sensors/B-101/air", count=7)
+    masthead.access.record_takeover("pump", "B-101", "B-102", count=41)
     masthead.access.create_policy(
         "north-only",
         {

@@ -9,7 +9,14 @@ from playwright.sync_api import Browser, BrowserContext, expect
 PAGES = {
     "/": (
         "Overview",
-        ("Detectors running", "Open anomalies", "Needs attention", "days left: renew it", "SO2"),
+        (
+            "Detectors running",
+            "Open anomalies",
+            "Needs attention",
+            "days left: renew it",
+            "Client id pump is used by B-101 and B-102 in turn",
+            "SO2",
+        ),
     ),
     "/detectors": ("Detectors", ("air", "active", "CO, SO2, NO2")),
     "/detectors/air": ("air", ("Live", "CO, LOCATION_ID B-101", "Data quality", "Duplicates", "activation")),
@@ -17,7 +24,17 @@ PAGES = {
     "/alerts": ("Alerts", ("Delivered", "tell-the-night", "webhook", "delivered")),
     "/endpoints": ("Endpoints", ("Models that answer over the API", "Deploy a detector on its page")),
     "/things": ("Things", ("B-101", "connected", "B-102", "TIMESTAMP")),
-    "/things/B-102": ("B-102", ("SHA-256", "sensors/B-101/air", "7", "none since the start")),
+    "/things/B-102": (
+        "B-102",
+        (
+            "SHA-256",
+            "sensors/B-101/air",
+            "7",
+            "none since the start",
+            "client id pump is used by B-101 and B-102 in turn",
+            "41",
+        ),
+    ),
     "/policies": ("Policies", ("sensor", "north-only", "B-101, B-102")),
     "/rules": (
         "Topic rules",

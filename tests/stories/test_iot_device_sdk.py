@@ -78,7 +78,9 @@ def test_a_device_of_the_aws_sdk_feeds_a_detector(
     assert "answer" in ask("publish", "sensors/another/air", "{}")  # MQTT 3.1.1 has no way to refuse it
 
     eventually(lambda: served.masthead("detectors", "quality", "air").get("rows") == 3, 90)
-    eventually(lambda: "sensors/another/air" in json.dumps(served.masthead("things", "show", "B-101")), 30)
+    eventually(
+        lambda: "sensors/another/air" in json.dumps(served.masthead("things", "forbidden", "B-101")), 30
+    )
     assert ask("disconnect") == {"answer": "disconnected"}
 
 

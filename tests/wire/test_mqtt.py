@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import signal
 import ssl
 import threading
@@ -36,9 +37,18 @@ class Thing:
     """A device: paho-mqtt, certificate, and what it heard."""
 
     def __init__(
-        self, folder: Path, port: int, name: str, *, clean: bool = True, plain: bool = False
+        self,
+        folder: Path,
+        port: int,
+        name: str,
+        *,
+        clean: bool = True,
+        plain: bool = False,
+        client_id: str = "",
     ) -> None:
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=clean)
+        self.client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id or name, clean_session=clean
+        )
         if not plain:
             self.client.tls_set(
                 str(folder / "ca.pem"), str(folder / "certificate.pem"), str(folder / "private.key")
@@ -192,6 +202,29 @@ def test_a_forbidden_publish_is_told_to_the_owner(product: Any, join: Any) -> No
     assert abs(found.at - datetime.now(UTC)) < timedelta(seconds=30)
     assert b'masthead_forbidden_publishes_total{thing="b-102"} 3.0' in exposition()
     assert [one.topic for one in product.await_readings(1)] == ["sensors/b-102/air"]
+
+
+def test_two_things_under_one_client_id_are_told_to_their_owner_and_one_that_comes_back_is_not(
+    product: Any, host: DeviceHost, join: Any
+) -> None:
+    one, other, port = join("one"), join("other"), host.mqtt_port
+    again = Thing(product.folder.things / "one", port, "one")  # as after a network that failed
+    eventually(one.lost.is_set)
+    again.close()
+    clients = [Thing(product.folder.things / name, port, name, client_id="pump") for name in ("one", "other")]
+    (found,) = eventually(
+        lambda: [row for row in product.access.shared_client_ids("other") if row.count >= 3]
+    )
+    for client in (*clients, one, other):
+        client.close()
+    assert found.text == "client id pump is used by one and other in turn"
+    assert abs(found.at - datetime.now(UTC)) < timedelta(seconds=30)
+    assert product.access.shared_client_ids("one") == product.access.shared_client_ids()
+    assert re.search(rb'masthead_client_id_takeovers_total\{thing="(one|other)"\} [1-9]', exposition())
+    entries = product.journal.read("thing", "one")
+    assert any(
+        line["event"] == "session ended by another thing" and line["by"] == "other" for line in entries
+    )
 
 
 def test_even_a_thing_that_may_do_anything_cannot_write_into_the_store(product: Any, join: Any) -> None:

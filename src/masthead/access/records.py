@@ -5,13 +5,27 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Connection, Integer, String, Table, delete, func, select, update
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    String,
+    Table,
+    delete,
+    func,
+    select,
+    update,
+)
 
 from masthead.store.engine import Database
 from masthead.store.schema import Blob, Json, UtcDateTime, metadata
 
 MOST_FORBIDDEN = 200
 """Topics kept per thing; the one heard of longest ago goes first."""
+MOST_SHARED = 200
+"""Shared client ids kept in all; the one heard of longest ago goes first."""
 
 _REVISION = "access"
 
@@ -62,6 +76,17 @@ forbidden_publishes = Table(
     Column("times", Integer, nullable=False),
     Column("first_at", UtcDateTime, nullable=False),
     Column("last_at", UtcDateTime, nullable=False),
+)
+
+shared_client_ids = Table(
+    "shared_client_ids",
+    metadata,
+    Column("client_id", String(200), primary_key=True),
+    Column("thing", String(63), primary_key=True),
+    Column("other", String(63), primary_key=True),
+    Column("times", Integer, nullable=False),
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False, index=True),
 )
 
 access_revisions = Table(
@@ -156,6 +181,33 @@ class Forbidden:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class SharedClientId:
+    """A client id under which two things, named in order, end each other's sessions; `at` is the last time."""
+
+    client_id: str
+    things: tuple[str, str]
+    count: int
+    first_at: datetime
+    at: datetime
+
+    @property
+    def text(self) -> str:
+        """What the owner should know, in words."""
+        one, other = self.things
+        return f"client id {self.client_id} is used by {one} and {other} in turn"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        return {
+            "client_id": self.client_id,
+            "things": list(self.things),
+            "count": self.count,
+            "first_at": self.first_at.isoformat(),
+            "at": self.at.isoformat(),
+        }
+
+
 class Records:
     """Every statement of the room. Each call that changes what the broker enforces raises the revision."""
 
@@ -212,10 +264,11 @@ class Records:
             self._changed(connection)
 
     def delete_thing(self, name: str) -> bool:
-        """Delete a thing, its certificates and its forbidden publishes; False when there is none."""
+        """Delete a thing, its certificates and what was seen of it; False when there is none."""
         with self.database.write() as connection:
             for table in (thing_certificates, forbidden_publishes):
                 connection.execute(delete(table).where(table.c.thing == name))
+            connection.execute(delete(shared_client_ids).where(_shares(name)))
             found = connection.execute(delete(things).where(things.c.name == name)).rowcount
             self._changed(connection)
         return bool(found)
@@ -303,6 +356,35 @@ class Records:
             rows = connection.execute(wanted).all()
         return [Forbidden(row.thing, row.topic, row.times, row.first_at, row.last_at) for row in rows]
 
+    def add_shared(self, client_id: str, things: tuple[str, str], count: int, at: datetime) -> None:
+        """Count how often two things, named in order, ended each other's sessions; the `MOST_SHARED` latest are kept."""
+        table, (thing, other) = shared_client_ids, things
+        mine = (table.c.client_id == client_id) & (table.c.thing == thing) & (table.c.other == other)
+        row: dict[str, Any] = {"client_id": client_id, "thing": thing, "other": other}
+        row |= {"times": count, "first_at": at, "last_at": at}
+        with self.database.write() as connection:
+            if not self.database.insert_ignore(connection, table, [row]):
+                values = {"times": table.c.times + count, "last_at": at}
+                connection.execute(update(table).where(mine).values(**values))
+                return
+            kept = select(table.c.last_at).order_by(table.c.last_at.desc()).offset(MOST_SHARED - 1).limit(1)
+            oldest = connection.execute(kept).scalar()
+            if oldest is not None:
+                connection.execute(delete(table).where(table.c.last_at < oldest))
+
+    def shared(self, thing: str | None) -> list[SharedClientId]:
+        """Return the client ids that a thing, or any, shares with another one, the latest first."""
+        table = shared_client_ids
+        wanted = select(table).order_by(table.c.last_at.desc(), table.c.client_id, table.c.thing)
+        if thing is not None:
+            wanted = wanted.where(_shares(thing))
+        with self.database.read() as connection:
+            rows = connection.execute(wanted).all()
+        return [
+            SharedClientId(row.client_id, (row.thing, row.other), row.times, row.first_at, row.last_at)
+            for row in rows
+        ]
+
     def _end(self, connection: Connection, thing: str, at: datetime) -> None:
         table = thing_certificates
         later = (table.c.thing == thing) & (table.c.ends > at)
@@ -321,6 +403,10 @@ def raise_revision(database: Database, connection: Connection, name: str) -> Non
     database.insert_ignore(connection, access_revisions, [{"name": name, "value": 0}])
     mine = access_revisions.c.name == name
     connection.execute(update(access_revisions).where(mine).values(value=access_revisions.c.value + 1))
+
+
+def _shares(thing: str) -> ColumnElement[bool]:
+    return (shared_client_ids.c.thing == thing) | (shared_client_ids.c.other == thing)
 
 
 _NEWEST = select(things, thing_certificates.c.sha256, thing_certificates.c.expires).join(

@@ -9,7 +9,7 @@ from typing import Any
 
 from masthead.access.authority import Authority, Issued, expiry, server_names, signed_by
 from masthead.access.publishers import Publishers
-from masthead.access.records import Certificate, Forbidden, Records, Thing, ThingPolicy
+from masthead.access.records import Certificate, Forbidden, Records, SharedClientId, Thing, ThingPolicy
 from masthead.access.thing_policies import (
     BUILT_IN,
     Permissions,
@@ -34,6 +34,7 @@ OVERLAP_S = 86_400
 
 _MOST_ATTRIBUTES = 50
 _MOST_ATTRIBUTE_LENGTH = 800  # as AWS IoT's limit of an attribute value
+_MOST_OF_CLIENT_ID = 200  # characters kept of what a device chose
 _SEALED = "access:authority"
 
 
@@ -322,6 +323,23 @@ class AccessService:
     def forbidden(self, thing: str | None = None) -> list[Forbidden]:
         """Return the forbidden publishes of a thing, or of all, the latest first."""
         return self._records.forbidden(thing)
+
+    def record_takeover(self, client_id: str, ended: str, by: str, *, count: int = 1) -> None:
+        """Remember that a thing's session was ended `count` times by another that came under the same client id."""
+        at, known = self._clock.now(), client_id[:_MOST_OF_CLIENT_ID]
+        one, other = sorted((ended, by))
+        self._records.add_shared(known, (one, other), count, at)
+        self._journal.write(
+            "thing", ended, "session ended by another thing", client_id=known, by=by, count=count
+        )
+
+    def shared_client_ids(
+        self, thing: str | None = None, *, within: timedelta | None = None
+    ) -> list[SharedClientId]:
+        """Return the client ids that a thing, or any, shares with another, the latest first; `within`: seen since."""
+        found = self._records.shared(thing)
+        since = None if within is None else self._clock.now() - within
+        return [one for one in found if since is None or one.at >= since]
 
     def expiring(self, within_days: int = RENEW_BEFORE_DAYS) -> list[Thing]:
         """Return the things whose newest certificate ends within so many days, revoked ones left out."""

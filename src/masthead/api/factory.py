@@ -31,13 +31,15 @@ class Runtime:
         devices: Returns the state of the devices' door; None when this process does not run it.
         backup: Writes an archive to a path of this machine and returns its manifest; None: not offered here.
         set_clock: Moves a demonstration's clock and returns what it shows then, epoch s; None: it is the machine's.
-        token: What a caller must show for `backup` and `clock`; it lies in the data folder, for its owner only.
+        follow: Follows now what other processes have changed in the database, not only at the next look.
+        token: What a caller must show for `backup`, `clock` and `follow`; it lies in the data folder, for its owner only.
     """
 
     ready: Callable[[], dict[str, str]] = field(default=dict)
     devices: Callable[[], dict[str, Any] | None] = field(default=lambda: None)
     backup: Callable[[str], dict[str, Any]] | None = None
     set_clock: Callable[[Beat], float] | None = None
+    follow: Callable[[], None] = field(default=lambda: None)
     token: str = ""
 
 

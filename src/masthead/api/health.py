@@ -78,6 +78,15 @@ def move_clock(
     return {"virtual": True, "time": process.set_clock(Beat.from_json(given))}
 
 
+@router.post("/follow", include_in_schema=False, response_model=None)
+def follow(process: Process, authorization: Annotated[str, Header()] = "") -> Json | Response:
+    """Follow what another process has changed; answers once that is done. Every command that wrote asks for it."""
+    if refusal := _refusal(process, authorization):
+        return refusal
+    process.follow()
+    return {"status": "followed"}
+
+
 def _refusal(process: Runtime, authorization: str) -> Response | None:
     if hmac.compare_digest(authorization.encode(), f"Bearer {process.token}".encode()):
         return None

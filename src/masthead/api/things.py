@@ -33,8 +33,9 @@ def list_things(masthead: Product, limit: Limit = 100, token: Token = None) -> J
 
 @router.get("/things/{name}")
 def get_thing(masthead: Product, name: str) -> Json:
-    """Return one thing."""
-    return masthead.access.get_thing(name).to_json()
+    """Return one thing, with the client ids that it shares with others."""
+    shared = [one.to_json() for one in masthead.access.shared_client_ids(name)]
+    return masthead.access.get_thing(name).to_json() | {"shared_client_ids": shared}
 
 
 @router.patch("/things/{name}")

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import urllib.request
+
     from masthead.base.settings import Settings
 
 ADDRESSES = "serve.json"
+FOLLOW_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +41,36 @@ def mqtt_endpoint(folder: Path, settings: "Settings") -> tuple[str, int]:
     running = served(folder)
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "127.0.0.1") else settings.host
     return host, running.mqtt_port if running and running.mqtt_port else settings.mqtt_port
+
+
+def opener(running: Served) -> "urllib.request.OpenerDirector":
+    """Return what asks the own server, over HTTP or HTTPS, past any proxy."""
+    import ssl
+    import urllib.request
+
+    # The address is this machine's own and the token is good for this one process: no name to verify.
+    secure = urllib.request.HTTPSHandler(context=ssl._create_unverified_context())
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), secure)
+
+
+def let_server_follow(folder: Path) -> str:
+    """Have the server of a folder, if one runs, follow what was written to the database; return what went wrong, or "".
+
+    What was written stands in any case: a server that is busy or about to end reads it later, or when it starts.
+    """
+    running = served(folder)
+    if running is None:
+        return ""
+    import urllib.request
+
+    request = urllib.request.Request(
+        f"{running.url}/follow", b"", {"Authorization": f"Bearer {running.token}"}, method="POST"
+    )
+    try:
+        with opener(running).open(request, timeout=FOLLOW_S):
+            return ""
+    except OSError as error:  # urllib's own errors are some
+        reason = (
+            f"it has not answered within {FOLLOW_S:g} s" if isinstance(error, TimeoutError) else str(error)
+        )
+        return f"the server does not follow this change yet: {reason}; what was written stands"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from masthead.cli.addresses import let_server_follow
+
 if TYPE_CHECKING:
     from masthead.app import Masthead
     from masthead.base.settings import Settings
@@ -49,7 +51,8 @@ def warn(message: str) -> None:
 def installation(data: Path | None) -> Iterator["Masthead"]:
     """Give the product over its data folder, without the server's lock.
 
-    What a command writes reaches a running server through the database within a second.
+    A command that wrote returns when a running server follows what it wrote: a reading sent after `activate` is one of
+    the detector's. A server that does not answer is told on standard error; it reads the database when it can.
     """
     from masthead.app import Masthead
     from masthead.base.log import configure_logs
@@ -58,3 +61,6 @@ def installation(data: Path | None) -> Iterator["Masthead"]:
     configure_logs(as_json=found.log_json, level="warning" if found.log_level == "info" else found.log_level)
     with Masthead.open(found) as masthead:
         yield masthead
+        wrote = masthead.database.wrote
+    if wrote and (trouble := let_server_follow(found.data)):
+        warn(trouble)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from masthead.base.errors import LimitReached, MastheadError
-from masthead.cli.addresses import Served
+from masthead.cli.addresses import Served, opener
 
 if TYPE_CHECKING:
     from masthead.cli.simulate_to import Target
@@ -108,15 +108,6 @@ def play_by(
                 target.send(due[first : first + _AT_ONCE])
         clock.wait_for(end_s)
     return len(readings)
-
-
-def opener(running: Served) -> urllib.request.OpenerDirector:
-    """Return what asks the own server, over HTTP or HTTPS, past any proxy."""
-    import ssl
-
-    # The address is this machine's own and the token is good for this one process: no name to verify.
-    secure = urllib.request.HTTPSHandler(context=ssl._create_unverified_context())
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), secure)
 
 
 def _reason(error: urllib.error.HTTPError) -> str:

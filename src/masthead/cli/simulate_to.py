@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from masthead.base.errors import InvalidInput, LimitReached, NotFound
 from masthead.base.folder import write_atomic
-from masthead.cli.addresses import Served, mqtt_endpoint, served
+from masthead.cli.addresses import Served, mqtt_endpoint, opener, served
 from masthead.cli.installation import installation, settings
 from masthead.cli.publisher import Door, Publisher, acknowledged
-from masthead.cli.server_clock import ServerClock, opener
+from masthead.cli.server_clock import ServerClock
 from masthead.metrics.files import Source, load
 from masthead.metrics.problems import Problems
 from masthead.metrics.raw import Format, Wanted

@@ -11,7 +11,7 @@ from masthead.cli.addresses import mqtt_endpoint
 from masthead.cli.documents import read_bytes, read_document
 from masthead.cli.grammar import Noun, add_verbs, answer, new_room
 from masthead.cli.installation import AsJson, Data, Message, Name, installation
-from masthead.cli.output import print_json, print_table
+from masthead.cli.output import cell, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
     from masthead.access.service import Credentials
@@ -30,7 +30,8 @@ add_verbs(
             ("Revoked", "revoked"),
         ),
         listed=lambda masthead: masthead.access.list_things(),
-        got=lambda masthead, name: masthead.access.get_thing(name),
+        got=lambda masthead, name: _seen(masthead, name),
+        told=lambda found: _tell_seen(found),
         deleted=lambda masthead, name: masthead.access.delete_thing(name),
     ),
 )
@@ -153,6 +154,20 @@ def try_one(
     answer(found, as_json=as_json)
     if not found["ok"]:
         raise typer.Exit(1)
+
+
+def _seen(masthead: "Masthead", name: str) -> dict[str, Any]:
+    """Return a thing, with the client ids that it shares with others."""
+    thing = masthead.access.get_thing(name).to_json()
+    return thing | {"shared_client_ids": [one.to_json() for one in masthead.access.shared_client_ids(name)]}
+
+
+def _tell_seen(found: dict[str, Any]) -> None:
+    shared = [
+        f"{one['client_id']} is used by {' and '.join(one['things'])} in turn: {one['count']:,} times, last {cell(one['at'])}"
+        for one in found["shared_client_ids"]
+    ]
+    print_fields(found | {"shared_client_ids": "\n".join(shared) or "none"})
 
 
 def _tell(masthead: "Masthead", made: "Credentials", *, as_json: bool) -> None:

@@ -10,8 +10,6 @@ from masthead.alerts.rules import FORMS, AlertRule
 from masthead.base.errors import InvalidInput
 from masthead.console.editor import open_editor
 from masthead.console.parts import (
-    Row,
-    changed_rows,
     deleting,
     form,
     from_json,
@@ -19,10 +17,10 @@ from masthead.console.parts import (
     number_card,
     short_time,
     show_json,
-    table,
     title,
 )
 from masthead.console.shell import Console, follow, frame, link, watch
+from masthead.console.tables import Row, changed_rows, table
 
 # kind of channel -> (field, label, example); a field in _SECRET is not shown while typed
 CHANNELS: dict[str, tuple[tuple[str, str, str], ...]] = {

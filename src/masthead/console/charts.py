@@ -196,7 +196,7 @@ def band_chart(
             "top": 0,
             "right": 0,
         },
-        "grid": {"left": 8, "right": 16, "top": 56, "bottom": 56, "containLabel": True},
+        "grid": {"left": 8, "right": 16, "top": 66, "bottom": 56, "containLabel": True},
         "xAxis": {"type": "time", "axisLabel": {"hideOverlap": True}, "axisLine": {"onZero": False}},
         "useUTC": True,
         "yAxis": {"type": "value", "name": measure, "scale": True, "nameTextStyle": {"align": "left"}},

@@ -9,22 +9,21 @@ from masthead.console.editor import open_editor
 from masthead.console.groups import GROUP_COLUMNS, group_rows
 from masthead.console.live import detector_chart
 from masthead.console.parts import (
-    Row,
-    changed_rows,
     deleting,
     iso_time,
     look_again,
     number_card,
     on_this_page,
     or_missing,
+    page_dialog,
     short_time,
     show_text,
     state_badge,
-    table,
     telling_errors,
     title,
 )
 from masthead.console.shell import Console, follow, frame, link, watch
+from masthead.console.tables import Row, changed_rows, table
 from masthead.console.verdict import show_validation
 from masthead.console.wizard import open_wizard
 from masthead.metrics.records import Detector
@@ -93,10 +92,7 @@ async def _validate(console: Console, name: str) -> None:
     """Look at the detector's data and show what was found."""
     found = await run.io_bound(console.masthead.metrics.validate, name)
     assert found is not None
-    with (
-        ui.dialog(value=True).props("aria-label='Validation'") as dialog,
-        ui.card().style("min-width: min(760px, 94vw)"),
-    ):
+    with page_dialog("Validation", width="min-width: min(760px, 94vw)") as (dialog, _):
         show_validation(found.to_json())
         with ui.row().classes("w-full justify-end"):
             ui.button("Close", on_click=dialog.close)
@@ -151,19 +147,20 @@ def _head(console: Console, name: str) -> None:
         with ui.row().classes("items-center"):
             for text, icon, verb in _verbs(console, name, state):
                 ui.button(text, icon=icon, on_click=lambda _, verb=verb: do(verb)).props("outline")
-            ui.button("Test", icon="fact_check", on_click=test).props("outline")
             if state in ("learning", "active", "stopped"):
                 ui.button("Deploy", icon="api", on_click=deploy).props("outline")
             if state in EDITABLE:
                 ui.button("Edit", icon="edit", on_click=lambda: _edit(console, name)).props("outline")
-            ui.button("Show", icon="visibility", on_click=show).props("outline")
-            ui.button("Log", icon="article", on_click=lambda: _to_log(name)).props("outline")
-            ui.button("Delete", icon="delete", color="negative", on_click=delete).props("outline")
 
     with ui.row().classes("items-center w-full"):
         follow(lambda: _state(metrics.get_detector(name)), _draw_state)
         ui.space()
+        # What the state allows stands left of what is always there, so that the latter keeps its place.
         follow(lambda: metrics.get_detector(name).state, verbs)
+        ui.button("Test", icon="fact_check", on_click=test).props("outline")
+        ui.button("Show", icon="visibility", on_click=show).props("outline")
+        ui.button("Log", icon="article", on_click=lambda: _to_log(name)).props("outline")
+        ui.button("Delete", icon="delete", color="negative", on_click=delete).props("outline")
     follow(lambda: _learned(metrics.get_detector(name)), _draw_learned)
 
 
@@ -244,11 +241,22 @@ def _quality(console: Console, name: str) -> None:
             )
             ui.label(f"Late by thing: {text}").classes("mh-soft")
         if found.get("refused"):
-            ui.label(f"Refused records lie in {found['error_place']}").classes("mh-soft")
-        data = found.get("data") or {}
-        _files_quality(data.get("history", data))
+            ui.label(f"Refused records lie in {found['error_place']}").classes("mh-soft").style(
+                "overflow-wrap: anywhere"
+            )
 
-    follow(lambda: console.masthead.metrics.data_quality(name), cards, every_s=1.0)
+    def counted() -> dict[str, Any]:
+        return {
+            key: value for key, value in console.masthead.metrics.data_quality(name).items() if key != "data"
+        }
+
+    def in_files() -> Mapping[str, Any]:
+        data: Mapping[str, Any] = console.masthead.metrics.data_quality(name).get("data") or {}
+        history: Mapping[str, Any] = data.get("history", data)
+        return history
+
+    follow(counted, cards, every_s=1.0)
+    follow(in_files, _files_quality, every_s=5.0)
 
 
 def _files_quality(data: Mapping[str, Any]) -> None:

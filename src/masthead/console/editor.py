@@ -7,7 +7,7 @@ from typing import Any
 from nicegui import ui
 
 from masthead.base.errors import InvalidInput, MastheadError
-from masthead.console.parts import as_json, from_json, look_again, on_this_page, title
+from masthead.console.parts import as_json, from_json, look_again, on_this_page, page_dialog, title
 from masthead.metrics.toml import write_toml
 
 
@@ -23,10 +23,8 @@ def open_editor(
         note: A line above the text.
     """
     fields = {key: value for key, value in record.items() if value is not None}
-    with (
-        ui.dialog(value=True).props(f"persistent aria-label='{heading}'") as dialog,
-        ui.card().style("width: min(760px, 94vw); max-width: 94vw; gap: 8px"),
-    ):
+    width = "width: min(760px, 94vw); max-width: 94vw; gap: 8px"
+    with page_dialog(heading, width=width, persistent=True) as (dialog, _):
         with ui.row().classes("items-center w-full"):
             title(heading)
             ui.space()

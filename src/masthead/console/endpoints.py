@@ -3,8 +3,9 @@
 from nicegui import ui
 
 from masthead.base.units import format_bytes
-from masthead.console.parts import Row, changed_rows, deleting, short_time, show_json, table
+from masthead.console.parts import deleting, short_time, show_json
 from masthead.console.shell import Console, frame, watch
+from masthead.console.tables import Row, changed_rows, table
 from masthead.learn.records import Endpoint, Usage
 
 

@@ -1,6 +1,7 @@
 """Anomalies: groups of series that were unusual together, why, with what else, and what a person says of them."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,6 @@ from nicegui import ui
 from masthead.console.charts import contribution_bars, theme
 from masthead.console.live import group_chart
 from masthead.console.parts import (
-    Row,
-    changed_rows,
     look_again,
     measure_text,
     number_card,
@@ -20,11 +19,11 @@ from masthead.console.parts import (
     severity_badge,
     short_time,
     state_badge,
-    table,
     telling_errors,
     title,
 )
 from masthead.console.shell import Console, follow, frame, is_dark, link, watch
+from masthead.console.tables import Row, changed_rows, table
 from masthead.metrics.records import AnomalyGroup
 
 GROUP_COLUMNS = (
@@ -97,10 +96,11 @@ def _top(contributions: dict[str, dict[str, float]]) -> str:
 def _one_group(console: Console, found: AnomalyGroup) -> None:
     """Draw one group; what a person says of it and its severity follow by themselves, the rest stands still."""
     metrics = console.masthead.metrics
-    follow(
-        lambda: metrics.get_group(found.id),
-        lambda group: _head(group, console.masthead.clock.now()),
-    )
+    with ui.row().classes("items-center w-full"):
+        follow(lambda: _said(metrics.get_group(found.id), console.masthead.clock.now()), _draw_said)
+        ui.space()
+        ui.link(f"Detector {found.detector}", f"/detectors/{found.detector}").classes("mh-link")
+    follow(lambda: _span(metrics.get_group(found.id)), _draw_span)
     _verdict(console, found.id)
     group_chart(console, found)
     _contributions(found.contributions)
@@ -125,23 +125,45 @@ def _one_group(console: Console, found: AnomalyGroup) -> None:
     _related(metrics.related(found.id))
 
 
-def _head(group: AnomalyGroup, now: datetime) -> None:
-    with ui.row().classes("items-center w-full"):
-        severity_badge(group.severity)
-        ui.label(f"{measure_text(group.measure)}: {reason_text(group.reason)}").classes("mh-title")
-        state_badge(group.state)
-        if group.acknowledged:
-            ui.badge("acknowledged", color="positive")
-        if group.muted_until and group.muted_until > now:
-            ui.badge(f"muted until {short_time(group.muted_until)} UTC", color="grey-8")
-        if group.confidence == "low":
-            ui.badge("the detector is still young", color="warning")
-        ui.space()
-        ui.link(f"Detector {group.detector}", f"/detectors/{group.detector}").classes("mh-link")
-    with ui.row().classes("w-full items-stretch"):
-        number_card("From", short_time(group.start), "UTC")
-        number_card("Last interval", short_time(group.end), "UTC")
-        number_card("Series", f"{group.series_count:,}", "anomalous together")
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What is said of a group at its head."""
+
+    severity: float
+    text: str
+    state: str
+    badges: tuple[tuple[str, str], ...]
+
+
+def _said(group: AnomalyGroup, now: datetime) -> _Said:
+    badges = [("acknowledged", "positive")] if group.acknowledged else []
+    if group.muted_until and group.muted_until > now:
+        badges.append((f"muted until {short_time(group.muted_until)} UTC", "grey-8"))
+    if group.confidence == "low":
+        badges.append(("the detector is still young", "warning"))
+    text = f"{measure_text(group.measure)}: {reason_text(group.reason)}"
+    return _Said(group.severity, text, group.state, tuple(badges))
+
+
+def _draw_said(said: _Said) -> None:
+    with ui.row().classes("items-center"):
+        severity_badge(said.severity)
+        ui.label(said.text).classes("mh-title")
+        state_badge(said.state)
+        for text, colour in said.badges:
+            ui.badge(text, color=colour)
+
+
+def _span(group: AnomalyGroup) -> tuple[datetime, datetime, int]:
+    return group.start, group.end, group.series_count
+
+
+def _draw_span(span: tuple[datetime, datetime, int]) -> None:
+    start, end, count = span
+    with ui.row().classes("w-full items-stretch mh-figures"):
+        number_card("From", short_time(start), "UTC")
+        number_card("Last interval", short_time(end), "UTC")
+        number_card("Series", f"{count:,}", "anomalous together")
 
 
 def _contributions(contributions: dict[str, dict[str, float]]) -> None:
@@ -155,7 +177,7 @@ def _contributions(contributions: dict[str, dict[str, float]]) -> None:
         for dimension, values in contributions.items():
             options = contribution_bars(values, dimension=dimension, dark=dark)
             chart = ui.echart(options, theme=theme(dark=dark)).classes("mh-card").props("role=img")
-            chart.style(f"flex: 1; min-width: 320px; height: {86 + 26 * min(15, len(values))}px")
+            chart.style(f"flex: 1; min-width: min(320px, 100%); height: {86 + 26 * min(15, len(values))}px")
     shares = [
         {"dimension": dimension, "value": value, "share": f"{share:.1f} %", "id": f"{dimension}/{value}"}
         for dimension, values in contributions.items()

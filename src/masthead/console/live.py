@@ -10,8 +10,9 @@ from nicegui import ui
 
 from masthead.base.errors import NotFound
 from masthead.console.charts import SCRIPT, band_chart, band_series, seen_before, theme, thinned
-from masthead.console.parts import Row, changed_rows, plain, reason_text, short_time, table, title
+from masthead.console.parts import plain, reason_text, short_time, title
 from masthead.console.shell import Console, is_dark, watch
+from masthead.console.tables import Row, Table, changed_rows, table
 from masthead.metrics.records import AnomalyGroup, Detector
 from masthead.metrics.results import Chart
 
@@ -143,7 +144,7 @@ def _points(
 
 
 def _grow(
-    console: Console, detector: Detector, one: Row, chart: ui.echart, twin: ui.table, shown: _Shown
+    console: Console, detector: Detector, one: Row, chart: ui.echart, twin: Table, shown: _Shown
 ) -> None:
     """Read what came after the last interval shown, and send only that."""
     assert shown.last is not None

@@ -1,13 +1,23 @@
 """Overview: what a person looks for first."""
 
+from collections.abc import Callable
+
 from nicegui import ui
 
 from masthead.console.groups import GROUP_COLUMNS, group_rows
-from masthead.console.parts import changed_rows, number_card, table, title
+from masthead.console.parts import number_card, title
 from masthead.console.shell import Console, follow, frame, watch
-from masthead.console.things import expiry_text
+from masthead.console.tables import changed_rows, table
+from masthead.console.things import LATELY, expiry_text
 
-Figure = tuple[str, str, str, str, str]
+Figure = tuple[str, str, str]
+_CARDS = (
+    ("Detectors running", "/detectors"),
+    ("Open anomalies", "/groups"),
+    ("Alerts delivered", "/alerts"),
+    ("Things connected", "/things"),
+    ("Readings per second", "/streams"),
+)
 _BAD = "mh-tone text-negative"
 
 
@@ -17,7 +27,7 @@ def register(console: Console) -> None:
     @ui.page("/")
     def overview_page() -> None:
         with frame("overview", "Overview"):
-            follow(lambda: _figures(console), _draw_figures)
+            watch(_draw_figures(console))
             follow(lambda: _attention(console), _draw_attention)
             title("Latest anomalies")
             groups = table(
@@ -37,7 +47,7 @@ def register(console: Console) -> None:
 
 
 def _figures(console: Console) -> list[Figure]:
-    """Return (path, title, number, note, tone) of each card."""
+    """Return (number, note, tone) of each card."""
     masthead, state = console.masthead, console.devices_state()
     detectors = masthead.metrics.list_detectors()
     running = sum(detector.state in ("learning", "active") for detector in detectors)
@@ -47,25 +57,19 @@ def _figures(console: Console) -> list[Figure]:
     things = len(masthead.access.list_things())
     lag = state.get("lag_batches", 0)
     return [
-        ("/detectors", "Detectors running", f"{running:,}", f"of {len(detectors):,}", ""),
+        (f"{running:,}", f"of {len(detectors):,}", ""),
         (
-            "/groups",
-            "Open anomalies",
             f"{len(opened.items)}{'+' if opened.next_token else ''}",
             "severity 70 and above",
             _BAD if opened.items else "",
         ),
         (
-            "/alerts",
-            "Alerts delivered",
             f"{counts['delivered']:,}",
             f"{undelivered:,} undelivered, {counts['pending']:,} waiting",
             _BAD if undelivered else "",
         ),
-        ("/things", "Things connected", f"{len(state.get('connected', ())):,}", f"of {things:,}", ""),
+        (f"{len(state.get('connected', ())):,}", f"of {things:,}", ""),
         (
-            "/streams",
-            "Readings per second",
             f"{state.get('rate_per_s', 0.0):,.1f}",
             f"{lag:,} batches waiting" if lag else "none waiting",
             "",
@@ -88,15 +92,27 @@ def _attention(console: Console) -> list[tuple[str, str]]:
         )
         for thing in masthead.access.expiring()[:10]
     ]
+    found += [
+        (f"{one.text[0].upper()}{one.text[1:]}: each ends the other's session", f"/things/{one.things[0]}")
+        for one in masthead.access.shared_client_ids(within=LATELY)[:10]
+    ]
     found += [(str(state[key]), "/streams") for key in ("blocked", "trouble") if state.get(key)]
     return found
 
 
-def _draw_figures(figures: list[Figure]) -> None:
-    with ui.row().classes("w-full items-stretch"):
-        for path, text, number, note, tone in figures:
-            with ui.link(target=path).classes("no-underline").style("color: inherit; flex: 1"):
-                number_card(text, number, note, tone=tone)
+def _draw_figures(console: Console) -> Callable[[], None]:
+    """Draw the cards, which are links and stand still; return what brings their figures up to date."""
+    cards = []
+    with ui.row().classes("w-full items-stretch mh-figures"):
+        for text, path in _CARDS:
+            with ui.link(target=path).classes("no-underline mh-figure").style("color: inherit"):
+                cards.append(number_card(text))
+
+    def update() -> None:
+        for card, (number, note, tone) in zip(cards, _figures(console), strict=True):
+            card.show(number, note, tone=tone)
+
+    return update
 
 
 def _draw_attention(found: list[tuple[str, str]]) -> None:

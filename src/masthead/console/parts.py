@@ -3,13 +3,12 @@
 import contextlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 from nicegui import ui
-from nicegui.events import GenericEventArguments
 
 from masthead.base.errors import InvalidInput, MastheadError, NotFound, shown
 from masthead.base.units import format_duration
@@ -39,9 +38,6 @@ STATES = {
     "finished": "positive",
 }
 
-Row = dict[str, Any]
-Handler = Callable[[Row], object]
-
 
 def severity_band(severity: float) -> tuple[str, str]:
     """Return colour and word of a severity from 0 to 100."""
@@ -59,12 +55,26 @@ def state_badge(state: str) -> None:
     ui.badge(state, color=STATES.get(state, "grey-8"))
 
 
-def number_card(title: str, value: str, note: str = "", *, tone: str = "") -> None:
-    """Draw one figure that a person looks for first."""
-    with ui.column().classes("mh-card").style("min-width: 150px; flex: 1; gap: 2px"):
+@dataclass(frozen=True, slots=True)
+class NumberCard:
+    """One figure that a person looks for first; what it shows changes in place."""
+
+    value: ui.label
+    note: ui.label
+
+    def show(self, value: str, note: str, *, tone: str = "") -> None:
+        """Show another figure; nothing is sent to the browser when it is the same."""
+        self.value.text, self.note.text = value, note
+        self.value.classes(replace=f"mh-number {tone}".strip())
+
+
+def number_card(title: str, value: str = "", note: str = "", *, tone: str = "") -> NumberCard:
+    """Draw one figure, and return it."""
+    with ui.column().classes("mh-card mh-figure"):
         ui.label(title).classes("mh-soft")
-        ui.label(value).classes("mh-number " + tone)
-        ui.label(note).classes("mh-soft text-caption")
+        card = NumberCard(ui.label(), ui.label().classes("mh-soft text-caption"))
+    card.show(value, note, tone=tone)
+    return card
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:
@@ -80,78 +90,7 @@ def title(text: str) -> ui.label:
     return ui.label(text).classes("mh-title").props("role=heading aria-level=2")
 
 
-# ---------------------------------------------------------------------------------------------- tables
-
-
-def table(
-    columns: Sequence[tuple[str, str]],
-    rows: list[Row],
-    *,
-    empty: str,
-    key: str = "name",
-    page: int = 25,
-    links: str = "",
-    actions: Mapping[str, tuple[str, Handler]] = MappingProxyType({}),
-) -> ui.table:
-    """Draw rows under (field, title) columns.
-
-    Args:
-        columns: What to show; a field named `severity` or `state` is drawn as a badge.
-        rows: Values by field; `href` is the target of the column named by `links`.
-        empty: What to say, and what to do, when there are no rows.
-        key: The field that is unique.
-        page: Rows on a page.
-        links: The field that becomes a link to the row's `href`.
-        actions: Title -> (icon, handler of the row) of the buttons at each row's end.
-    """
-    drawn_columns = [
-        {"name": name, "field": name, "label": text, "align": "left", "sortable": True}
-        for name, text in columns
-    ]
-    if actions:
-        drawn_columns.append(
-            {"name": "actions", "field": "actions", "label": "", "align": "right", "sortable": False}
-        )
-    drawn = ui.table(columns=drawn_columns, rows=rows, row_key=key, pagination=page)
-    drawn.classes("w-full mh-card mh-table").props(f'flat dense wrap-cells :rows-per-page-options="[{page}]"')
-    with drawn.add_slot("no-data"):
-        ui.label(empty).classes("mh-soft q-py-sm")
-    if links:
-        drawn.add_slot(f"body-cell-{links}", _LINK_CELL)
-    drawn.add_slot("body-cell-severity", _SEVERITY_CELL)
-    drawn.add_slot("body-cell-state", _STATE_CELL)
-    if actions:
-        _add_actions(drawn, actions)
-    return drawn
-
-
-def _choice(place: int) -> str:
-    """Return the JavaScript that picks colour or word by severity from the one list above."""
-    return "".join(f"props.value >= {band[0]:g} ? '{band[place]}' : " for band in SEVERITY) + "''"
-
-
-_LINK_CELL = '<q-td :props="props"><a :href="props.row.href" class="mh-link">{{ props.value }}</a></q-td>'
-_SEVERITY_CELL = f"""<q-td :props="props"><q-badge v-if="props.value !== ''" text-color="white"
-  :style="{{background: {_choice(1)}}}">{{{{ Math.round(props.value) }}}} {{{{ {_choice(2)} }}}}</q-badge></q-td>"""
-_STATE_CELL = f"""<q-td :props="props"><q-badge v-if="props.value" :color="({STATES!r})[props.value] || 'grey-8'">
-  {{{{ props.value }}}}</q-badge></q-td>"""
-
-
-def _add_actions(drawn: ui.table, actions: Mapping[str, tuple[str, Handler]]) -> None:
-    buttons = "".join(
-        f"""<q-btn flat dense round size="sm" icon="{icon}" :aria-label="'{text} ' + props.key"
-              @click="() => $parent.$emit('row_action', '{text}', props.row)"><q-tooltip>{text}</q-tooltip></q-btn>"""
-        for text, (icon, _) in actions.items()
-    )
-    drawn.add_slot("body-cell-actions", f'<q-td :props="props" style="white-space: nowrap">{buttons}</q-td>')
-
-    async def handle(event: GenericEventArguments) -> None:
-        text, row = event.args
-        with on_this_page():
-            await settled(actions[text][1](row))
-            look_again()
-
-    drawn.on("row_action", handle)
+# ----------------------------------------------------------------------------------------------- verbs
 
 
 async def settled(answer: object) -> object:
@@ -166,13 +105,26 @@ def look_again() -> None:
             element.callback()
 
 
-def changed_rows(drawn: ui.table, rows: list[Row]) -> None:
-    """Give a table its rows; nothing is sent to the browser when they are what it shows."""
-    if drawn.rows != rows:
-        drawn.rows = rows
-
-
 # --------------------------------------------------------------------------------------------- dialogs
+
+
+@contextlib.contextmanager
+def page_dialog(
+    heading: str, *, width: str = "min-width: min(560px, 92vw)", persistent: bool = False
+) -> Iterator[tuple[ui.dialog, ui.card]]:
+    """Open a dialog of the page as a whole: it stays when what it was opened from is drawn anew or goes.
+
+    Args:
+        heading: Its name to a screen reader. width: As CSS.
+        persistent: Stays when a person clicks beside it, so that nothing typed is lost.
+    """
+    stays = "persistent " if persistent else ""
+    with (
+        ui.context.client,
+        ui.dialog(value=True).props(f"{stays}aria-label='{heading}'") as dialog,
+        ui.card().style(width) as card,
+    ):
+        yield dialog, card
 
 
 @contextlib.contextmanager
@@ -180,10 +132,8 @@ def form(
     heading: str, save: Callable[[], object], *, verb: str = "Save"
 ) -> Iterator[tuple[ui.dialog, ui.card]]:
     """Open a dialog with fields; `save` runs on the verb, tells what is refused, and closes it unless it returns False."""
-    with (
-        ui.dialog(value=True).props(f"persistent aria-label='{heading}'") as dialog,
-        ui.card().style("min-width: min(560px, 92vw); gap: 8px") as card,
-    ):
+    width = "min-width: min(560px, 92vw); gap: 8px"
+    with page_dialog(heading, width=width, persistent=True) as (dialog, card):
         title(heading)
         yield dialog, card
 
@@ -201,10 +151,7 @@ def form(
 
 def show_text(heading: str, text: str, language: str = "json") -> None:
     """Open a dialog with a text to read or copy."""
-    with (
-        ui.dialog(value=True).props(f"aria-label='{heading}'") as dialog,
-        ui.card().style("min-width: min(640px, 92vw)"),
-    ):
+    with page_dialog(heading, width="min-width: min(640px, 92vw)") as (dialog, _):
         title(heading)
         ui.code(text, language=language).classes("w-full")
         with ui.row().classes("w-full justify-end"):
@@ -237,7 +184,7 @@ def from_json(text: str | None, field: str) -> Any:
 
 async def confirmed(question: str, *, verb: str) -> bool:
     """Ask before something cannot be taken back; return whether the person said yes."""
-    with ui.dialog().props("aria-label='Are you sure?'") as dialog, ui.card():
+    with page_dialog("Are you sure?", width="") as (dialog, _):
         ui.label(question)
         with ui.row().classes("w-full justify-end"):
             ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat")
@@ -248,10 +195,10 @@ async def confirmed(question: str, *, verb: str) -> bool:
 
 def deleting(
     noun: str, delete: Callable[[str], object], *, stays: str = ""
-) -> Callable[[Row], Awaitable[None]]:
+) -> Callable[[dict[str, Any]], Awaitable[None]]:
     """Return a row's handler that asks, then deletes what the row names."""
 
-    async def handler(row: Row) -> None:
+    async def handler(row: dict[str, Any]) -> None:
         if await confirmed(f"Delete the {noun} {row['name']}? {stays}".strip(), verb="Delete"):
             delete(row["name"])
             ui.notify(f"Deleted the {noun} {row['name']}")

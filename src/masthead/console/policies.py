@@ -5,19 +5,9 @@ from nicegui import ui
 from masthead.access.records import ThingPolicy
 from masthead.access.thing_policies import KINDS
 from masthead.console.editor import open_editor
-from masthead.console.parts import (
-    Row,
-    as_json,
-    changed_rows,
-    deleting,
-    form,
-    from_json,
-    show_json,
-    table,
-    telling_errors,
-    title,
-)
+from masthead.console.parts import as_json, deleting, form, from_json, show_json, telling_errors, title
 from masthead.console.shell import Console, frame, watch
+from masthead.console.tables import Row, changed_rows, table
 
 _EXAMPLE = {
     "Version": "2012-10-17",

@@ -6,18 +6,9 @@ from nicegui import ui
 
 from masthead.base.errors import InvalidInput
 from masthead.console.editor import open_editor
-from masthead.console.parts import (
-    Row,
-    as_json,
-    changed_rows,
-    deleting,
-    form,
-    show_json,
-    table,
-    telling_errors,
-    title,
-)
+from masthead.console.parts import as_json, deleting, form, show_json, telling_errors, title
 from masthead.console.shell import Console, frame, watch
+from masthead.console.tables import Row, changed_rows, table
 
 _EXAMPLE = "SELECT * FROM 'sensors/+/air' WHERE CO > 0"
 _OWN_SQL = ""

@@ -58,9 +58,18 @@ body, .q-drawer { background: var(--mh-page) !important; }
 .mh-table th, .mh-table td { border-color: var(--mh-line) !important; }
 .mh-table .q-table__bottom { min-height: 32px; border: 0; }
 .mh-soft { color: var(--mh-soft); }
+.mh-table .mh-verbs { white-space: nowrap; }
 .mh-number { font-size: 1.75rem; line-height: 2rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .mh-title { font-size: 1.15rem; font-weight: 600; }
 .mh-here { background: rgba(64, 132, 196, .16); font-weight: 600; }
+.mh-row { width: 100%; padding: 10px 14px; display: grid; grid-template-columns: minmax(90px, max-content) 1fr; gap: 2px 14px; }
+.mh-row > div { overflow-wrap: anywhere; min-width: 0; }
+.mh-row > .mh-row-verbs { grid-column: 1 / -1; }
+.mh-folded .q-table__grid-content { gap: 8px; }
+.mh-folded .q-table__bottom { border: 0; }
+.mh-half { flex: 1; min-width: min(340px, 100%); }
+a.mh-figure > .mh-card { height: 100%; }
+.mh-figure { flex: 1; min-width: 150px; gap: 2px; }
 .mh-nav a { border-radius: 6px; width: 100%; }
 .mh-nav a:hover { background: rgba(64, 132, 196, .10); }
 .mh-link { color: var(--mh-link); text-decoration: none; }
@@ -72,6 +81,10 @@ body.body--dark .q-btn--outline, body.body--dark .q-btn--flat, body.body--dark .
 .q-table { font-variant-numeric: tabular-nums; }
 .q-btn .on-left { font-size: 18px; margin-right: 6px; }
 a:focus-visible, button:focus-visible, .q-btn:focus-visible { outline: 2px solid #4084c4; outline-offset: 2px; }
+@media (max-width: 599px) {
+  .nicegui-content { padding: 0; }
+  .mh-number { font-size: 1.35rem; line-height: 1.6rem; }
+}
 """
 
 

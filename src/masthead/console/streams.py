@@ -6,19 +6,9 @@ from nicegui import ui
 
 from masthead.base.units import format_bytes
 from masthead.console.editor import open_editor
-from masthead.console.parts import (
-    Row,
-    as_json,
-    changed_rows,
-    deleting,
-    form,
-    number_card,
-    show_json,
-    table,
-    telling_errors,
-    title,
-)
+from masthead.console.parts import as_json, deleting, form, number_card, show_json, telling_errors, title
 from masthead.console.shell import Console, follow, frame, watch
+from masthead.console.tables import Row, changed_rows, table
 
 _EXAMPLE = '{"TIMESTAMP": "2026-01-31 12:04", "LOCATION_ID": "B-101", "CO": 2.6}'
 

@@ -11,9 +11,7 @@ from masthead.access.thing_policies import KINDS, allows
 from masthead.base.clock import utc
 from masthead.base.errors import InvalidInput
 from masthead.console.parts import (
-    Row,
     ago,
-    changed_rows,
     confirmed,
     deleting,
     facts,
@@ -21,12 +19,16 @@ from masthead.console.parts import (
     look_again,
     on_this_page,
     or_missing,
+    page_dialog,
     short_time,
-    table,
     telling_errors,
     title,
 )
 from masthead.console.shell import Console, follow, frame, link, watch
+from masthead.console.tables import Row, changed_rows, table
+
+LATELY = timedelta(hours=1)
+"""A client id that two things shared within this time needs attention; later it is what has been."""
 
 
 def register(console: Console) -> None:
@@ -47,6 +49,7 @@ def register(console: Console) -> None:
                     ("policies", "Policies"),
                     ("expires", "Certificate until"),
                     ("forbidden", "Forbidden publishes"),
+                    ("shared", "Client id shared with"),
                 ),
                 [],
                 links="name",
@@ -74,6 +77,10 @@ def _rows(console: Console) -> list[Row]:
     forbidden: dict[str, int] = {}
     for row in access.forbidden():
         forbidden[row.thing] = forbidden.get(row.thing, 0) + row.count
+    shared: dict[str, list[str]] = {}
+    for one in access.shared_client_ids():
+        for thing, other in (one.things, one.things[::-1]):
+            shared.setdefault(thing, []).append(other)
     return [
         {
             "name": thing.name,
@@ -83,6 +90,7 @@ def _rows(console: Console) -> list[Row]:
             "policies": ", ".join(thing.policies) or "none",
             "expires": expiry_text(thing, now),
             "forbidden": f"{forbidden[thing.name]:,}" if thing.name in forbidden else "none",
+            "shared": ", ".join(dict.fromkeys(shared.get(thing.name, ()))) or "nobody",
         }
         for thing in access.list_things()
     ]
@@ -140,7 +148,7 @@ def _one_thing(console: Console, name: str) -> None:
                 ui.navigate.to("/things")
 
     with ui.row().classes("w-full items-stretch"):
-        with ui.column().classes("mh-card").style("flex: 1; min-width: 340px; gap: 12px"):
+        with ui.column().classes("mh-card mh-half").style("gap: 12px"):
             follow(seen, certificate)
             with ui.row():
                 ui.button("Edit", icon="edit", on_click=lambda: _edit(console, name)).props("outline")
@@ -149,7 +157,7 @@ def _one_thing(console: Console, name: str) -> None:
                         "outline"
                     )
                 ui.button("Delete", icon="delete", color="negative", on_click=delete).props("outline")
-        with ui.column().classes("mh-card").style("flex: 1; min-width: 340px; gap: 8px"):
+        with ui.column().classes("mh-card mh-half").style("gap: 8px"):
             title("Last reading")
             last = ui.label().style("overflow-wrap: anywhere")
             ui.label("A reading sent with QoS 0 has no acknowledgement and may be lost on its way.").classes(
@@ -166,9 +174,20 @@ def _one_thing(console: Console, name: str) -> None:
         key="topic",
         empty="None: every publish was allowed",
     )
+    title("Shared client ids")
+    ui.label(
+        "Two things that connect under one client id end each other's sessions: give each its own name as client id."
+    ).classes("mh-soft")
+    shared = table(
+        (("text", "What was seen"), ("count", "Times"), ("at", "Last at (UTC)")),
+        [],
+        key="text",
+        empty="None: no other thing came under a client id of this one",
+    )
     _bench(console, name)
 
     def update() -> None:
+        changed_rows(shared, _shared_rows(console, name))
         last.text = _last(console.last_readings().get(name), console.masthead.clock.now())
         changed_rows(
             forbidden,
@@ -179,6 +198,13 @@ def _one_thing(console: Console, name: str) -> None:
         )
 
     watch(update)
+
+
+def _shared_rows(console: Console, name: str) -> list[Row]:
+    return [
+        {"text": one.text, "count": f"{one.count:,}", "at": short_time(one.at)}
+        for one in console.masthead.access.shared_client_ids(name)
+    ]
 
 
 async def _do(work: Any) -> None:
@@ -198,7 +224,7 @@ async def _renew(console: Console, name: str) -> None:
     if await confirmed(question, verb="Renew"):
         made = await run.io_bound(console.masthead.access.renew_thing, name)
         assert made is not None
-        with ui.dialog(value=True).props("aria-label='Renewed'") as dialog, ui.card():
+        with page_dialog("Renewed", width="") as (dialog, _):
             _show_credentials(made, f"{name} has a new certificate", dialog)
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from nicegui import ui
 
-from masthead.console.parts import Row, iso_time, plain, short_time, table
+from masthead.console.parts import iso_time, plain, short_time
+from masthead.console.tables import Row, table
 
 _ICONS = {
     "error": ("error", "mh-tone text-negative"),

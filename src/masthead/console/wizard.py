@@ -6,8 +6,9 @@ from typing import Any
 from nicegui import run, ui
 
 from masthead.base.errors import InvalidInput
-from masthead.console.parts import Row, look_again, telling_errors, title
+from masthead.console.parts import look_again, page_dialog, telling_errors, title
 from masthead.console.shell import Console
+from masthead.console.tables import Row
 from masthead.console.verdict import show_validation
 from masthead.metrics.spec import DetectorSpec
 
@@ -154,10 +155,8 @@ def _filter(text: str) -> tuple[str, list[str]]:
 def open_wizard(console: Console) -> None:
     """Open the dialog; its last step saves and activates."""
     draft = Draft()
-    with (
-        ui.dialog(value=True).props("persistent aria-label='New detector'") as dialog,
-        ui.card().style("width: min(860px, 96vw); max-width: 96vw"),
-    ):
+    width = "width: min(860px, 96vw); max-width: 96vw"
+    with page_dialog("New detector", width=width, persistent=True) as (dialog, _):
         with ui.row().classes("items-center w-full"):
             title("New detector")
             ui.space()

@@ -24,6 +24,7 @@ from masthead.devices.plain import PlainDoor
 from masthead.devices.product import Product
 from masthead.devices.puller import Interrupted
 from masthead.devices.readings_log import ReadingsLog
+from masthead.devices.takeovers import Takeovers
 from masthead.devices.telemetry import RESTARTS
 from masthead.devices.violations import Violations, connections, things_by_connection
 
@@ -49,6 +50,7 @@ class OwnBroker:
         """
         self._app = app
         self._violations = Violations(self._record_forbidden)
+        self._takeovers = Takeovers(self._record_takeover)
         self._store_stuck = self._started = False
         self.plain: PlainDoor | None = None
         self.connected: dict[str, int] = {}
@@ -102,7 +104,7 @@ class OwnBroker:
         return [
             door.run(),
             self._follow_access(),
-            self._tell_violations(system),
+            self._tell_owners(system),
             self._watch_child(),
             self._watch_store(),
         ]
@@ -129,13 +131,15 @@ class OwnBroker:
         if self.server.apply(users):
             _LOG.info("things changed", certificates=len(users))
 
-    async def _tell_violations(self, system: Client) -> None:
+    async def _tell_owners(self, system: Client) -> None:
         polled = 0.0
         while True:
-            if self._violations.waits():
-                counts = self._violations.take()
-                things = things_by_connection(await connections(system, closed=True)) if counts else {}
+            counts, ended = self._violations.take(), self._takeovers.take()
+            things = things_by_connection(await connections(system, closed=True)) if counts or ended else {}
+            if counts or self._violations.waits():
                 await asyncio.to_thread(self._violations.tell, counts, things)
+            if ended:
+                await asyncio.to_thread(self._takeovers.tell, ended, things)
             if time.monotonic() - polled > 5:
                 polled = time.monotonic()
                 there = things_by_connection(await connections(system))
@@ -228,6 +232,7 @@ class OwnBroker:
     def _on_line(self, level: str, text: str) -> None:
         if self._violations.note(text):
             return
+        self._takeovers.note(text)
         if any(words in text for words in _STORE_STUCK):
             self._store_stuck = True
         if level in ("ERR", "FTL", "WRN"):
@@ -236,6 +241,9 @@ class OwnBroker:
 
     def _record_forbidden(self, thing: str, topic: str, count: int) -> None:
         self._app.access.record_forbidden(thing, topic, count=count)
+
+    def _record_takeover(self, client_id: str, thing: str, other: str, count: int) -> None:
+        self._app.access.record_takeover(client_id, thing, other, count=count)
 
 
 def _local_credentials(access: AccessService, folder: DataFolder) -> dict[str, Any]:

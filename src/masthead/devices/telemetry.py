@@ -12,6 +12,12 @@ FORBIDDEN = Counter(
     ["thing"],
     registry=REGISTRY,
 )
+TAKEOVERS = Counter(
+    "masthead_client_id_takeovers_total",
+    "Sessions of a thing that another thing ended by connecting under the same client id.",
+    ["thing"],
+    registry=REGISTRY,
+)
 RESTARTS = Counter("masthead_nats_restarts_total", "Restarts of nats-server.", registry=REGISTRY)
 LAG = Gauge("masthead_ingest_lag_batches", "Stored batches that were not taken yet.", registry=REGISTRY)
 LOG_BYTES = Gauge("masthead_readings_log_bytes", "Bytes of the log of readings.", registry=REGISTRY)

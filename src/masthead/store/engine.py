@@ -22,11 +22,16 @@ _CHANGES = "masthead_changes"
 
 
 class Database:
-    """A database: `write()` and `read()` give connections, `version()` tells that somebody else wrote."""
+    """A database: `write()` and `read()` give connections, `version()` tells that somebody else wrote.
+
+    Attributes:
+        wrote: Whether a transaction was committed through this object.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
+        self.wrote = False
         self._watch: Connection | None = None
         self._watch_lock = threading.Lock()
 
@@ -64,6 +69,7 @@ class Database:
                 if not self.is_sqlite:
                     self._count_change(connection)
                 connection.commit()
+                self.wrote = True
             except OperationalError as error:
                 connection.rollback()
                 if "disk is full" in str(error) or "No space left" in str(error):
