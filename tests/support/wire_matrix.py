@@ -16,6 +16,7 @@ from boto_agent import Agent, Boto, ClientFailed, agent, wire
 from masthead.access.keys import NewKey
 from masthead.app import Masthead
 from masthead.aws.core import Core
+from masthead.aws.errors import INVALID, TABLE, UNKNOWN_OPERATION
 from masthead.aws.models import Model, OperationModel, load_models
 from masthead.aws.shapes import Problems, Shape
 
@@ -56,6 +57,27 @@ class Ledger:
         else:
             row.answered = True
         return row
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return a row for every operation of every model, also for those that no test ran."""
+        return [self._result(service, operation) for service, operation in operations(*sorted(MODELS))]
+
+    def _result(self, service: str, operation: str) -> dict[str, Any]:
+        row = self.rows.get((service, operation), Row())
+        state, code = "served", ""
+        if not row.answered:
+            outcome = INVALID if service in SERVED else UNKNOWN_OPERATION
+            state, code = "refused" if service in SERVED else "later", TABLE[service][outcome][0]
+        return {
+            "service": service,
+            "operation": operation,
+            "state": state if row.clients else "",
+            "code": code if row.clients else "",
+            "clients": sorted(row.clients),
+            "doors": sorted({door for doors in row.clients.values() for door in doors}),
+            "errors": sorted(row.errors),
+            "verbs": row.verbs,
+        }
 
 
 @dataclass
