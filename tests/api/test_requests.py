@@ -12,7 +12,7 @@ from masthead.api.factory import Runtime, create_api
 from masthead.app import Masthead
 from masthead.base.clock import Beat
 
-Serving = Callable[[FastAPI], contextlib.AbstractContextManager[httpx.Client]]
+Serving = Callable[..., contextlib.AbstractContextManager[httpx.Client]]
 
 
 def error(response: httpx.Response) -> dict[str, str]:

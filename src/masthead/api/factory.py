@@ -9,6 +9,8 @@ from fastapi import Depends, FastAPI, Request
 from starlette.middleware import Middleware
 
 from masthead.api import errors
+from masthead.api.actions import authorise
+from masthead.api.doorkeeper import Doorkeeper
 from masthead.api.middleware import LOOPBACK, BodyLimit, HostGuard, RequestLog
 from masthead.app import Masthead
 from masthead.base.clock import Beat
@@ -20,6 +22,10 @@ The nouns and verbs are those of the command line. Times are ISO 8601 with an of
 `next_token` back as `token`. Every error is `{"error": {"code", "message", "field"}}`: 400 InvalidInput,
 404 NotFound, 409 Conflict, 413 and 429 LimitReached, 503 when this process cannot do it now.
 """
+
+
+REGION = "us-east-1"
+"""What the names of resources say to policies when a request comes by this door: one Masthead is one place."""
 
 
 @dataclass(slots=True)
@@ -58,7 +64,12 @@ Process = Annotated[Runtime, Depends(runtime)]
 
 
 def create_api(
-    masthead: Masthead, *, host: str = "127.0.0.1", native: bool = True, process: Runtime | None = None
+    masthead: Masthead,
+    *,
+    host: str = "127.0.0.1",
+    native: bool = True,
+    console: bool = False,
+    process: Runtime | None = None,
 ) -> FastAPI:
     """Return the ASGI application.
 
@@ -66,31 +77,37 @@ def create_api(
         masthead: The opened installation.
         host: Where it will listen; on loopback, foreign Host headers are refused.
         native: False leaves out all but health, `/metrics` and `/docs` (a server without the role api).
+        console: People may sign in: the console will be mounted on what is returned.
         process: The process's state; by default one that is ready and runs no devices.
     """
     masthead.build()
-    most = int(masthead.settings.max_body_mib * 1024 * 1024)
+    most, process = int(masthead.settings.max_body_mib * 1024 * 1024), process or Runtime()
+    door = {"keys": masthead.keys, "gate": masthead.gate, "token": process.token, "console": console}
     app = FastAPI(
         title="Masthead",
         version=version("masthead"),
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
         middleware=[
             Middleware(RequestLog),
             Middleware(HostGuard, loopback=host in LOOPBACK),
+            Middleware(Doorkeeper, **door, region=REGION),
             Middleware(BodyLimit, most_bytes=most),
         ],
     )
-    app.state.masthead, app.state.runtime = masthead, process or Runtime()
+    app.state.masthead, app.state.runtime = masthead, process
     errors.install(app)
-    _include(app, native=native)
+    _include(app, native=native, console=console)
     return app
 
 
-def _include(app: FastAPI, *, native: bool) -> None:
-    from masthead.api import docs, health
+def _include(app: FastAPI, *, native: bool, console: bool) -> None:
+    from masthead.api import docs, health, signin
 
+    if console:
+        app.include_router(signin.router)
     rooms = [health, docs]
     if native:
         from masthead.api import (
@@ -109,4 +126,4 @@ def _include(app: FastAPI, *, native: bool) -> None:
 
         rooms += [things, policies, rules, streams, alerts, detectors, groups, jobs, objects, logs, ingest]
     for room in rooms:
-        app.include_router(room.router)
+        app.include_router(room.router, dependencies=[Depends(authorise)])
