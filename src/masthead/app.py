@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from masthead.base.clock import Clock, SystemClock
-from masthead.base.errors import LimitReached, NotFound
+from masthead.base.errors import Conflict, LimitReached, NotFound
 from masthead.base.folder import DataFolder
 from masthead.base.log import Journal, get_logger
 from masthead.base.secrets import SecretBox
@@ -27,12 +27,15 @@ from masthead.store.migrate import migrate
 from masthead.store.objects import Objects
 
 if TYPE_CHECKING:
+    from masthead.access.gate import Gate
+    from masthead.access.keys import KeyService
     from masthead.access.service import AccessService
     from masthead.alerts.events import AlertEvent
     from masthead.alerts.rules import AlertRule
     from masthead.alerts.service import AlertsService
     from masthead.flows.service import Flow, Flows
     from masthead.metrics.service import MetricsService
+    from masthead.store.notes import Notes
     from masthead.streams.readings import Batch, Reading
     from masthead.streams.service import StreamsService
 
@@ -48,9 +51,9 @@ class Masthead:
         self.settings, self.clock = settings, clock
         self.folder = DataFolder(settings.data).create()
         self.journal = Journal(self.folder.logs, clock=clock)
-        self.secrets = SecretBox.open_or_create(self.folder.path, settings.master_key_file)
         self.database = Database.open(settings.database_url or self.folder.database_path)
         migrate(self.database, copy_from=self.folder.database_path if self.database.is_sqlite else None)
+        self.secrets = self._open_secrets()
         self.objects = Objects(settings.objects_url or self.folder.objects, settings.objects_options)
         self._ingest: Callable[[Sequence[Reading]], None] | None = None
         self._behind_s: Callable[[], float | None] = lambda: None
@@ -64,9 +67,22 @@ class Masthead:
 
         Raises:
             InvalidInput: A setting cannot be used.
-            Conflict: The folder was written by a newer version.
+            Conflict: The folder was written by a newer version, or its master key is missing while there are keys.
         """
         return cls(settings, clock=clock or SystemClock())
+
+    def _open_secrets(self) -> SecretBox:
+        """Return the box of secrets. A new master key is made only where nothing needs a former one."""
+        path = self.folder.path / "master.key"
+        if self.settings.master_key_file is None and not path.exists():
+            from masthead.access.key_records import has_keys
+
+            if has_keys(self.database):
+                raise Conflict(
+                    f"master_key_file: the keys of this installation were sealed with a master key that is not at {path}; "
+                    "put it back, or name its file in MASTHEAD_MASTER_KEY_FILE"
+                )
+        return SecretBox.open_or_create(self.folder.path, self.settings.master_key_file)
 
     # Each room is built with its first use, and its modules are loaded only then: a command about things needs neither
     # detectors nor alerts, and starts in a third of the time.
@@ -78,6 +94,33 @@ class Masthead:
 
         # Certificates are judged by TLS in real time, whatever a demonstration's clock shows.
         return AccessService(self.database, self.folder, self.secrets, SystemClock(), self.journal)
+
+    @cached_property
+    def keys(self) -> "KeyService":
+        """Keys of programs, and the console's links and sessions."""
+        from masthead.access.keys import KeyService
+
+        return KeyService(self.database, self.secrets, SystemClock(), self.journal)
+
+    @cached_property
+    def gate(self) -> "Gate":
+        """What every face asks before it does anything."""
+        from masthead.access.audit import Audit
+        from masthead.access.gate import Gate
+        from masthead.access.key_records import KeyRecords
+        from masthead.access.throttle import Throttle
+
+        clock = SystemClock()
+        throttle = Throttle(KeyRecords(self.database), clock, self.settings.limits_url)
+        audit = Audit(self.folder.audit, clock)
+        return Gate(self.keys, throttle, audit, clock, audit_reads=self.settings.audit_reads)
+
+    @cached_property
+    def notes(self) -> "Notes":
+        """Tags of named things, and what a face remembers about them."""
+        from masthead.store.notes import Notes
+
+        return Notes(self.database)
 
     @cached_property
     def streams(self) -> "StreamsService":
@@ -137,7 +180,7 @@ class Masthead:
 
     def build(self) -> None:
         """Build every room now: a process of many threads calls it before they begin."""
-        _ = self.access, self.streams, self.alerts, self.metrics
+        _ = self.access, self.keys, self.gate, self.notes, self.streams, self.alerts, self.metrics
         self.flows.make_ready()
 
     # ------------------------------------------------------------------ the server's calls
@@ -190,6 +233,7 @@ class Masthead:
         self.streams.refresh()
         self.metrics.refresh()
         self.alerts.refresh()
+        self.keys.refresh()
         self._route()
 
     def _route(self) -> None:
@@ -270,6 +314,7 @@ class Masthead:
         parts: tuple[tuple[str, Callable[[], int]], ...] = (
             ("alerts", lambda: self.alerts.trim(before)),
             ("jobs", lambda: self.flows.trim(before)),
+            ("audit", lambda: self.gate.audit.trim()),
             ("objects", lambda: self.objects.sweep(older_than_s=_HALF_WRITTEN_S, now=now.timestamp())),
         )
         for name, work in parts:
@@ -295,6 +340,8 @@ class Masthead:
             self.metrics.close()
         if "streams" in built:
             self.streams.close()
+        if "gate" in built:
+            self.gate.close()
         self.database.close()
 
     def __enter__(self) -> Self:

@@ -17,7 +17,8 @@ from masthead.store.engine import Database
 from masthead.store.migrate import migrate
 from masthead.store.schema import metadata
 
-for found in sorted(Path(masthead.__file__).parent.glob("*/re[cs]*.py")):
+HOME = Path(masthead.__file__).parent
+for found in sorted([*HOME.glob("*/re[cs]*.py"), *HOME.glob("*/*_records.py"), HOME / "store/notes.py"]):
     importlib.import_module(f"masthead.{found.parent.name}.{found.stem}")
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from masthead.access.policies import Permissions
 from masthead.access.service import User
+from masthead.access.thing_policies import Permissions
 from masthead.devices.nats_config import ServerOptions, config_text
 from masthead.devices.nats_server import find_binary
 

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 import masthead
-from masthead.access.policies import BUILT_IN, KINDS
+from masthead.access.thing_policies import BUILT_IN, KINDS
 from masthead.alerts.channels import _FIELDS as CHANNELS
 from masthead.alerts.rules import AlertRule
 from masthead.api.factory import create_api

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from masthead.access.policies import Permissions
+from masthead.access.thing_policies import Permissions
 
 _MOST_REMEMBERED = 100_000
 

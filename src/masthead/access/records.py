@@ -13,6 +13,8 @@ from masthead.store.schema import Blob, Json, UtcDateTime, metadata
 MOST_FORBIDDEN = 200
 """Topics kept per thing; the one heard of longest ago goes first."""
 
+_REVISION = "access"
+
 authorities = Table(
     "authorities",
     metadata,
@@ -163,7 +165,8 @@ class Records:
     def revision(self) -> int:
         """Return a number that rises when things, certificates or policies change."""
         with self.database.read() as connection:
-            return connection.execute(select(access_revisions.c.value)).scalar() or 0
+            mine = access_revisions.c.name == _REVISION
+            return connection.execute(select(access_revisions.c.value).where(mine)).scalar() or 0
 
     def authority(self) -> tuple[bytes, bytes] | None:
         """Return the certificate and the sealed key of the installation's authority."""
@@ -310,8 +313,14 @@ class Records:
         connection.execute(thing_certificates.insert().values(**row))
 
     def _changed(self, connection: Connection) -> None:
-        self.database.insert_ignore(connection, access_revisions, [{"name": "access", "value": 0}])
-        connection.execute(update(access_revisions).values(value=access_revisions.c.value + 1))
+        raise_revision(self.database, connection, _REVISION)
+
+
+def raise_revision(database: Database, connection: Connection, name: str) -> None:
+    """Count a change, so that other processes see that there was one."""
+    database.insert_ignore(connection, access_revisions, [{"name": name, "value": 0}])
+    mine = access_revisions.c.name == name
+    connection.execute(update(access_revisions).where(mine).values(value=access_revisions.c.value + 1))
 
 
 _NEWEST = select(things, thing_certificates.c.sha256, thing_certificates.c.expires).join(

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from masthead.access.authority import Authority, Issued, expiry, server_names, signed_by
-from masthead.access.policies import (
+from masthead.access.publishers import Publishers
+from masthead.access.records import Certificate, Forbidden, Records, Thing, ThingPolicy
+from masthead.access.thing_policies import (
     BUILT_IN,
     Permissions,
     allows,
     check_document,
     compile_policies,
 )
-from masthead.access.publishers import Publishers
-from masthead.access.records import Certificate, Forbidden, Records, Thing, ThingPolicy
 from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
 from masthead.base.folder import DataFolder, write_atomic

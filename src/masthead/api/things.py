@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter
 
-from masthead.access.policies import allows
 from masthead.access.service import THING_DAYS
+from masthead.access.thing_policies import allows
 from masthead.api.factory import Product
 from masthead.api.shapes import Json, Limit, Token, body, only, page_by_name, table, text, texts
 from masthead.base.errors import InvalidInput, shown

@@ -48,6 +48,14 @@ class DataFolder:
         return self.path / "things"
 
     @property
+    def audit(self) -> Path:
+        return self.path / "audit"
+
+    @property
+    def credentials(self) -> Path:
+        return self.path / "credentials"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 

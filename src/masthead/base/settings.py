@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from masthead.base.errors import InvalidInput, nearest, shown
 
@@ -26,6 +26,14 @@ class Settings(BaseModel):
     data: Path = Field(Path("masthead-data"), description="The data folder.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8400, ge=0, le=65535, description="Port of console and native API; 0: any free port.")
+    aws_port: int = Field(8401, ge=0, le=65535, description="Port of the AWS wire API; 0: any free port.")
+    aws_region: str = Field("", pattern="[a-z0-9-]{0,32}", description="The only region served; empty: any.")
+    access_key_id: str = Field("", description="Id of a key that exists after each start; with its secret.")
+    secret_access_key: SecretStr = Field(SecretStr(""), description="Its secret.")
+    limits_url: str = Field(
+        "", description="Where several processes count rates, say redis://HOST; empty: here."
+    )
+    audit_reads: bool = Field(False, description="Audit reads, too, not only mutations and refusals.")
     mqtt_port: int = Field(8883, ge=0, le=65535, description="Port of MQTT over TLS; 0: any free port.")
     mqtt_plain: bool = Field(False, description="Open MQTT without TLS on 127.0.0.1 only.")
     mqtt_plain_port: int = Field(1883, ge=0, le=65535, description="Its port; 0: any free port.")
@@ -76,6 +84,21 @@ class Settings(BaseModel):
             raise InvalidInput(f"roles: expected some of {', '.join(ROLES)}, got {shown(self.roles)}")
         return wanted
 
+    @property
+    def preset_key(self) -> tuple[str, str] | None:
+        """Return id and secret of the key that is to exist after each start; None when none was named.
+
+        Raises:
+            InvalidInput: Only one of the two was given.
+        """
+        id, secret = self.access_key_id, self.secret_access_key.get_secret_value()
+        if bool(id) != bool(secret):
+            missing, given = ("secret_access_key", "the id") if id else ("access_key_id", "the secret")
+            raise InvalidInput(
+                f"{missing}: expected both access_key_id and secret_access_key, got {given} alone"
+            )
+        return (id, secret) if id else None
+
 
 def load_settings(environment: Mapping[str, str], **options: Any) -> Settings:
     """Return the settings; `options` that are None count as not given.
@@ -97,7 +120,11 @@ def load_settings(environment: Mapping[str, str], **options: Any) -> Settings:
         return Settings(**{**from_file, **from_environment, **given})
     except ValidationError as error:
         first = error.errors()[0]
-        raise InvalidInput(f"{first['loc'][0]}: {_told(first)}, got {shown(first.get('input'))}") from error
+        name = str(first["loc"][0])
+        # The error itself shows its input, so it does not go along either where that is a secret.
+        if name == "secret_access_key":
+            raise InvalidInput(f"{name}: {_told(first)}") from None
+        raise InvalidInput(f"{name}: {_told(first)}, got {shown(first.get('input'))}") from error
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

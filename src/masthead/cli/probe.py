@@ -22,7 +22,7 @@ def probe(masthead: "Masthead", name: str, *, topic: str, payload: bytes | None)
     Raises:
         NotFound: There is no such thing, or its key is not in this data folder.
     """
-    from masthead.access.policies import allows
+    from masthead.access.thing_policies import allows
 
     thing = masthead.access.get_thing(name)
     home = masthead.folder.things / name

@@ -177,7 +177,7 @@ def _payload(reading: SimulatedReading) -> bytes:
 
 def _door(data: Path | None, thing: str, topic: str) -> Door:
     """Return the thing's door, making the thing when there is none."""
-    from masthead.access.policies import allows
+    from masthead.access.thing_policies import allows
 
     _require_server(data)
     with installation(data) as masthead:

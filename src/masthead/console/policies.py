@@ -2,8 +2,8 @@
 
 from nicegui import ui
 
-from masthead.access.policies import KINDS
 from masthead.access.records import ThingPolicy
+from masthead.access.thing_policies import KINDS
 from masthead.console.editor import open_editor
 from masthead.console.parts import (
     Row,

@@ -5,9 +5,9 @@ from typing import Any
 
 from nicegui import run, ui
 
-from masthead.access.policies import KINDS, allows
 from masthead.access.records import Thing
 from masthead.access.service import RENEW_BEFORE_DAYS, Credentials
+from masthead.access.thing_policies import KINDS, allows
 from masthead.base.clock import utc
 from masthead.base.errors import InvalidInput
 from masthead.console.parts import (

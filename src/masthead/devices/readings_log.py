@@ -22,8 +22,8 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, NotFoundError
 
-from masthead.access.policies import reserved
 from masthead.access.subjects import topic_for
+from masthead.access.thing_policies import reserved
 from masthead.base.errors import LimitReached
 from masthead.base.log import get_logger
 from masthead.devices.mqtt_store import MQTT_PREFIX, MQTT_STREAM, MqttStore, ensure_stream, purge

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masthead.access.policies import (
+from masthead.access.publishers import Publishers
+from masthead.access.thing_policies import (
     ALERT_LISTENER,
     SENSOR,
     Permissions,
@@ -14,7 +15,6 @@ from masthead.access.policies import (
     check_document,
     compile_policies,
 )
-from masthead.access.publishers import Publishers
 from masthead.base.errors import InvalidInput
 
 
