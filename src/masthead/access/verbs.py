@@ -87,7 +87,9 @@ VERBS: Mapping[str, Deed] = {
     "metrics.update_detector": Deed("lookoutmetrics:UpdateAnomalyDetector", (_DETECTOR,)),
     "metrics.set_dataset": Deed("lookoutmetrics:UpdateMetricSet", ("lookoutmetrics:MetricSet/{name}/*",)),
     "metrics.delete_detector": Deed("lookoutmetrics:DeleteAnomalyDetector", (_DETECTOR,)),
-    "metrics.validate": Deed("masthead:ValidateDetector", (_DETECTOR,)),
+    "metrics.validate": Deed(
+        "masthead:ValidateDetector", ("lookoutmetrics:AnomalyDetector:{name|detector}",)
+    ),
     "metrics.activate": Deed("lookoutmetrics:ActivateAnomalyDetector", (_DETECTOR,)),
     "metrics.deactivate": Deed("lookoutmetrics:DeactivateAnomalyDetector", (_DETECTOR,)),
     "metrics.backtest": Deed("lookoutmetrics:BackTestAnomalyDetector", (_DETECTOR,)),

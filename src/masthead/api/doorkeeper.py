@@ -30,6 +30,9 @@ from masthead.api.middleware import App, Message, Receive, Scope, Send, error_re
 from masthead.base.addresses import Network, client_address
 from masthead.base.errors import LimitReached, shown
 
+REGION = "us-east-1"
+"""What resources' names say to policies where no region is set: one Masthead is one place."""
+
 SIGN_IN, SIGN_OUT = "/ui/signin", "/ui/signout"
 AUDITED = "masthead.audited"
 """Where a request's scope holds what the audit will say of it."""
@@ -151,6 +154,9 @@ class Doorkeeper:
         if scope["path"] in _OPEN or (self._console and scope["path"] in (SIGN_IN, SIGN_OUT)):
             told.silent = True
             return None
+        if scope["path"] in _OWNERS and _same(headers.get("authorization", ""), f"Bearer {self._token}"):
+            told.silent = True
+            return None
         if _shown(headers) is not None:
             return self._by_key(scope, headers, told, origin)
         return await self._by_session(scope, headers, told, origin)
@@ -162,9 +168,6 @@ class Doorkeeper:
         if (refusal := self._gate.blocked(told.address)) is not None:
             told.silent = True  # a flood must not fill the disk; the failures before it have their lines
             return refused_response(told, refusal)
-        if scope["path"] in _OWNERS and _same(given, self._token):
-            scope[VISIT] = None
-            return None
         key = self._keys.authenticate(given)
         if key is None:
             self._gate.failed(told.address)
@@ -321,7 +324,7 @@ def cookie_of(headers: Headers, name: str) -> str:
 
 
 def _same(given: str, wanted: str) -> bool:
-    return bool(wanted) and hmac.compare_digest(given.encode(), wanted.encode())
+    return wanted != "Bearer " and hmac.compare_digest(given.encode(), wanted.encode())
 
 
 def _hashed(receive: Receive, told: Audited) -> Receive:

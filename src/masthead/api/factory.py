@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from types import ModuleType
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Security
+from fastapi.security import APIKeyHeader
 from starlette.middleware import Middleware
 
 from masthead.api import errors
 from masthead.api.actions import authorise
-from masthead.api.doorkeeper import Doorkeeper
+from masthead.api.doorkeeper import REGION, Doorkeeper
 from masthead.api.middleware import LOOPBACK, BodyLimit, HostGuard, RequestLog
 from masthead.app import Masthead
 from masthead.base.clock import Beat
@@ -20,12 +22,38 @@ Sees things coming: anomalies in streams of readings, on your own machine.
 
 The nouns and verbs are those of the command line. Times are ISO 8601 with an offset. Lists come in pages: give
 `next_token` back as `token`. Every error is `{"error": {"code", "message", "field"}}`: 400 InvalidInput,
-404 NotFound, 409 Conflict, 413 and 429 LimitReached, 503 when this process cannot do it now.
+401 Unauthenticated, 403 Forbidden, 404 NotFound, 409 Conflict, 413 and 429 LimitReached, 503 when this process cannot do
+it now.
+
+Every request shows a key, `x-api-key: ID.SECRET` or `Authorization: Bearer ID.SECRET`; this page uses the console's session.
 """
-
-
-REGION = "us-east-1"
-"""What the names of resources say to policies when a request comes by this door: one Masthead is one place."""
+_ERROR = {
+    "description": "Refused: 400, 401, 403, 404, 409, 413 or 429.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error"],
+                "properties": {
+                    "error": {
+                        "type": "object",
+                        "required": ["code", "message", "field"],
+                        "properties": {
+                            "code": {"type": "string"},
+                            "message": {"type": "string"},
+                            "field": {"type": ["string", "null"]},
+                        },
+                    }
+                },
+            }
+        }
+    },
+}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    "4XX": _ERROR,
+    503: _ERROR | {"description": "Cannot be done by this process now."},
+}
+_KEY = APIKeyHeader(name="x-api-key", scheme_name="key", description="ID.SECRET", auto_error=False)
 
 
 @dataclass(slots=True)
@@ -82,7 +110,14 @@ def create_api(
     """
     masthead.build()
     most, process = int(masthead.settings.max_body_mib * 1024 * 1024), process or Runtime()
-    door = {"keys": masthead.keys, "gate": masthead.gate, "token": process.token, "console": console}
+    doorkeeper = Middleware(
+        Doorkeeper,
+        keys=masthead.keys,
+        gate=masthead.gate,
+        token=process.token,
+        console=console,
+        region=masthead.settings.aws_region or REGION,
+    )
     app = FastAPI(
         title="Masthead",
         version=version("masthead"),
@@ -93,7 +128,7 @@ def create_api(
         middleware=[
             Middleware(RequestLog),
             Middleware(HostGuard, loopback=host in LOOPBACK),
-            Middleware(Doorkeeper, **door, region=REGION),
+            doorkeeper,
             Middleware(BodyLimit, most_bytes=most),
         ],
     )
@@ -108,7 +143,9 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
 
     if console:
         app.include_router(signin.router)
-    rooms = [health, docs]
+    for open_room in (health, docs):
+        app.include_router(open_room.router, dependencies=[Depends(authorise)])
+    rooms: list[ModuleType] = []
     if native:
         from masthead.api import (
             alerts,
@@ -124,6 +161,6 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
             things,
         )
 
-        rooms += [things, policies, rules, streams, alerts, detectors, groups, jobs, objects, logs, ingest]
+        rooms = [things, policies, rules, streams, alerts, detectors, groups, jobs, objects, logs, ingest]
     for room in rooms:
-        app.include_router(room.router, dependencies=[Depends(authorise)])
+        app.include_router(room.router, dependencies=[Depends(authorise), Security(_KEY)], responses=_ANSWERS)
