@@ -27,6 +27,8 @@ from fastapi import FastAPI
 from prometheus_client import Counter, Gauge, ProcessCollector
 from starlette.responses import RedirectResponse
 
+from masthead.access.credentials import keep_credentials
+from masthead.access.keys import NewKey
 from masthead.api.factory import Runtime, create_api
 from masthead.api.middleware import LOOPBACK
 from masthead.app import Masthead
@@ -48,6 +50,8 @@ _TICK_S = 0.25
 _LOOK_S = 0.5
 _DRAIN_S = 5
 _NOTE_S = 1.0
+_REGION = "us-east-1"  # any will do: one Masthead is one place
+_SHORT_SECRET = 20  # characters; a shorter secret is for one's own machine
 _CLOCK = "clock"  # what a demonstration's clock showed last, epoch seconds
 _LOG = get_logger("server")
 _TICK_ERRORS = Counter("masthead_tick_errors", "Ticks that failed; see the log.", registry=REGISTRY)
@@ -111,7 +115,8 @@ class Server:
         """Prepare a server.
 
         Raises:
-            InvalidInput: The host is not loopback and neither TLS nor `insecure_http` was chosen, or a role is unknown.
+            InvalidInput: The host is not loopback and neither TLS nor `insecure_http` was chosen, a role is unknown, or
+                the preset key cannot be used.
         """
         self.settings, self._tls = settings, tls
         self.roles = settings.role_set
@@ -120,6 +125,7 @@ class Server:
                 f"host: {settings.host} is not loopback; give --tls-cert and --tls-key, --tls auto, "
                 "or --insecure-http if the network itself is safe"
             )
+        self._preset = _checked_preset(settings)
         self._virtual = VirtualClock(_last_time(settings.data), 1.0) if settings.virtual_clock else None
         self._clock = clock or self._virtual or SystemClock()
         self._cleanup = contextlib.ExitStack()
@@ -133,6 +139,7 @@ class Server:
         self._http: _Http | None = None
         self._http_thread: threading.Thread | None = None
         self.addresses: Addresses | None = None
+        self.first_key: NewKey | None = None
 
     @property
     def masthead(self) -> Masthead:
@@ -178,13 +185,14 @@ class Server:
         stack.enter_context(folder.lock())
         listener = stack.enter_context(_listen(self.settings.host, self.settings.port))
         self._masthead = masthead = Served.open(self.settings, clock=self._clock)
+        stack.callback(masthead.close)
+        self.first_key = masthead.keys.first_key(self._preset)
         _INFO.labels(version("masthead")).set(1)
         if "devices" in self.roles:
             self._devices = DeviceHost(cast(Product, masthead))
             self._waiting["devices"] = "starting"
         # What stops first is entered last, whatever starts first. The broker's process ends with the devices: what a
         # thing publishes from then on is not acknowledged, and what was acknowledged lies in its log.
-        stack.callback(masthead.close)
         stack.callback(self._note_time)
         stack.callback(self._stop_ticker)
         stack.callback(self._stop_devices)
@@ -195,11 +203,22 @@ class Server:
             self._devices.start()
             self._waiting["devices"] = ""
         self.addresses = found = self._addresses(port)
+        self._keep_credentials(masthead)
         path = folder.path / ADDRESSES
         stack.callback(path.unlink, missing_ok=True)
         write_atomic(path, orjson.dumps({**found.to_json(), "token": self._token}), mode=0o600)
         masthead.journal.write("server", "serve", "ready", **found.to_json())
         return found
+
+    def _keep_credentials(self, masthead: Served) -> None:
+        """Write the file by which AWS's clients find the key of a first start, or the preset one."""
+        keep_credentials(
+            masthead.folder.credentials,
+            masthead.keys,
+            self.first_key,
+            region=self.settings.aws_region or _REGION,
+            endpoint_url=f"{'https' if self._tls else 'http'}://{self._shown_host()}:{self.settings.aws_port}",
+        )
 
     def _start_ticker(self, masthead: Served) -> None:
         if self.roles & {"devices", "worker"}:
@@ -332,14 +351,17 @@ class Server:
         masthead.journal.write("server", "serve", "backup", path=path, **asdict(found))
         return asdict(found)
 
-    def _addresses(self, port: int) -> Addresses:
+    def _shown_host(self) -> str:
+        """Return the host as an address of this machine has it."""
         host = self.settings.host
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-        shown = f"[{shown}]" if ":" in shown else shown
+        return f"[{shown}]" if ":" in shown else shown
+
+    def _addresses(self, port: int) -> Addresses:
         scheme = "https" if self._tls else "http"
         return Addresses(
-            url=f"{scheme}://{shown}:{port}",
-            host=host,
+            url=f"{scheme}://{self._shown_host()}:{port}",
+            host=self.settings.host,
             port=port,
             mqtt_port=self._devices.mqtt_port if self._devices else 0,
             mqtt_plain_port=(self._devices.plain_port or 0) if self._devices else 0,
@@ -373,7 +395,7 @@ def serve(
     settings: Settings,
     *,
     tls: Tls | None = None,
-    announce: Callable[[Addresses], None] = lambda addresses: None,
+    announce: Callable[[Addresses, NewKey | None], None] = lambda addresses, first_key: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop in order; a second signal ends the process at once.
 
@@ -393,7 +415,9 @@ def serve(
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     server = Server(settings, tls=tls)
     try:
-        announce(server.start())
+        found = server.start()
+        announce(found, server.first_key)
+        server.first_key = None  # told once
         while not asked.wait(3600):
             pass
         _LOG.info("stopping")
@@ -401,6 +425,21 @@ def serve(
         server.stop()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _checked_preset(settings: Settings) -> tuple[str, str] | None:
+    """Return the preset key.
+
+    Raises:
+        InvalidInput: One half is missing, or the secret is too short for a host that others reach.
+    """
+    found = settings.preset_key
+    if found and len(found[1]) < _SHORT_SECRET and settings.host not in LOOPBACK:
+        raise InvalidInput(
+            f"secret_access_key: expected at least {_SHORT_SECRET} characters where the host is not loopback, "
+            f"got {len(found[1])}"
+        )
+    return found
 
 
 def _last_time(data: Path) -> float:

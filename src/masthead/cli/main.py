@@ -25,11 +25,13 @@ GROUPS = (
     "alerts",
     "detectors",
     "jobs",
+    "keys",
+    "console",
     "metrics",
     "objects",
     "demo",
 )
-COMMANDS = ("serve", "logs", "backup")
+COMMANDS = ("serve", "logs", "audit", "backup")
 
 app = typer.Typer(
     name="masthead",

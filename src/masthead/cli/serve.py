@@ -11,6 +11,7 @@ from masthead.cli.installation import Data, settings
 from masthead.cli.output import print_json_line
 
 if TYPE_CHECKING:
+    from masthead.access.keys import NewKey
     from masthead.server import Addresses
 
 
@@ -81,7 +82,7 @@ def serve(
     server.serve(
         chosen,
         tls=None if wanted is None else server.Tls(*wanted),
-        announce=lambda found: _announce(found, chosen.nats_url, as_json=as_json),
+        announce=lambda found, first: _announce(found, first, chosen.nats_url, as_json=as_json),
     )
 
 
@@ -112,9 +113,11 @@ def _tls(auto: str, certificate: str, key: str) -> tuple[str, str] | None:
     return (certificate, key) if certificate or auto else None
 
 
-def _announce(found: "Addresses", nats_url: str, *, as_json: bool) -> None:
+def _announce(found: "Addresses", first: "NewKey | None", nats_url: str, *, as_json: bool) -> None:
+    shown = first if first is not None and not first.preset else None
     if as_json:
-        print_json_line({"ready": True, **found.to_json()})
+        key = {"first_key": {"id": shown.key.id, "secret": shown.secret}} if shown else {}
+        print_json_line({"ready": True, **found.to_json(), **key})
         return
     print(f"ready: console and API at {found.url}")
     if found.mqtt_port:
@@ -125,5 +128,8 @@ def _announce(found: "Addresses", nats_url: str, *, as_json: bool) -> None:
         from masthead.devices.external import limits
 
         print(f"       {limits(nats_url)}")
+    if shown:
+        print(f"       first key, also in {found.data}/credentials; its secret is not shown again:")
+        print(f"       id {shown.key.id} secret {shown.secret}")
     print(f"       data in {found.data}; stop with Ctrl-C", flush=True)
     sys.stdout.flush()
