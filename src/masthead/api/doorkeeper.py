@@ -87,10 +87,15 @@ class Audited:
         )
 
 
+def cookie_name(port: int) -> str:
+    """Return the name of the cookie that holds a session: browsers keep cookies by host, not by port."""
+    return f"masthead_session_{port}"
+
+
 def session_cookie(scope: Scope) -> str:
-    """Return the name of the session's cookie: browsers keep cookies by host, not by port."""
+    """Return the name of the session's cookie at the door that a request came by."""
     server = scope.get("server") or ("", 0)
-    return f"masthead_session_{server[1]}"
+    return cookie_name(server[1])
 
 
 def origin_of(headers: Headers) -> str | None:
