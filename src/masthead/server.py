@@ -3,10 +3,11 @@
     with Server(settings) as server:            # returns when every listener is up
         print(server.addresses.url)
 
-Order of start: lock of the folder, port of HTTP, database with its migrations, HTTP (so that `/healthz` answers),
+Order of start: lock of the folder, ports of HTTP, database with its migrations, HTTP (so that `/healthz` answers),
 devices and sinks. Order of stop: HTTP drains, readers stop, sinks write their snapshots, the broker ends.
 """
 
+import asyncio
 import contextlib
 import importlib.util
 import os
@@ -14,7 +15,7 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,8 @@ from masthead.api.doorkeeper import SIGN_IN
 from masthead.api.factory import Runtime, create_api
 from masthead.api.middleware import LOOPBACK
 from masthead.app import Masthead
+from masthead.aws.serving import listener_config
+from masthead.base.addresses import read_networks
 from masthead.base.clock import Beat, Clock, SystemClock, VirtualClock
 from masthead.base.errors import Conflict, InvalidInput, LimitReached
 from masthead.base.folder import DataFolder, write_atomic
@@ -67,6 +70,7 @@ class Addresses:
     url: str
     host: str
     port: int
+    aws_port: int
     mqtt_port: int
     mqtt_plain_port: int
     data: str
@@ -116,11 +120,12 @@ class Server:
         """Prepare a server.
 
         Raises:
-            InvalidInput: The host is not loopback and neither TLS nor `insecure_http` was chosen, a role is unknown, or
-                the preset key cannot be used.
+            InvalidInput: The host is not loopback and neither TLS nor `insecure_http` was chosen, a role or a trusted
+                proxy cannot be read, or the preset key cannot be used.
         """
         self.settings, self._tls = settings, tls
         self.roles = settings.role_set
+        read_networks(settings.trusted_proxies)
         if settings.host not in LOOPBACK and tls is None and not settings.insecure_http:
             raise InvalidInput(
                 f"host: {settings.host} is not loopback; give --tls-cert and --tls-key, --tls auto, "
@@ -137,7 +142,7 @@ class Server:
         self._masthead: Served | None = None
         self._devices: DeviceHost | None = None
         self._ticker: threading.Thread | None = None
-        self._http: _Http | None = None
+        self._http: list[_Http] = []
         self._http_thread: threading.Thread | None = None
         self.addresses: Addresses | None = None
         self.first_key: NewKey | None = None
@@ -195,7 +200,10 @@ class Server:
     def _start(self, stack: contextlib.ExitStack) -> Addresses:
         folder = DataFolder(self.settings.data)
         stack.enter_context(folder.lock())
-        listener = stack.enter_context(_listen(self.settings.host, self.settings.port))
+        listener = stack.enter_context(_listen(self.settings.host, self.settings.port, "port"))
+        wire = None
+        if "aws" in self.roles:
+            wire = stack.enter_context(_listen(self.settings.host, self.settings.aws_port, "aws_port"))
         self._masthead = masthead = Served.open(self.settings, clock=self._clock)
         stack.callback(masthead.close)
         self.first_key = masthead.keys.first_key(self._preset)
@@ -209,27 +217,27 @@ class Server:
         stack.callback(self._stop_ticker)
         stack.callback(self._stop_devices)
         stack.callback(self._stop_http)
-        port = self._start_http(masthead, listener)
+        self._start_http(masthead, listener, wire)
         self._start_ticker(masthead)
         if self._devices is not None:
             self._devices.start()
             self._waiting["devices"] = ""
-        self.addresses = found = self._addresses(port)
-        self._keep_credentials(masthead)
+        self.addresses = found = self._addresses(_port(listener), _port(wire) if wire else 0)
+        self._keep_credentials(masthead, found.aws_port or self.settings.aws_port)
         path = folder.path / ADDRESSES
         stack.callback(path.unlink, missing_ok=True)
         write_atomic(path, orjson.dumps({**found.to_json(), "token": self._token}), mode=0o600)
         masthead.journal.write("server", "serve", "ready", **found.to_json())
         return found
 
-    def _keep_credentials(self, masthead: Served) -> None:
+    def _keep_credentials(self, masthead: Served, port: int) -> None:
         """Write the file by which AWS's clients find the key of a first start, or the preset one."""
         keep_credentials(
             masthead.folder.credentials,
             masthead.keys,
             self.first_key,
             region=self.settings.aws_region or _REGION,
-            endpoint_url=f"{'https' if self._tls else 'http'}://{self._shown_host()}:{self.settings.aws_port}",
+            endpoint_url=f"{'https' if self._tls else 'http'}://{self._shown_host()}:{port}",
         )
 
     def _start_ticker(self, masthead: Served) -> None:
@@ -249,7 +257,8 @@ class Server:
         if self._devices is not None:
             self._devices.stop()
 
-    def _start_http(self, masthead: Served, listener: socket.socket) -> int:
+    def _start_http(self, masthead: Served, listener: socket.socket, wire: socket.socket | None) -> None:
+        """Open console, native API and AWS wire: two servers in one loop."""
         runtime = Runtime(
             ready=self._ready,
             devices=self._state,
@@ -263,29 +272,34 @@ class Server:
         if console:
             _mount_console(api, masthead, self._devices)
         certificate, key = self._tls_files()
-        self._http = http = _Http(
-            uvicorn.Config(
-                api,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=_DRAIN_S,
-                ssl_certfile=certificate,
-                ssl_keyfile=key,
-            )
+        config = uvicorn.Config(
+            api,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_DRAIN_S,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
         )
-        self._http_thread = threading.Thread(target=http.run, args=([listener],), name="http", daemon=True)
-        self._http_thread.start()
-        while not http.started:
-            if not self._http_thread.is_alive():
+        opened = [(_Http(config), listener)]
+        if wire is not None:
+            aws = listener_config(masthead, certificate=certificate, key=key, drain_s=_DRAIN_S)
+            opened.append((_Http(aws), wire))
+        self._http = [http for http, _ in opened]
+        self._http_thread = thread = threading.Thread(
+            target=_serve_all, args=(opened,), name="http", daemon=True
+        )
+        thread.start()
+        while not all(http.started for http in self._http):
+            if not thread.is_alive():
                 raise LimitReached("http: the server did not start; its log says why")
-            self._http_thread.join(0.01)
+            thread.join(0.01)
         self._waiting["http"] = ""
-        return int(listener.getsockname()[1])
 
     def _stop_http(self) -> None:
-        if self._http is not None and self._http_thread is not None:
-            self._http.should_exit = True
+        for http in self._http:
+            http.should_exit = True
+        if self._http_thread is not None:
             self._http_thread.join()
 
     # ------------------------------------------------------------------ inside
@@ -371,12 +385,13 @@ class Server:
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         return f"[{shown}]" if ":" in shown else shown
 
-    def _addresses(self, port: int) -> Addresses:
+    def _addresses(self, port: int, aws_port: int) -> Addresses:
         scheme = "https" if self._tls else "http"
         return Addresses(
             url=f"{scheme}://{self._shown_host()}:{port}",
             host=self.settings.host,
             port=port,
+            aws_port=aws_port,
             mqtt_port=self._devices.mqtt_port if self._devices else 0,
             mqtt_plain_port=(self._devices.plain_port or 0) if self._devices else 0,
             data=str(self.settings.data.absolute()),
@@ -403,6 +418,24 @@ class _Http(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _serve_all(opened: Sequence[tuple[_Http, socket.socket]]) -> None:
+    """Run servers in one loop until each has stopped; when one ends, the others follow."""
+
+    async def run() -> None:
+        tasks = [asyncio.create_task(http.serve(sockets=[listener])) for http, listener in opened]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for http, _ in opened:
+            http.should_exit = True
+        await asyncio.gather(*tasks)
+
+    with asyncio.Runner(loop_factory=opened[0][0].config.get_loop_factory()) as runner:
+        runner.run(run())
+
+
+def _port(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
 
 
 def serve(
@@ -466,8 +499,8 @@ def _last_time(data: Path) -> float:
         return now
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
+def _listen(host: str, port: int, setting: str) -> socket.socket:
+    """Return a listening socket; `setting` names the port in an error.
 
     Raises:
         Conflict: The port is in use or may not be used; InvalidInput: The host is no address of this machine.
@@ -484,7 +517,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise Conflict(
-            f"port: cannot listen on {host}:{port}: {error.strerror}; choose another with --port"
+            f"{setting}: cannot listen on {host}:{port}: {error.strerror}; "
+            f"choose another with --{setting.replace('_', '-')}"
         ) from error
     return listener
 

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 import typer
 
+from masthead.app import Masthead
+from masthead.base.errors import NotFound
+from masthead.base.settings import Settings
 from masthead.cli.main import run
+from masthead.learn.models import ModelFailure
 
 ROOT = Path(__file__).resolve().parents[2]
 AIR = ROOT / "src/masthead/samples/air"
@@ -245,3 +249,44 @@ def test_a_broken_file_is_told_with_its_place(call: Call, tmp_path: Path, conten
 def test_a_byte_order_mark_is_skipped(call: Call, tmp_path: Path) -> None:
     (tmp_path / "s.json").write_bytes(b'\xef\xbb\xbf{"destination": "s3://air/"}')
     assert call("streams", "create", "x", "--file", str(tmp_path / "s.json"))[0] == 0
+
+
+def test_a_detector_is_deployed_and_its_endpoint_listed_described_and_deleted(
+    call: Call, tmp_path: Path
+) -> None:
+    settings = DETECTOR.replace('mode = "backtest"', "").replace('kind = "files"', 'kind = "stream"')
+    settings = settings.replace(
+        'paths = ["history.json"]', 'topic = "air/#"\n[history]\npaths = ["history.json"]'
+    )
+    (tmp_path / "history.json").write_bytes((AIR / "historic_data.json").read_bytes())
+    call("detectors", "create", "air", "--file", written(tmp_path, "air.toml", settings))
+    assert call("detectors", "deploy", "air") == (
+        1,
+        "masthead: state: air has learned nothing yet; activate it first\n",
+    )
+    with Masthead.open(Settings(data=tmp_path / "data")) as server:
+        server.start()
+        server.metrics.activate("air")
+        server.metrics.wait("air")
+        assert call("detectors", "deploy", "air", "--endpoint", "b101") == (
+            0,
+            "endpoint b101 serves detector air, 1 series\n",
+        )
+        reading = b'{"TIMESTAMP": "2022-03-25 00:20", "LOCATION_ID": "B-101", "CO": 4.8}'
+        server.endpoints.invoke("b101", reading, key="MHAK1")
+        server.endpoints.invoke("b101", reading)
+        with pytest.raises(ModelFailure):
+            server.endpoints.invoke("b101", b"{}", key="MHAK1")
+        server.endpoints._calls.flush()
+        [row] = json.loads(call("endpoints", "list", "--json")[1])
+        assert (row["name"], row["kind"], row["calls"], row["errors"]) == ("b101", "detector", 3, 1)
+        assert "detector air" in call("endpoints", "list")[1]
+        text = call("endpoints", "describe", "b101")[1]
+        assert "MHAK1" in text
+        assert "(none)" in text
+        assert "learned_until:" in text
+        assert call("endpoints", "delete", "b101") == (0, "deleted endpoint b101\n")
+        with pytest.raises(NotFound):
+            server.endpoints.invoke("b101", reading)
+    assert call("endpoints", "describe", "b101") == (1, "masthead: endpoint: there is none named 'b101'\n")
+    assert call("endpoints", "list") == (0, "There is no endpoint yet.\n")

@@ -67,6 +67,8 @@ class Deed:
 
 def _arn(resource: str, region: str) -> str:
     service, _, rest = resource.partition(":")
+    if service == "sagemaker":  # an endpoint that is called as its detector has `-` for `_`
+        rest = rest.replace("_", "-")
     return str(Arn(service, "", "", rest)) if service == "s3" else compose(service, region, rest)
 
 

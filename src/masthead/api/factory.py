@@ -10,11 +10,13 @@ from fastapi import Depends, FastAPI, Request, Security
 from fastapi.security import APIKeyHeader
 from starlette.middleware import Middleware
 
+from masthead.access.visit import VISIT, Visit
 from masthead.api import errors
 from masthead.api.actions import authorise
 from masthead.api.doorkeeper import REGION, Doorkeeper
 from masthead.api.middleware import LOOPBACK, BodyLimit, HostGuard, RequestLog
 from masthead.app import Masthead
+from masthead.base.addresses import read_networks
 from masthead.base.clock import Beat
 
 _DESCRIPTION = """
@@ -22,13 +24,13 @@ Sees things coming: anomalies in streams of readings, on your own machine.
 
 The nouns and verbs are those of the command line. Times are ISO 8601 with an offset. Lists come in pages: give
 `next_token` back as `token`. Every error is `{"error": {"code", "message", "field"}}`: 400 InvalidInput,
-401 Unauthenticated, 403 Forbidden, 404 NotFound, 409 Conflict, 413 and 429 LimitReached, 503 when this process cannot do
-it now.
+401 Unauthenticated, 403 Forbidden, 404 NotFound, 409 Conflict, 413 and 429 LimitReached, 424 ModelFailure, 503 when this
+process cannot do it now.
 
 Every request shows a key, `x-api-key: ID.SECRET` or `Authorization: Bearer ID.SECRET`; this page uses the console's session.
 """
 _ERROR = {
-    "description": "Refused: 400, 401, 403, 404, 409, 413 or 429.",
+    "description": "Refused: 400, 401, 403, 404, 409, 413, 424 or 429.",
     "content": {
         "application/json": {
             "schema": {
@@ -87,6 +89,12 @@ def runtime(request: Request) -> Runtime:
     return found
 
 
+def shown_key(request: Request) -> str:
+    """Return the id of the key that a request shows, or whose session it belongs to."""
+    visit: Visit = request.scope[VISIT]
+    return visit.caller.key.id
+
+
 Product = Annotated[Masthead, Depends(product)]
 Process = Annotated[Runtime, Depends(runtime)]
 
@@ -117,6 +125,7 @@ def create_api(
         token=process.token,
         console=console,
         region=masthead.settings.aws_region or REGION,
+        trusted=read_networks(masthead.settings.trusted_proxies),
     )
     app = FastAPI(
         title="Masthead",
@@ -150,6 +159,7 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
         from masthead.api import (
             alerts,
             detectors,
+            endpoints,
             groups,
             ingest,
             jobs,
@@ -161,6 +171,7 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
             things,
         )
 
-        rooms = [things, policies, rules, streams, alerts, detectors, groups, jobs, objects, logs, ingest]
+        rooms = [things, policies, rules, streams, alerts, detectors, groups, endpoints, jobs, objects, logs]
+        rooms.append(ingest)
     for room in rooms:
         app.include_router(room.router, dependencies=[Depends(authorise), Security(_KEY)], responses=_ANSWERS)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from masthead.base.errors import InvalidInput, nearest, shown
 
-ROLES = ("console", "api", "devices", "worker")
+ROLES = ("console", "api", "aws", "devices", "worker")
 PREFIX = "MASTHEAD_"
 # Of our names, but no settings: the file itself, and what we hand to processes that we start.
 _OTHER_VARIABLES = frozenset({"MASTHEAD_CONFIG", "MASTHEAD_ALERT_KEY", "MASTHEAD_JETSTREAM_KEY"})
@@ -32,6 +32,9 @@ class Settings(BaseModel):
     secret_access_key: SecretStr = Field(SecretStr(""), description="Its secret.")
     limits_url: str = Field(
         "", description="Where several processes count rates, say redis://HOST; empty: here."
+    )
+    trusted_proxies: str = Field(
+        "", description="Addresses or CIDR blocks, by commas, whose X-Forwarded-For is believed."
     )
     audit_reads: bool = Field(False, description="Audit reads, too, not only mutations and refusals.")
     mqtt_port: int = Field(8883, ge=0, le=65535, description="Port of MQTT over TLS; 0: any free port.")
@@ -67,6 +70,9 @@ class Settings(BaseModel):
     objects_url: str = Field("", description="Object store, say s3://bucket/prefix; empty: a local folder.")
     objects_options: str = Field("", description="Options of the object store: key=value pairs by commas.")
     max_series: int = Field(50_000, ge=1, description="Series of one detector.")
+    endpoint_timeout_s: float = Field(
+        60.0, gt=0, le=3600, description="How long a served model may take for one call, seconds."
+    )
     max_body_mib: float = Field(64.0, gt=0, description="Largest HTTP body, MiB.")
     virtual_clock: bool = Field(False, description="Follow the beats on masthead.clock (demonstrations).")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What the log shows.")

@@ -24,6 +24,7 @@ GROUPS = (
     "streams",
     "alerts",
     "detectors",
+    "endpoints",
     "jobs",
     "keys",
     "console",

@@ -26,6 +26,9 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", help="Console and native API; 0: any free port. [8400]")
     ] = None,
+    aws_port: Annotated[
+        int | None, typer.Option("--aws-port", help="AWS wire API; 0: any free port. [8401]")
+    ] = None,
     mqtt_port: Annotated[
         int | None, typer.Option("--mqtt-port", help="MQTT over TLS; 0: any free port. [8883]")
     ] = None,
@@ -39,7 +42,7 @@ def serve(
         str | None, typer.Option("--nats-url", metavar="URL", help="An external NATS server.")
     ] = None,
     roles: Annotated[
-        str | None, typer.Option("--roles", help="Parts to run: console,api,devices,worker. [all]")
+        str | None, typer.Option("--roles", help="Parts to run: console,api,aws,devices,worker. [all]")
     ] = None,
     sync: Annotated[
         str | None, typer.Option("--sync", help="always survives power failure; interval is faster.")
@@ -62,6 +65,7 @@ def serve(
         data,
         host=host,
         port=port,
+        aws_port=aws_port,
         mqtt_port=mqtt_port,
         mqtt_plain=mqtt_plain or None,
         mqtt_plain_port=mqtt_plain_port,
@@ -120,6 +124,9 @@ def _announce(found: "Addresses", first: "NewKey | None", link: str, nats_url: s
         print_json_line({"ready": True, **found.to_json(), **key, **({"console_link": link} if link else {})})
         return
     print(f"ready: console and API at {found.url}")
+    if found.aws_port:
+        scheme, _, rest = found.url.partition("://")
+        print(f"       AWS wire API at {scheme}://{rest.rpartition(':')[0]}:{found.aws_port}")
     if found.mqtt_port:
         print(f"       MQTT over TLS at {found.host}:{found.mqtt_port}")
     if found.mqtt_plain_port:
