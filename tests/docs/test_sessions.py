@@ -6,7 +6,7 @@ A page is one session in one empty folder, beside a link `src` to the repository
     ```console            `$ ` begins a command, `> ` continues it, other lines are what it prints
     $ masthead serve &    a command that ends in ` &` goes on beside the following ones
 
-`...` in what a page shows stands for any text, and alone in a line for any lines. Ports 8400, 8883 and 9000 of a page
+`...` in what a page shows stands for any text, and alone in a line for any lines. Ports 8400, 8401, 8883 and 9000 of a page
 are free ports when it is run.
 """
 
@@ -27,7 +27,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PORTS = ("8400", "8883", "9000")
+PORTS = ("8400", "8401", "8883", "9000")
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PATIENCE_S = 30.0
 
@@ -97,6 +97,7 @@ class Session:
             **kept,
             "PATH": path,
             "MASTHEAD_PORT": self._ports["8400"],
+            "MASTHEAD_AWS_PORT": self._ports["8401"],
             "MASTHEAD_MQTT_PORT": self._ports["8883"],
             "NO_PROXY": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
