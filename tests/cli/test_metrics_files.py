@@ -1,6 +1,7 @@
 """`masthead metrics backtest` and `validate` on files: output, exit status, errors."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,17 @@ def test_columns_can_be_named_and_a_lower_sensitivity_prints_more() -> None:
 def test_no_groups_is_still_a_success() -> None:
     done = masthead("backtest", LIVE, "--history", HISTORY, *OPTIONS, "--sensitivity", "100")
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_folder_is_read_with_all_folders_inside(tmp_path: Path) -> None:
+    for name, source in (("past/2022/history.json", HISTORY), ("live/03/24/live.csv", LIVE)):
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(source, tmp_path / name)
+    done = masthead(
+        "backtest", str(tmp_path / "live"), "--history", str(tmp_path / "past"), *OPTIONS, "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert {group["measure"] for group in json.loads(done.stdout)["groups"]} == {"SO2", "CO"}
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,40 @@ def test_stamps_are_shifted_to_now_and_written_as_they_were(tmp_path: Path) -> N
     assert len(rows) == 576
 
 
+def test_made_up_readings_hold_one_anomaly_of_each_kind_and_the_truth_names_them(tmp_path: Path) -> None:
+    told = []
+    for name, more in (("a", ()), ("b", ()), ("c", ("--seed", "9"))):
+        truth = tmp_path / f"{name}.json"
+        done = to_files(tmp_path / name, "--generate", "3", "--truth", str(truth), *more)
+        assert done.returncode == 0, done.stderr
+        assert ", 7 anomalies planted; truth in" in done.stdout
+        found = json.loads(truth.read_text())
+        kinds = {"spike", "shock", "dip", "level", "drift", "flatline", "silence"}
+        assert {one["kind"] for one in found} == kinds
+        assert all(one["start"] < one["end"] and one["series"].startswith(one["measure"]) for one in found)
+        told.append([(one["series"], one["kind"], one["size"]) for one in found])
+    assert told[0] == told[1] != told[2]
+
+
+@pytest.mark.parametrize(
+    ("more", "count"),
+    [
+        (("--anomalies", "0"), 0),
+        (("--anomalies", "12"), 12),
+        (("--inject", "SO2[S-001]:spike:+60@+300/2"), 1),
+        (("--inject", "SO2[S-001]:spike:+60@+100/2", "--anomalies", "3"), 4),
+    ],
+)
+def test_how_many_anomalies_are_planted_can_be_chosen(
+    more: tuple[str, ...], count: int, tmp_path: Path
+) -> None:
+    truth = tmp_path / "truth.json"
+    done = to_files(tmp_path / "out", "--generate", "2", "--truth", str(truth), *more)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(truth.read_text())) == count
+    assert ("planted" in done.stdout) == (count > 0)
+
+
 def test_the_same_seed_makes_the_same_stations(tmp_path: Path) -> None:
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
         done = to_files(tmp_path / name, "--generate", "2", "--intervals", "10", "--seed", seed)
@@ -85,6 +119,8 @@ def test_the_same_seed_makes_the_same_stations(tmp_path: Path) -> None:
         (["--generate", "1", "--speed", "1001"], "speed: expected 1 to 1000 or max"),
         (["--generate", "1", "--inject", "SO2"], "inject: expected MEASURE:KIND:SIZE@WHEN/LENGTH"),
         (["--generate", "1", "--inject", "O3:dip:5@+3"], "inject: expected a measure of CO, SO2, NO2"),
+        (["--generate", "1", "--anomalies", "-1"], "anomalies: expected 0 or more"),
+        (["--file", str(LIVE), *COLUMNS, "--anomalies", "3"], "anomalies: expected none for --file"),
         (["--file", str(LIVE), "--timestamp", "nowhere"], "timestamp: expected a column of"),
         (["--file", str(LIVE)], "timestamp: expected the column of the event time"),
     ],

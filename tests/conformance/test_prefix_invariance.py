@@ -23,9 +23,17 @@ def eventful(seed: int) -> np.ndarray:
     return values
 
 
+def returning(seed: int) -> np.ndarray:
+    """Return a series that runs quickly to a level it has known: off its course, and nothing else about it is new."""
+    values = 40 + np.random.default_rng(seed).normal(size=STEPS)
+    values[400:530] += np.concatenate([np.linspace(0, 20, 30), np.full(70, 20.0), np.linspace(20, 0, 30)])
+    values[1300:1310] += [7, 14, *[20] * 8]
+    return values
+
+
 @pytest.fixture(scope="module")
 def matrix() -> np.ndarray:
-    return np.stack([eventful(seed) for seed in range(24)], axis=1)
+    return np.stack([eventful(seed) for seed in range(24)] + [returning(seed) for seed in range(6)], axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +57,6 @@ def test_scores_of_a_prefix_are_the_prefix_of_the_scores(
 @pytest.mark.parametrize("interval_s", [0, 600, 3600, 86_400])
 def test_this_holds_for_other_intervals(matrix: np.ndarray, interval_s: int) -> None:
     times = (interval_s or 300) * np.arange(STEPS, dtype=float)
-    scores = SeriesScorer(series=24, interval_s=interval_s).update_many(times, matrix)
-    part = SeriesScorer(series=24, interval_s=interval_s).update_many(times[:900], matrix[:900])
+    scores = SeriesScorer(series=matrix.shape[1], interval_s=interval_s).update_many(times, matrix)
+    part = SeriesScorer(series=matrix.shape[1], interval_s=interval_s).update_many(times[:900], matrix[:900])
     np.testing.assert_array_equal(part, scores[:900])

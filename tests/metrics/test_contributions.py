@@ -1,6 +1,10 @@
 """Shares that sum to exactly 100, and the leaves behind them."""
 
+import json
+
 import numpy as np
+import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +24,29 @@ def test_shares_of_anything_positive_sum_to_exactly_one_hundred(given_weights: d
     answer = shares(given_weights)
     assert hundredths(answer) == (10_000 if any(given_weights.values()) else 0)
     assert len(answer) <= MAX_VALUES
-    assert all(percent == round(percent, 2) > 0 for percent in answer.values())
+    assert sum(answer.values()) == (100.0 if answer else 0)
+    assert all(abs(percent - round(percent, 2)) < 1e-12 for percent in answer.values())
+    assert all(round(percent, 2) > 0 for percent in answer.values())
+
+
+@given(st.lists(st.integers(1, 10_000), min_size=1, max_size=8))
+def test_hundredths_of_few_values_stay_hundredths_and_sum_to_the_bit(amounts: list[int]) -> None:
+    answer = shares({f"v{place}": float(amount) for place, amount in enumerate(amounts)})
+    assert sum(answer.values()) == 100.0
+    assert all(percent == round(percent, 2) for percent in answer.values())
+
+
+@pytest.mark.parametrize("count", range(1, 121))
+def test_equal_shares_of_any_number_of_values_sum_to_the_bit(count: int) -> None:
+    answer = shares({f"v{place}": 1.0 for place in range(count)})
+    assert sum(answer.values()) == 100.0
+    assert hundredths(answer) == 10_000
+
+
+def test_the_sum_is_exact_after_storing_and_reading_too() -> None:
+    answer = shares({f"v{place}": 1.0 + place for place in range(11)})
+    assert sum(orjson.loads(orjson.dumps(answer)).values()) == 100.0
+    assert sum(json.loads(json.dumps(answer)).values()) == 100.0
 
 
 @given(weights)

@@ -1,8 +1,10 @@
 """Files of every kind become rows; what is none becomes a problem with file, line, field, value and reason."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import math
 from contextlib import suppress
 from pathlib import Path
@@ -297,6 +299,53 @@ def test_files_are_found_by_path_folder_and_pattern_each_once(tmp_path: Path) ->
         read_rows([Source(str(tmp_path / "gone"))], SELECTION)
 
 
+def test_folders_inside_a_folder_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    for name in ("z.csv", "2022/03/b.csv", "2022/a.csv", ".git/c.csv", "_temporary/d.csv", "2022/.e.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(SOME)
+    (tmp_path / "2022/loop").symlink_to(tmp_path)
+    found = [
+        str(Path(source.name).relative_to(tmp_path)) for source in find_files([str(tmp_path)], deep=True)
+    ]
+    assert found == ["2022/03/b.csv", "2022/a.csv", "z.csv"]
+    assert [Path(source.name).name for source in find_files([str(tmp_path)])] == ["z.csv"]
+
+
+@pytest.mark.parametrize(
+    ("packed", "words"),
+    [
+        (bz2.compress(SOME), "bzip2"),
+        (bz2.compress(b""), "bzip2"),
+        (lzma.compress(SOME), "xz"),
+        (b"PK\x03\x04\x14\x00" + SOME, "zip"),
+        (b"\x28\xb5\x2f\xfd" + SOME, "zstd"),
+    ],
+)
+def test_another_packing_is_named_with_its_file_and_what_to_do(packed: bytes, words: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        read_rows([Source("a/b.csv.packed", packed)], SELECTION)
+    message = refusal.value.message
+    assert "a/b.csv.packed" in message
+    assert f"packed with {words}" in message
+    assert "pack it with gzip" in message
+    problems = Problems()
+    rows = read_rows([Source("x", packed), Source("y", SOME)], SELECTION, problems=problems)
+    assert (len(rows), [(problem.file, problem.line) for problem in problems.kept]) == (2, [("x", 0)])
+
+
+def test_a_text_that_begins_like_a_packing_is_text() -> None:
+    rows, _ = read(b"BZh9,t,s,v\n1,2022-03-24 23:30,a,1\n")
+    assert values(rows) == [1]
+
+
+def test_a_file_without_header_is_named_with_what_to_do() -> None:
+    data = b"2022-03-24 23:30,a,1\n2022-03-24 23:35,b,2\n"
+    with pytest.raises(InvalidInput, match=r"3 cells of folder/live.csv.*--columns A,B,C"):
+        read_rows([Source("folder/live.csv", data)], SELECTION)
+    with pytest.raises(InvalidInput, match=r"t: expected a column among .* of folder/live.csv"):
+        read_rows([Source("folder/live.csv", b"time,s,v\n2022-03-24 23:30,a,1\n")], SELECTION)
+
+
 def test_several_files_are_one_and_a_broken_one_is_told() -> None:
     problems = Problems()
     sources = [
@@ -343,6 +392,15 @@ def test_messages_are_read_like_lines_and_take_their_arrival_where_no_time_is_na
     assert rows.key is not None
     assert rows.key.texts() == ["a", "(none)", "b"]
     assert told(problems) == [(2, "v", "x", "not a number")]
+
+
+@pytest.mark.parametrize("rows", [2, 4, 9])
+def test_one_broken_stamp_in_few_rows_is_told_and_costs_its_row_alone(rows: int) -> None:
+    good = "".join(f"2022-03-24 23:{10 + k},a,{k}\n" for k in range(rows - 1))
+    data = f"t,s,v\nnever,a,7\n{good}".encode()
+    found, problems = read(data, Selection("t", numbers=("v",), labels=("s",)))
+    assert values(found) == list(range(rows - 1))
+    assert told(problems) == [(2, "t", "never", "time is not iso")]
 
 
 def test_messages_with_a_broken_time_are_told_and_the_others_kept() -> None:

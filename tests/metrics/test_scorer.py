@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import numpy.lib.recfunctions as rfn
 import pytest
 
 from masthead.base.errors import Conflict, InvalidInput, NotFound
 from masthead.metrics import SeriesScorer
+from masthead.metrics.archive import read_archive, write_archive
 from masthead.metrics.configuration import DEFAULT, Configuration, configuration_hash
-from masthead.metrics.state import SERIES
+from masthead.metrics.state import FLATLINE, NOTHING, SCORE, SERIES
 
 NAN = float("nan")
 
@@ -47,6 +49,70 @@ def test_an_ordinary_value_is_expected_and_lies_in_its_band() -> None:
     assert low[0] < scorer.expected()[0] < high[0]
     assert 18 < scorer.expected()[0] < 22
     assert scorer.seen().tolist() == [401]
+
+
+def test_where_there_is_nothing_to_say_no_reason_is_given() -> None:
+    values = noise(4000, 30, seed=5)
+    values[np.random.default_rng(6).random(values.shape) < 0.002] += 25.0
+    values[1000:1030, 3] = NAN
+    scores = SeriesScorer(series=30).score_many(300.0 * np.arange(4000), values)
+    told = scores["reason"] != NOTHING
+    has_value = ~np.isnan(values)
+    assert told[scores["severity"] >= 50].all()
+    assert not (told & has_value & (scores["undamped"] < 50) & (scores["reason"] != FLATLINE)).any()
+    # Told below 50 only while an event that opened goes on, the reason unbroken since.
+    for k, i in np.argwhere(told & has_value & (scores["severity"] < 50) & (scores["reason"] != FLATLINE)):
+        before = np.flatnonzero(has_value[:k, i])[-1]
+        assert scores["in_event"][before, i]
+        assert told[before, i]
+    assert 0 < told.sum() < 0.01 * told.size
+
+
+def test_a_surprise_that_a_greater_one_damps_opens_nothing_and_says_nothing() -> None:
+    scorer = learnt()
+    scorer.update(300 * 400, [90.0])
+    for k in range(401, 410):
+        scorer.update(300 * k, noise(1, 1, seed=k)[0])
+    assert scorer.reasons() == [""]
+    severity = scorer.update(300 * 410, [60.0])[0]
+    assert severity < 50 <= scorer.undamped()[0]
+    assert scorer.reasons() == [""]
+
+
+def test_an_event_keeps_its_reason_over_missing_values_and_a_restart(tmp_path: Path) -> None:
+    scorer = learnt()
+    scorer.update(300 * 400, [60.0])
+    scorer.update(300 * 401, [NAN])
+    assert scorer.reasons() == [""]
+    scorer.save(tmp_path / "scorer")
+    for one in (scorer, SeriesScorer.load(tmp_path / "scorer")):
+        assert one.update(300 * 402, [64.0])[0] < 50
+        assert one.undamped()[0] >= 50
+        assert one.reasons() != [""]
+
+
+def test_a_flat_line_says_so_as_long_as_it_lasts() -> None:
+    scorer = learnt(2000)
+    told = []
+    for k in range(2000, 2030):
+        scorer.update(300 * k, [20.0])
+        told.append(scorer.reasons()[0])
+    first = told.index("flatline")
+    assert set(told[first:]) == {"flatline"}
+
+
+def test_a_scorer_saved_before_it_told_of_open_events_goes_on(tmp_path: Path) -> None:
+    scorer = learnt()
+    scorer.update(300 * 400, [60.0])
+    scorer.save(tmp_path / "scorer")
+    header, arrays = read_archive(tmp_path / "scorer")
+    older = [(name, SCORE[name]) for name in SCORE.names or () if name != "in_event"]
+    arrays["scores"] = rfn.require_fields(arrays["scores"], np.dtype(older, align=True))
+    write_archive(tmp_path / "scorer", header, arrays)
+    loaded = SeriesScorer.load(tmp_path / "scorer")
+    assert loaded.reasons() == scorer.reasons()
+    assert loaded.update(300 * 401, [64.0]) == scorer.update(300 * 401, [64.0])
+    assert loaded.reasons() == scorer.reasons() != [""]
 
 
 def test_an_event_makes_one_high_point_and_stays_high_undamped() -> None:

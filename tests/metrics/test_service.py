@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from masthead.base.clock import ManualClock, utc
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound
 from masthead.base.folder import DataFolder
 from masthead.base.log import Journal
+from masthead.metrics import records
 from masthead.metrics.effects import progress_of
 from masthead.metrics.service import MetricsService
 from masthead.metrics.spec import DetectorSpec
@@ -462,6 +463,95 @@ def test_a_few_stragglers_are_no_finding_and_many_ask_for_a_delay(house: House) 
     (finding,) = house.service.data_quality("air")["findings"]
     assert "came after their interval was closed" in finding["message"]
     assert finding["action"] == "raise delay_s (now 0 s) to what senders need"
+
+
+def _tick(house: House, seconds: float = 1.0) -> None:
+    house.seconds[0] += seconds
+    house.service.tick(house.clock.time())
+
+
+def test_what_is_late_doubled_or_refused_shows_while_the_interval_is_open(house: House) -> None:
+    _live(house)
+    _feed(house, 0, 3)
+    house.clock.advance(601)
+    before = house.service.get_detector("air")
+    assert (before.late, before.duplicates, before.refused) == (0, 0, 0)
+    house.give({"t": T0 + 5, "CO": 1.0, "at": "B-101"})
+    for _ in range(3):
+        house.give({"t": T0 + 601, "CO": 2.0, "at": "B-101"})
+    house.give({"t": "soon", "CO": 2.0, "at": "B-101"})
+    _tick(house)
+    found = house.service.get_detector("air")
+    assert (found.late, found.duplicates, found.refused) == (1, 2, 1)
+    assert found.late_by_thing == {"b-101": 1}
+    assert found.last_interval == before.last_interval
+    quality = house.service.data_quality("air")
+    assert (quality["late"], quality["duplicates"], quality["refused"], quality["rows"]) == (1, 2, 1, 2)
+    assert quality["refused_by_reason"]
+    assert quality["error_place"] == found.error_place == found.to_json()["error_place"]
+    assert "1 of 7 records" in quality["findings"][0]["message"]  # those of the open interval are in the 7
+    assert [info.uri for info in Objects(house.folder.objects).list(found.error_place)]
+    _feed(house, 3, 4)
+    closed = house.service.data_quality("air")
+    assert (closed["late"], closed["duplicates"], closed["refused"], closed["rows"]) == (1, 2, 1, 4)
+
+
+def test_counts_are_stored_once_a_second_and_only_when_they_changed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[int] = []
+    plain = records.update_facts
+
+    def counted(connection: Connection, run: str, facts: Mapping[str, Any]) -> None:
+        stored.append(facts["late"])
+        plain(connection, run, facts)
+
+    monkeypatch.setattr(records, "update_facts", counted)
+    _live(house)
+    _feed(house, 0, 3)
+    _tick(house)
+    assert stored == []
+    for _ in range(4):
+        house.give({"t": T0, "CO": 1.0, "at": "B-101"})
+        _tick(house, 0.25)
+    assert stored == [4]
+    _tick(house)
+    assert stored == [4]
+
+
+def test_what_was_told_meanwhile_changes_nothing_that_a_restart_follows(
+    database: Database, folder: DataFolder, house: House
+) -> None:
+    """One undisturbed life, and one that tells its counts after every reading and is begun anew in between."""
+    found = []
+    for restarts in (False, True):
+        _live(house)
+        given = []
+        for step in range(12):
+            at = T0 + 300 * step
+            given += [{"t": at, "CO": float(step % 5), "at": "B-101"}] * (1 + step % 3)
+            given += [{"t": at - 900, "CO": 50.0, "at": "B-101"}, {"t": at, "CO": "much", "at": "B-101"}]
+        house.sequence = 0
+        for place, fields in enumerate(given):
+            house.give(fields, arrived=T0 + 3600.0)
+            if restarts:
+                _tick(house)
+            if restarts and place in (11, 30):
+                needed = house.service.position()
+                house = house.again()
+                for sequence in range(needed or 1, place + 2):
+                    record = Record(given[sequence - 1], T0 + 3600.0)
+                    house.service.take(Routed("air", sequence, (record,)))
+                house.sequence = place + 1
+        _tick(house)
+        chart = house.service.chart("air", "CO", {"at": "B-101"})
+        facts = house.service.data_quality("air")
+        found.append((chart.values, chart.severity, chart.expected, facts))
+        house.service.deactivate("air")
+        house.service.delete_detector("air")
+    assert found[0] == found[1]
+    assert found[0][3]["duplicates"] > 0
+    house.service.close()
 
 
 # --- paths and backtests ---------------------------------------------------------------------------------

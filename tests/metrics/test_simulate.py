@@ -140,6 +140,35 @@ def test_planted_anomalies_are_of_every_kind_and_begin_after_learning() -> None:
     assert len(injector.truth()) == 14
 
 
+def test_without_a_number_one_of_each_kind_is_planted_whole_and_apart() -> None:
+    made = simulation(sensors=1, intervals=576)
+    for seed in range(20):
+        plan = planted(made, seed=seed)
+        assert sorted(one.kind for one in plan) == sorted(KINDS)
+        spans: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        for one in plan:
+            first = int(one.when)
+            assert 288 <= first <= first + one.length <= 576
+            spans.setdefault((one.measure, one.value), []).append((first, first + one.length))
+        for series in spans.values():
+            assert all(end + 12 <= start for (_, end), (start, _) in itertools.pairwise(sorted(series)))
+    assert planted(made, seed=1) == planted(made, seed=1) != planted(made, seed=2)
+    assert len(planted(simulation(sensors=5, intervals=5760))) == 70
+
+
+def test_a_run_too_short_for_a_kind_has_none_of_it_and_a_full_one_takes_no_more() -> None:
+    assert {one.kind for one in planted(simulation(sensors=1, intervals=10))} == {"spike", "dip"}
+    assert planted(simulation(sensors=1, intervals=1)) == []
+    assert planted(simulation(sensors=1, intervals=576), anomalies=0) == []
+    assert len(planted(simulation(sensors=1, intervals=576), anomalies=1000)) < 60
+
+
+@pytest.mark.parametrize(("anomalies", "after"), [(-1, None), (3, 5000)])
+def test_a_plan_outside_its_range_is_refused(anomalies: int, after: int | None) -> None:
+    with pytest.raises(InvalidInput):
+        planted(simulation(intervals=576), anomalies=anomalies, after=after)
+
+
 ROWS = [
     {"TIMESTAMP": "2022-03-25 00:05", "LOCATION_ID": "B-101", "CO": "3.9"},
     {"TIMESTAMP": "2022-03-24 23:57", "LOCATION_ID": "B-101", "CO": "2.0"},

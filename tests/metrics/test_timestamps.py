@@ -184,6 +184,67 @@ def test_a_few_broken_stamps_do_not_hide_the_form() -> None:
         agree(["25/03/2022 23:30"] * 8 + ["soon"] * 2)
 
 
+@pytest.mark.parametrize("broken", ["soon", "2022-13-45 99:99", "12", "31/31/2022 23:30", "1648164"])
+@pytest.mark.parametrize("rows", [2, 3, 4, 9])
+@pytest.mark.parametrize(
+    ("stamp", "form"),
+    [
+        ("2022-03-24 23:30", "iso"),
+        ("25/03/2022 23:30", "dd/MM/yyyy HH:mm"),
+        ("1648164600", "epoch_s"),
+        ("1648164600000", "epoch_ms"),
+        ("20220324", "yyyyMMdd"),
+    ],
+)
+def test_one_broken_stamp_of_few_does_not_hide_the_form(
+    stamp: str, form: str, rows: int, broken: str
+) -> None:
+    for place in (0, rows - 1):
+        stamps = [stamp] * (rows - 1)
+        stamps.insert(place, broken)
+        assert agree(stamps) == form
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        ["03/04/2022 23:30", "05/06/2022 23:30", "07/08/2022 23:30", "soon"],
+        ["03/04/2022 23:30", "25/04/2022 23:30", "26/04/2022 23:30", "27/04/2022 23:30", "04/28/2022 23:30"],
+        ["25/04/2022 23:30", "04/25/2022 23:30"],
+        ["25/04/2022 23:30", "2022-04-25 23:30"],
+    ],
+)
+def test_few_stamps_that_leave_day_and_month_open_are_not_guessed(stamps: list[str]) -> None:
+    with pytest.raises(InvalidInput, match="both fit"):
+        agree(stamps)
+
+
+def test_two_broken_stamps_of_few_are_too_many() -> None:
+    with pytest.raises(InvalidInput, match="known form"):
+        agree(["2022-03-24 23:30", "soon", "later"])
+
+
+@given(
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.integers(1, 28),
+    st.integers(2, 9),
+    st.sampled_from(["soon", "?", "0"]),
+)
+def test_a_form_taken_from_few_rows_is_the_one_they_were_written_in(
+    month: int, other: int, day: int, rows: int, broken: str
+) -> None:
+    """Days above 12 prove the order; without one nothing is taken, whatever else is broken."""
+    good = [f"{day:02d}/{month:02d}/2022", f"{day:02d}/{other:02d}/2022"]
+    stamps = [*good[: rows - 1], broken]
+    try:
+        assert agree(stamps) == "dd/MM/yyyy"
+    except InvalidInput:
+        assert day <= 12
+    else:
+        assert day > 12 or (day == month and day == other) or (rows == 2 and day == month)
+
+
 def test_two_forms_that_fit_are_both_named_and_neither_is_taken() -> None:
     with pytest.raises(InvalidInput, match=r"dd/MM/yyyy HH:mm.*MM/dd/yyyy HH:mm"):
         agree(["03/04/2022 23:30", "05/06/2022 23:30"])

@@ -76,7 +76,9 @@ class AlertEvent:
     def shortened(self, most: int = MOST_SERIES) -> "AlertEvent":
         """Return the event with at most `most` series and values per dimension: as much as a message shows."""
         contributions = {
-            name: dict(sorted(values.items(), key=lambda pair: (-pair[1], pair[0]))[:most])
+            name: values
+            if len(values) <= most  # in their order they sum to exactly 100
+            else dict(sorted(values.items(), key=lambda pair: (-pair[1], pair[0]))[:most])
             for name, values in self.contributions.items()
         }
         return dataclasses.replace(self, series=self.series[:most], contributions=contributions)

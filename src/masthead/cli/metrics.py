@@ -21,7 +21,10 @@ app = new_room("Measures: score files without a server, look at data before it i
 app.command()(simulate)
 
 Files = Annotated[
-    list[str], typer.Argument(metavar="DATA...", help="Files, folders or patterns.", show_default=False)
+    list[str],
+    typer.Argument(
+        metavar="DATA...", help="Files, folders with all folders inside, or patterns.", show_default=False
+    ),
 ]
 Timestamp = Annotated[str, typer.Option("--timestamp", metavar="COL", help="Column of the event time.")]
 TimestampFormat = Annotated[
@@ -75,7 +78,11 @@ def backtest(
     interval: Interval = "5m",
     history: Annotated[
         list[str] | None,
-        typer.Option("--history", metavar="FILE", help="Earlier rows to learn from; repeatable."),
+        typer.Option(
+            "--history",
+            metavar="FILE",
+            help="Earlier rows to learn from: file, folder or pattern; repeatable.",
+        ),
     ] = None,
     sensitivity: Annotated[
         float, typer.Option("--sensitivity", metavar="N", help="Lowest severity that is printed, 0 to 100.")
@@ -145,7 +152,7 @@ def validate(
         filters=_filters(filter or []),
     )
     with working("reading"):
-        found = validate_files(find_files(data), expected, _format(columns, missing or []))
+        found = validate_files(find_files(data, deep=True), expected, _format(columns, missing or []))
     if as_json:
         from masthead.cli.output import print_json
 
@@ -161,7 +168,7 @@ def _backtest(data: list[str], history: list[str], plan: "Plan", scores: Path | 
     from masthead.metrics.files import find_files
     from masthead.metrics.scores_file import ScoresFile
 
-    files, past = find_files(data), find_files(history, "history")
+    files, past = find_files(data, deep=True), find_files(history, "history", deep=True)
     try:
         if scores is None:
             return run_backtest(files, plan, history=past)
@@ -217,12 +224,13 @@ def _format(columns: str, missing: list[str]) -> "Format":
 
 def _tell(result: "Backtest", sensitivity: float) -> None:
     from masthead.metrics.backtest import group_json
+    from masthead.metrics.contributions import largest_first
     from masthead.metrics.quality import describe
 
     told = [group_json(group) for group in result.groups if group.severity >= sensitivity]
     for group in told:
         shares = "; ".join(
-            f"{dimension} " + ", ".join(f"{value} {percent:g} %" for value, percent in values.items())
+            f"{dimension} " + ", ".join(f"{value} {percent:g} %" for value, percent in largest_first(values))
             for dimension, values in group["contributions"].items()
         )
         print(

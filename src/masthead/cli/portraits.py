@@ -24,6 +24,7 @@ def tell_detector(found: Json) -> None:
         "progress": _progress(progress),
         "last interval": found["last_interval"],
         "records": f"{found['late']:,} late, {found['duplicates']:,} duplicates, {found['refused']:,} refused",
+        "error place": found["error_place"],
         "created": found["created"],
         "changed": found["updated"],
     }
@@ -52,6 +53,8 @@ def tell_quality(found: Json) -> None:
         fields["records"] = (
             f"{found['late']:,} late, {found['duplicates']:,} duplicates, {found['refused']:,} refused"
         )
+        if found["refused"]:
+            fields["error place"] = found["error_place"]
     print_fields(fields)
     if not data and "rows" not in found:
         print("Nothing was read yet.")
@@ -115,7 +118,10 @@ def _progress(progress: Json) -> str:
 
 def _shares(contributions: Mapping[str, Mapping[str, float]]) -> list[str]:
     return [
-        f"{dimension} " + " ".join(f"{value} {percent:g} %" for value, percent in values.items())
+        f"{dimension} "
+        + " ".join(
+            f"{value} {percent:g} %" for value, percent in sorted(values.items(), key=lambda one: -one[1])
+        )
         for dimension, values in contributions.items()
     ]
 

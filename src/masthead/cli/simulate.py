@@ -60,6 +60,15 @@ def simulate(
         Shift, typer.Option("--shift", help="Move the stamps so that the first interval is the current one.")
     ] = Shift.now,
     inject: Inject = None,
+    anomalies: Annotated[
+        int | None,
+        typer.Option(
+            "--anomalies",
+            metavar="N",
+            help="How many are planted in made-up readings; 0: none. [default: 7, one of each kind, for each 576 "
+            "intervals; none with --inject]",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of what is made up.")] = 0,
     truth: Annotated[
         Path | None, typer.Option("--truth", metavar="FILE", help="Write down what was planted.")
@@ -98,6 +107,12 @@ def simulate(
         raise InvalidInput("file: expected either --file with --timestamp, or --generate")
     interval_s = parse_duration_s(interval, "interval")
     planted = _planted(inject or [])
+    if file is not None and anomalies:
+        raise InvalidInput("anomalies: expected none for --file, plant them with --inject")
+    if anomalies is not None and anomalies < 0:
+        raise InvalidInput(f"anomalies: expected 0 or more, got {anomalies}")
+    if anomalies is None and planted:
+        anomalies = 0
     clock = None if to is To.files else simulate_to.clock_of(data)
     now_s = clock.start_s if clock else time.time()
     if file is not None:
@@ -105,7 +120,7 @@ def simulate(
         made = _replayed(file, timestamp, timestamp_format, zone, columns, interval_s, planted, shift_to_s)
     else:
         assert sensors is not None
-        made = _generated(sensors, interval_s, intervals, seed, planted, zone, now_s)
+        made = _generated(sensors, interval_s, intervals, seed, planted, anomalies, zone, now_s)
     readings, injector = made
     leads = clock is not None and _leads(clock, readings, factor)
     where = topic or f"sensors/{thing}/readings"
@@ -120,7 +135,14 @@ def simulate(
             )
     if truth is not None:
         _write_truth(truth, injector)
-    print(f"{sent:,} readings to {target.name}" + (f"; truth in {truth}" if truth is not None else ""))
+    _tell(sent, target.name, injector, truth)
+
+
+def _tell(sent: int, where: str, injector: "Injector", truth: Path | None) -> None:
+    """Print what was sent, how many anomalies were in it, and where they are named."""
+    count = len(injector.truth())
+    planted = f", {count} anomal{'y' if count == 1 else 'ies'} planted" if count else ""
+    print(f"{sent:,} readings to {where}{planted}" + (f"; truth in {truth}" if truth is not None else ""))
 
 
 def _leads(clock: "ServerClock", readings: "list[SimulatedReading]", factor: float | None) -> bool:
@@ -163,12 +185,15 @@ def _generated(
     interval_s: int,
     intervals: int,
     seed: int,
-    planted: "list[Injection]",
+    injections: "list[Injection]",
+    anomalies: int | None,
     zone: str,
     now_s: float,
 ) -> "tuple[list[SimulatedReading], Injector]":
-    """Return made-up readings from the current interval on."""
-    from masthead.metrics.simulate import Simulation, generate
+    """Return made-up readings from the current interval on, with anomalies beside the ones asked for."""
+    from dataclasses import replace
+
+    from masthead.metrics.simulate import Simulation, generate, planted
     from masthead.metrics.timestamps import compile_pattern
     from masthead.metrics.zones import zone_of
 
@@ -178,9 +203,11 @@ def _generated(
         intervals=intervals,
         interval_s=interval_s,
         seed=seed,
-        injections=planted,
+        injections=injections,
         zone=zone_of(zone),
     )
+    more = planted(simulation, anomalies=anomalies, seed=seed)
+    simulation = replace(simulation, injections=[*injections, *more])
     injector = simulation.injector()
     times = compile_pattern(_FORMAT if interval_s % 60 == 0 else "yyyy-MM-dd HH:mm:ss", zone)
     return list(generate(simulation, injector, times)), injector

@@ -243,10 +243,12 @@ def _quality(console: Console, name: str) -> None:
                 f"{thing} {count:,}" for thing, count in sorted(late.items(), key=lambda one: -one[1])[:10]
             )
             ui.label(f"Late by thing: {text}").classes("mh-soft")
+        if found.get("refused"):
+            ui.label(f"Refused records lie in {found['error_place']}").classes("mh-soft")
         data = found.get("data") or {}
         _files_quality(data.get("history", data))
 
-    follow(lambda: console.masthead.metrics.data_quality(name), cards, every_s=5.0)
+    follow(lambda: console.masthead.metrics.data_quality(name), cards, every_s=1.0)
 
 
 def _files_quality(data: Mapping[str, Any]) -> None:

@@ -5,15 +5,25 @@ Pure arithmetic on arrays and mappings. A *leaf* is a series whose every dimensi
 that also watches roll-ups does not count the same reading several times.
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OTHER", "ROLLED_UP", "Leaves", "SeriesKey", "contributions", "leaves_of", "shares"]
+__all__ = [
+    "OTHER",
+    "ROLLED_UP",
+    "Leaves",
+    "SeriesKey",
+    "contributions",
+    "largest_first",
+    "leaves_of",
+    "shares",
+]
 
 ROLLED_UP = "*"
 OTHER = "(other)"
@@ -23,15 +33,17 @@ SeriesKey: TypeAlias = tuple[str, tuple[str, ...]]
 
 # A list of ten thousand values helps nobody and would fill the database; the rest is one line.
 MAX_VALUES = 100
+# Orders tried in each direction until the floats sum to 100.0: enough for nine in ten lists of a hundred values.
+MAX_ORDERS = 100
 
 
 def shares(weights: Mapping[str, float]) -> dict[str, float]:
     """Return each key's percentage of the total, in hundredths that sum to exactly 100.00.
 
     Rounded down, then the missing hundredths go to the largest remainders (Hamilton's method; ties to
-    the smaller key), so no dimension ever reads 99.99 %. Keys come back largest first. Beyond
-    `MAX_VALUES` keys the smaller ones are put together under `OTHER`. Weights must be 0 or more; when
-    none is above 0 the answer is empty.
+    the smaller key), so no dimension ever reads 99.99 %. Keys come back largest first, as far as their
+    `sum()` is 100.0 to the bit in that order; see `_summing`. Beyond `MAX_VALUES` keys the smaller ones
+    are put together under `OTHER`. Weights must be 0 or more; when none is above 0 the answer is empty.
 
     >>> shares({"B-101": 2.0, "B-102": 1.0, "B-103": 0.0})
     {'B-101': 66.67, 'B-102': 33.33}
@@ -51,7 +63,50 @@ def shares(weights: Mapping[str, float]) -> dict[str, float]:
     missing = 10_000 - sum(whole.values())
     for key in sorted(quota, key=lambda key: (whole[key] - quota[key], key))[:missing]:
         whole[key] += 1
-    return {key: hundredths / 100 for key, hundredths in whole.items() if hundredths}
+    return _summing({key: hundredths / 100 for key, hundredths in whole.items() if hundredths})
+
+
+def _summing(found: dict[str, float]) -> dict[str, float]:
+    """Return the percentages so that `sum()` over them is 100.0 to the bit.
+
+    Hundredths are no binary fractions, so in most orders their sum is a bit off (99.99999999999999 in 40 % of all
+    dimensions with five values). Another order mends it nearly always: two smaller ones exchange places, or the
+    smallest come first. Where none of these does, as with eleven equal shares, the last one takes up the rest: less
+    than 1e-12, so it still reads the same in hundredths.
+    """
+    for order in _orders(list(found)):
+        if sum(map(found.__getitem__, order)) == 100.0:
+            return {key: found[key] for key in order}
+    *others, last = found
+    rest = 100.0 - sum(found[key] for key in others)
+    return {**{key: found[key] for key in others}, last: rest}
+
+
+def _orders(keys: list[str]) -> Iterator[list[str]]:
+    """Yield orders to try: as given, the first one kept and two later ones exchanged, then all of this reversed."""
+    yield keys
+    yield from itertools.islice(_exchanged(keys, 1), MAX_ORDERS)
+    keys = keys[::-1]
+    yield keys
+    yield from itertools.islice(_exchanged(keys, 0), MAX_ORDERS)
+
+
+def _exchanged(keys: list[str], first: int) -> Iterator[list[str]]:
+    """Yield the orders in which two of the keys from place `first` on stand in each other's place, the last ones first."""
+    for high in range(len(keys) - 1, first, -1):
+        for low in range(high - 1, first - 1, -1):
+            order = keys.copy()
+            order[low], order[high] = order[high], order[low]
+            yield order
+
+
+def largest_first(found: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return the values of a dimension with their percentages, as people read them.
+
+    >>> largest_first({"B-102": 33.33, "B-101": 66.67})
+    [('B-101', 66.67), ('B-102', 33.33)]
+    """
+    return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def contributions(

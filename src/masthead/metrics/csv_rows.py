@@ -101,7 +101,8 @@ def _given_names(first: list[str], format: Format, wanted: Wanted, name: str) ->
     given = f"{len(format.columns)} names" if format.columns else "none"
     raise InvalidInput(
         f"columns: expected names for the {len(first)} cells of {name}, whose first row "
-        f"{shown(','.join(first))} is no header with {wanted.key!r}, got {given}"
+        f"{shown(','.join(first))} is no header with {wanted.key!r}, got {given}; "
+        "name them all in their order: --columns A,B,C, in settings format.columns"
     )
 
 

@@ -18,9 +18,10 @@ from masthead.metrics.contributions import SeriesKey
 from masthead.metrics.cubes import Cube, Limits, together
 from masthead.metrics.groups import GroupChange, Grouper, IntervalResult
 from masthead.metrics.readers import Rows
+from masthead.metrics.repeats import Repeats
 from masthead.metrics.results import RESULT
 from masthead.metrics.scorer import SeriesScorer
-from masthead.metrics.spec import DetectorSpec
+from masthead.metrics.spec import DetectorSpec, Measure
 from masthead.metrics.state import REASONS
 
 __all__ = ["Decision", "Detection", "Scored", "cube_of"]
@@ -76,6 +77,17 @@ class Scored:
 class LoggedCube(Cube):
     """A cube whose every close can be written down and followed without its rows."""
 
+    def __init__(
+        self,
+        measures: Sequence[Measure],
+        dimensions: Sequence[str],
+        rollups: str,
+        limits: Limits,
+        dedupe: Literal["none", "exact", "key"],
+    ) -> None:
+        super().__init__(measures, dimensions, rollups, limits, dedupe)
+        self._repeats: dict[int, Repeats] = {}
+
     def add(self, start_s: int, rows: Rows) -> None:
         """As a cube's; small batches are put together as they come, or a day of single readings would cost 3 GB."""
         super().add(start_s, rows)
@@ -85,6 +97,16 @@ class LoggedCube(Cube):
             assert whole is not None
             parts[-_TOGETHER:] = [whole]
 
+    def waiting(self) -> tuple[int, int]:
+        """Return how many rows wait in open intervals, and how many of them repeat another and will be dropped."""
+        repeated = 0
+        for start_s, parts in self._pending.items() if self.dedupe != "none" else ():
+            if start_s not in self._repeats:
+                by_key = self.dedupe == "key"
+                self._repeats[start_s] = Repeats(self.columns, self.dimensions, by_key=by_key)
+            repeated += self._repeats[start_s].look(parts)
+        return sum(self._waiting.values()), repeated
+
     def decide(self, start_s: int) -> tuple[Decision, int, int]:
         """Close an interval; return the decision, the rows used and the rows dropped as equal.
 
@@ -92,6 +114,7 @@ class LoggedCube(Cube):
             LimitReached: Its rows need more series than allowed.
         """
         before = len(self._registry.leaves)
+        self._repeats.pop(start_s, None)
         closed = self.close(start_s)
         leaves = tuple(itertools.islice(self._registry.leaves, before, None))
         seen = self._last_seen == self._closes - 1

@@ -68,6 +68,7 @@ class Effects:
         *,
         counts: Counts,
         learned_before: int = 0,
+        waiting: tuple[int, int] = (0, 0),
         applied: Sequence[int] = (),
     ) -> None:
         """Store what a log entry led to.
@@ -77,6 +78,7 @@ class Effects:
             scored: Of an interval; None for other entries.
             counts: As they stand after it.
             learned_before: Intervals of the history.
+            waiting: Rows in intervals that are still open, and how many of them are repetitions.
             applied: Ids of feedback that has been learned.
         """
         told, learned = 0, learned_before + counts.intervals
@@ -99,7 +101,7 @@ class Effects:
                 detector=self.name,
                 entry=entry,
                 last_interval=None if scored is None else utc(scored.start_s),
-                facts=facts_of(progress, counts),
+                facts=facts_of(progress, counts, waiting),
             )
             if self._learning and learned >= learning_points(self.spec.interval_s)[1]:
                 records.set_state(connection, self.name, "active", now=self._clock.now(), only=("learning",))
@@ -244,11 +246,13 @@ def progress_of(spec: DetectorSpec, learned: int) -> Progress:
     return Progress(learned, needed, eta_s, text)
 
 
-def facts_of(progress: Progress, counts: Counts) -> dict[str, Any]:
-    """Return what the detector's row shows of its progress."""
+def facts_of(progress: Progress, counts: Counts, waiting: tuple[int, int] = (0, 0)) -> dict[str, Any]:
+    """Return what the detector's row shows of its progress, repetitions in open intervals included."""
     plain = counts.to_json()
     return {
         **plain,
+        "waiting": waiting[0],
+        "duplicates": counts.duplicates + waiting[1],
         "refused": sum(counts.refused.values()),
         "refused_by_reason": plain["refused"],
         "progress": {name: getattr(progress, name) for name in ("seen", "needed", "eta_s", "text")},

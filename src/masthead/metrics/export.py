@@ -48,7 +48,7 @@ def _contributions(group: AnomalyGroup) -> str:
     parts = [
         f"{dimension}={value}: {percent:.2f} %"
         for dimension, shares in group.contributions.items()
-        for value, percent in shares.items()
+        for value, percent in sorted(shares.items(), key=lambda one: -one[1])
     ]
     return "; ".join(parts)
 

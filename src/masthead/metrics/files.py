@@ -5,6 +5,8 @@ they were. What has no structure becomes a problem with its line.
 """
 
 import codecs
+import os
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +25,18 @@ from masthead.metrics.raw import Format, Raw, Wanted, plain
 
 GZIP = b"\x1f\x8b"
 PARQUET = b"PAR1"
+# Other packings are told apart from text that nobody can read.
+_PACKED = (
+    (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), "bzip2", "bunzip2"),
+    (re.compile(rb"\xfd7zXZ\x00"), "xz", "unxz"),
+    (
+        re.compile(rb"PK(\x03\x04|\x05\x06|\x07\x08)"),
+        "zip or a spreadsheet",
+        "unzip, or save the sheet as CSV",
+    ),
+    (re.compile(rb"7z\xbc\xaf\x27\x1c"), "7z", "7z x"),
+    (re.compile(rb"\x28\xb5\x2f\xfd"), "zstd", "unzstd"),
+)
 MAX_BYTES = 4 << 30  # of one file after decompression; a gzip file may hold a thousand times its size
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
@@ -50,8 +64,11 @@ class Source:
             raise InvalidInput(f"file: expected a readable file, got {shown(self.name)}: {error}") from error
 
 
-def find_files(patterns: Sequence[str], what: str = "DATA") -> list[Source]:
+def find_files(patterns: Sequence[str], what: str = "DATA", *, deep: bool = False) -> list[Source]:
     """Return the files that paths, folders (files directly inside) and globs name, each once, in order.
+
+    Args:
+        deep: Also read the folders inside folders. Names that begin with `.` or `_` are left out in any case.
 
     Raises:
         InvalidInput: A pattern matches nothing.
@@ -62,9 +79,7 @@ def find_files(patterns: Sequence[str], what: str = "DATA") -> list[Source]:
         if path.is_file():
             matches = [path]
         elif path.is_dir():
-            matches = sorted(
-                entry for entry in path.iterdir() if entry.is_file() and entry.name[0] not in "._"
-            )
+            matches = _inside(path, deep)
         else:
             matches = (
                 [Path(name) for name in sorted(glob(pattern, recursive=True))] if has_magic(pattern) else []
@@ -76,6 +91,15 @@ def find_files(patterns: Sequence[str], what: str = "DATA") -> list[Source]:
             )
         found.update(dict.fromkeys(map(str, matches)))
     return [Source(name) for name in found]
+
+
+def _inside(folder: Path, deep: bool) -> list[Path]:
+    """Return the files of a folder by path, those of its sub-folders too if `deep`; links to folders are not followed."""
+    found: list[Path] = []
+    for here, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if deep and name[0] not in "._"]
+        found += [Path(here, name) for name in files if name[0] not in "._"]
+    return sorted(path for path in found if path.is_file())
 
 
 def load(source: Source, format: Format, wanted: Wanted, problems: Problems) -> Raw | None:
@@ -93,6 +117,11 @@ def load(source: Source, format: Format, wanted: Wanted, problems: Problems) -> 
         )
     if format.kind == "parquet" or (format.kind == "auto" and data[:4] == PARQUET):
         return _parquet(data, source.name, wanted, problems)
+    for magic, packing, how in _PACKED:
+        if magic.match(data):
+            reason = f"packed with {packing}, which is not read: unpack it ({how}) or pack it with gzip"
+            problems.add(source.name, 0, "", "", reason)
+            return None
     data = _utf8(data, format.charset, source.name, problems)
     if not data.strip():
         problems.add(source.name, 0, "", "", "empty file")

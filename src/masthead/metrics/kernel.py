@@ -53,6 +53,7 @@ Array = Any
 LN10 = np.log(10.0)
 # Histograms divide the logarithm of a score evenly: 1e-6 to 148, a factor of 1.16 per bin.
 LOG_LOW, LOG_HIGH = -13.8155, 5.0
+OPENING = 50.0  # severity at which an event opens
 FARTHEST = 100.0  # residual ratios beyond this are alike
 
 
@@ -65,15 +66,35 @@ def score_all(
     moments: Array,
     parameters: Array,
     silence: bool,
+    in_event: Array,
     scores: Array,
 ) -> None:
     """Fill `scores` (steps, series) for `values` (steps, series) float64, NaN = missing, of series first to end - 1.
 
-    Each series walks through all its steps before the next one starts, so its memory is fetched once.
+    Each series walks through all its steps before the next one starts, so its memory is fetched once. `in_event`
+    (series,) bool tells whether an event of the series is open before the first step.
     """
     for i in range(first, end):
+        event = in_event[i]
         for k in range(len(values)):
             score(series[i], values[k, i], moments[k], parameters[0], silence, scores[k, i])
+            event = tell_reason(event, not np.isnan(values[k, i]), scores[k, i])
+
+
+@compiled
+def tell_reason(event: bool, has_value: bool, out: Record) -> bool:
+    """Leave a reason only where there is something to say; return whether an event is open after this score.
+
+    The most surprised channel of an ordinary value says nothing. An event opens at severity 50 and lasts while the
+    undamped severity stays there; a missing value neither extends nor ends it. Flat lines and silence are rules: where
+    they speak there is something to say, also while a greater surprise damps them.
+    """
+    if has_value:
+        event = out.severity >= OPENING or (event and out.undamped >= OPENING)
+        if not event and out.reason != FLATLINE:
+            out.reason = NOTHING
+    out.in_event = event
+    return event
 
 
 @compiled
@@ -104,7 +125,7 @@ def score(s: Record, x: float, moment: Record, p: Record, silence: bool, out: Re
     out.severity = severity(damped)
     out.undamped = severity(surprise)
     out.reason = reason
-    if reason < CHANNELS and out.undamped >= 50.0:
+    if reason < CHANNELS and out.undamped >= OPENING:
         s.accused = reason
 
 

@@ -7,7 +7,7 @@ change memory only. Readings of intervals that were open are given again, from `
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ from masthead.base.log import Journal
 from masthead.base.telemetry import REGISTRY
 from masthead.metrics.bounds import Bounds
 from masthead.metrics.detection import Decision, Detection, Scored
-from masthead.metrics.effects import Alerts, Effects
+from masthead.metrics.effects import Alerts, Effects, facts_of, progress_of
 from masthead.metrics.feeds import Feeds
 from masthead.metrics.intake import RecordLike, arrivals_of, chunks_of, error_lines, format_of, selection_of
 from masthead.metrics.log import Entry, IntervalLog
 from masthead.metrics.open_intervals import OpenIntervals
 from masthead.metrics.quality import judge_arrivals
-from masthead.metrics.records import Detector, Feedback
+from masthead.metrics.records import Detector, Feedback, error_place
 from masthead.metrics.snapshots import Snapshot, newest_snapshot, write_snapshot
 from masthead.store.engine import Database
 from masthead.store.objects import Objects
@@ -92,6 +92,7 @@ class LiveDetector:
         self._files: dict[str, list[str]] = {}  # of folders: what was read already, by interval
         self._news: dict[str, list[str]] = {}  # what of it the log does not tell yet
         self._restore()
+        self._told = _shown(self.facts())
         self._snapshot_entry, self._snapshot_at = self._log.last, around.monotonic()
 
     # ------------------------------------------------------------------ restart
@@ -162,7 +163,7 @@ class LiveDetector:
             arrivals, refused = arrivals_of(piece, selection, self.spec, sequence=sequence, first=first)
             if refused:
                 REFUSED.labels(self.name).inc(len(refused))
-                place = f"s3://errors/detectors/{self.name}/{sequence:020d}-{first:06d}.jsonl"
+                place = f"{error_place(self.name)}{sequence:020d}-{first:06d}.jsonl"
                 self._around.objects.put(place, error_lines(piece, refused, sequence), create_only=True)
             for start_s in self.intervals.add(arrivals):
                 self._close(start_s)
@@ -258,8 +259,26 @@ class LiveDetector:
             scored,
             counts=self.intervals.counts,
             learned_before=self._learned_before,
+            waiting=self.detection.cube.waiting(),
             applied=ids,
         )
+        self._told = _shown(self.facts())
+
+    # ------------------------------------------------------------------ what people see meanwhile
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was counted so far, open intervals included."""
+        progress = progress_of(self.spec, self._learned_before + self.intervals.counts.intervals)
+        return facts_of(progress, self.intervals.counts, self.detection.cube.waiting())
+
+    def news(self) -> dict[str, Any] | None:
+        """Return the facts if more is late, doubled or refused than was told; None = nothing new."""
+        facts = self.facts()
+        return None if _shown(facts) == self._told else facts
+
+    def told(self, facts: Mapping[str, Any]) -> None:
+        """Learn that these facts are stored."""
+        self._told = _shown(facts)
 
     # ------------------------------------------------------------------ feedback
 
@@ -326,3 +345,8 @@ class LiveDetector:
     def abandon(self) -> None:
         """Let go of the files as they are."""
         self._log.close()
+
+
+def _shown(facts: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the counts whose change people see before the interval closes."""
+    return tuple(int(facts[name]) for name in ("late", "duplicates", "refused"))

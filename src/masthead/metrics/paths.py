@@ -17,7 +17,7 @@ from masthead.metrics.intervals import interval_start, interval_starts, next_sta
 from masthead.metrics.live import LiveDetector, Surroundings
 from masthead.metrics.problems import Problems
 from masthead.metrics.readers import Rows, read_rows
-from masthead.metrics.records import Detector
+from masthead.metrics.records import Detector, error_place
 from masthead.metrics.sources import fixed_part, folder_sources
 from masthead.metrics.timestamps import folder_for
 
@@ -162,7 +162,7 @@ class PathDetector(LiveDetector):
         if len(problems):
             self.intervals.counts.refused.update(problems.by_reason)
             lines = "\n".join(str(problem.to_json()) for problem in problems.kept)
-            place = f"s3://errors/detectors/{self.name}/{utc(start_s):%Y%m%dT%H%M%S}-{len(known):06d}.jsonl"
+            place = f"{error_place(self.name)}{utc(start_s):%Y%m%dT%H%M%S}-{len(known):06d}.jsonl"
             self._around.objects.put(place, lines.encode(), create_only=True)
             self._around.journal.write(
                 "detector",

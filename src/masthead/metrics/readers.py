@@ -125,6 +125,7 @@ def read_rows(
     parts: list[Rows] = []
     form = selection.time_format
     names: tuple[str, ...] = ()
+    headed = ""  # the file that has them
     checks = _Checks(selection)
     for place, source in enumerate(sources):
         raw = load(source, format, wanted, problems)
@@ -133,7 +134,7 @@ def read_rows(
         if rows_each is not None:
             raw.columns = {name: column[:rows_each] for name, column in raw.columns.items()}
             raw.lines = raw.lines[:rows_each]
-        names = names or raw.names
+        names, headed = (names, headed) if names else (raw.names, source.name)
         checks.seen.update(raw.names)
         if selection.time not in raw.columns:
             problems.add(source.name, 0, selection.time, "", "no such column")
@@ -148,7 +149,7 @@ def read_rows(
             raw, source.name, replace(selection, time_format=form), format, problems, checks, latest_s
         )
         parts.append(replace(rows, file=np.full(len(rows), place)))
-    checks.settle(names)
+    checks.settle(names, headed)
     rows = _joined(parts, tuple(source.name for source in sources), selection, form, names)
     rows = _without_far(rows, selection, problems)
     if not len(rows):
@@ -364,13 +365,13 @@ class _Checks:
         self.columns = selection.columns()
         self.seen: set[str] = set()
 
-    def settle(self, names: tuple[str, ...]) -> None:
+    def settle(self, names: tuple[str, ...], file: str) -> None:
         """Raise InvalidInput for a column that no file has, and for a measure without any number."""
         if not names:
             return
         for column in sorted(self.columns - self.seen):
             raise InvalidInput(
-                f"{column}: expected a column among {shown(list(names), 400)}, got none of that name",
+                f"{column}: expected a column among {shown(list(names), 400)} of {file}, got none of that name",
                 field=column,
             )
         for column, bad in self.bad.items():

@@ -35,6 +35,7 @@ from masthead.metrics.spec import DetectorSpec
 from masthead.store.engine import Database
 from masthead.store.schema import Json, UtcDateTime, metadata
 
+ERRORS = "s3://errors/detectors"
 STATES = (
     "created",
     "activating",
@@ -151,6 +152,7 @@ class Detector:
         refused: Records that could not be used; they lie in the error place with their reasons.
         last_interval: Start of the interval closed last.
         run: Id of the present or last activation or backtest; "" before the first.
+        error_place: Where what a live source sent and could not be used lies; "" for a backtest.
     """
 
     name: str
@@ -172,7 +174,22 @@ class Detector:
         found = _plain(self)
         found["progress"] = _plain(self.progress)
         found["spec"] = self.spec.to_json()
+        found["error_place"] = self.error_place
         return found
+
+    @property
+    def error_place(self) -> str:
+        """Return the address below which refused records lie, each with its reason."""
+        return error_place(self.name) if self.spec.mode == "continuous" else ""
+
+
+def error_place(detector: str) -> str:
+    """Return where a running detector puts what it cannot use.
+
+    >>> error_place("air")
+    's3://errors/detectors/air/'
+    """
+    return f"{ERRORS}/{detector}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,6 +397,12 @@ def put_progress(
     if last_interval is not None:
         row["last_interval"] = last_interval
     database.upsert(connection, detector_progress, row)
+
+
+def update_facts(connection: Connection, run: str, facts: Mapping[str, Any]) -> None:
+    """Tell what was counted since the last entry; a run without a row has nothing to tell."""
+    statement = update(detector_progress).where(detector_progress.c.run == run)
+    connection.execute(statement.values(facts=dict(facts)))
 
 
 def find_facts(connection: Connection, run: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from masthead.store.objects import Objects
 __all__ = ["Bounds", "Runner"]
 
 _TRIM_S = 600.0
+_TELL_S = 1.0  # how soon counts of an open interval are stored, for people who look at them
 _BUSY = ("activating", "backtesting", "deactivating")
 
 
@@ -79,7 +80,7 @@ class Runner:
         self._arrived: float | None = None  # when the latest reading came, by the product's clock
         self._taken_at: float | None = None  # when it was given to us, by the real clock
         self._began_at = monotonic()
-        self._trimmed_at = monotonic()
+        self._trimmed_at = self._told_at = monotonic()
         self._own_flows = jobs is None
         self._flows = jobs or Flows(None, journal)
         for name, function in ((flows.ACTIVATION, flows.activation), (flows.BACKTEST, flows.backtest)):
@@ -148,6 +149,9 @@ class Runner:
             closing = self._closing_time(now)
             for live in list(self._live.values()):
                 self._guarded(live, lambda live=live: self._turn(live, now, closing, learn=dirty))  # type: ignore[misc]
+            if self._monotonic() - self._told_at >= _TELL_S:
+                self._told_at = self._monotonic()
+                self._tell_counts()
             if self._monotonic() - self._trimmed_at >= _TRIM_S:
                 self._trimmed_at = self._monotonic()
                 self._trim(now)
@@ -177,6 +181,24 @@ class Runner:
             live.position() is not None for live in self._live.values()
         )
         return None if waiting else now
+
+    def _tell_counts(self) -> None:
+        """Store what was late, doubled or refused since the last interval closed: one transaction for all detectors.
+
+        Only the shown counts change. The number of the last entry does not, so what a restart follows stays the same.
+        """
+        news = [(live, facts) for live in self._live.values() if (facts := live.news()) is not None]
+        if not news:
+            return
+        try:
+            with self._database.write() as connection:
+                for live, facts in news:
+                    records.update_facts(connection, live.run, facts)
+        except MastheadError as error:  # nobody waits for it: it is tried again in a second
+            get_logger("metrics").warning("counts not stored", error=str(error))
+            return
+        for live, facts in news:
+            live.told(facts)
 
     def _trim(self, now: float) -> None:
         bounds = self._around.bounds

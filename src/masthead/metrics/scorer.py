@@ -131,7 +131,11 @@ class SeriesScorer:
         return scores
 
     def reasons(self) -> list[str]:
-        """Return why each series surprised in the last update; "" = it did not."""
+        """Return why each series surprised in the last update; "" = nothing to say.
+
+        There is something to say from severity 50 on, while the event so opened lasts (its undamped severity stays at 50
+        or above), and as long as a flat line or silence is in effect.
+        """
         return [REASONS[code] for code in self._scores["reason"][0].tolist()]
 
     def expected(self) -> NDArray[np.float64]:
@@ -237,6 +241,8 @@ class SeriesScorer:
         if configuration is None or configuration_hash(configuration) != wrote:
             raise Conflict(f"path: expected a scorer saved by this kernel, got one of configuration {wrote}")
         state, scores = arrays.get("state"), arrays.get("scores")
+        if scores is not None and scores.dtype != SCORE:
+            scores = _widened(scores)
         if state is None or scores is None or state.dtype != SERIES or scores.shape != (1, *state.shape):
             raise InvalidInput(f"path: expected a saved scorer, got {os.fspath(path)} without its arrays")
         scorer = cls(0, header["interval_s"], header["silence"], configuration, header["zone"])
@@ -263,10 +269,11 @@ class SeriesScorer:
         """Run the kernel over (steps, series), in this thread or in shares of series over all cores."""
         moments, last = self._moments.following(times)
         scores = np.empty(values.shape, SCORE)
+        in_event = self._scores["in_event"][0].copy()  # contiguous, for one series as for many: compiled once
         kernel, n = _kernel(), self.series
 
         def share(first: int, end: int) -> None:
-            kernel(self._state, first, end, values, moments, self._parameters, self.silence, scores)
+            kernel(self._state, first, end, values, moments, self._parameters, self.silence, in_event, scores)
 
         if n < 2 * _SHARE:
             share(0, n)
@@ -286,6 +293,18 @@ def _no_scores(steps: int, series: int) -> NDArray[np.void]:
     for name in ("expected", "low", "high"):
         scores[name] = np.nan
     return scores
+
+
+def _widened(scores: NDArray[np.void]) -> NDArray[np.void] | None:
+    """Return scores saved before they told of open events; None when they are none. An event is open from 50 on."""
+    names = set(scores.dtype.names or ())
+    if names != set(SCORE.names or ()) - {"in_event"}:
+        return None
+    found = np.zeros(scores.shape, SCORE)
+    for name in names:
+        found[name] = scores[name]
+    found["in_event"] = found["severity"] >= 50.0
+    return found
 
 
 @functools.cache

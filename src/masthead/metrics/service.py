@@ -542,12 +542,24 @@ class MetricsService:
             )
 
     def data_quality(self, name: str) -> dict[str, Any]:
-        """Return what was found about a detector's data: rows, intervals, duplicates, late and refused records."""
+        """Return what was found about a detector's data: rows, intervals, duplicates, late and refused records.
+
+        Of a running detector what is late, doubled or refused counts within a second, rows when their interval closes.
+        """
         with self._database.read() as connection:
             found = records.require_detector(connection, name)
             stored, facts = records.find_quality(connection, name), records.find_facts(connection, found.run)
-        live = {key: value for key, value in facts.items() if key not in ("progress", "late_in_a_row")}
-        return {"detector": name, **live, "findings": _arrival_findings(found, facts), "data": stored}
+        live = {
+            key: value for key, value in facts.items() if key not in ("progress", "late_in_a_row", "waiting")
+        }
+        place = {"error_place": found.error_place}
+        return {
+            "detector": name,
+            **live,
+            **place,
+            "findings": _arrival_findings(found, facts),
+            "data": stored,
+        }
 
     def executions(self, name: str) -> list[Execution]:
         """Return a detector's activations and backtests, the latest first."""
@@ -629,8 +641,10 @@ def _arrival_findings(found: Detector, facts: Mapping[str, Any]) -> list[dict[st
     """Return what the counts of a running detector mean, each with the next action, as validation tells it."""
     from masthead.metrics.quality import judge_arrivals
 
-    rows, late, in_a_row = (int(facts.get(key, 0)) for key in ("rows", "late", "late_in_a_row"))
-    judged = judge_arrivals(rows, late, in_a_row, found.spec.delay_s)
+    rows, waiting, late, in_a_row = (
+        int(facts.get(key, 0)) for key in ("rows", "waiting", "late", "late_in_a_row")
+    )
+    judged = judge_arrivals(rows + waiting, late, in_a_row, found.spec.delay_s)
     if judged is None:
         return []
     return [{"level": "warning", "field": "time", "message": judged[0], "action": judged[1]}]

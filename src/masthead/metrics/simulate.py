@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput
-from masthead.metrics.injections import Injection, Injector
+from masthead.metrics.injections import SIZELESS, Injection, Injector
 
 __all__ = ["AIR", "MeasureModel", "SimulatedReading", "Simulation", "due_s", "generate", "planted", "replay"]
 
@@ -175,32 +175,67 @@ def _values(
     return values
 
 
-def planted(simulation: Simulation, *, anomalies: int, after: int = 300, seed: int = 0) -> list[Injection]:
-    """Return that many random anomalies of all kinds, none beginning before interval `after`.
+def planted(
+    simulation: Simulation, *, anomalies: int | None = None, after: int | None = None, seed: int = 0
+) -> list[Injection]:
+    """Return random anomalies of all kinds in turn, each whole, no two of one series closer than an hour of intervals.
 
-    Sizes are 6 to 12 times the scatter that a station shows about its daily cycle.
+    Sizes are 6 to 12 times the scatter that a station shows about its daily cycle. Kinds for which the simulation is
+    too short are left out; where there is no room for as many as asked, there are fewer.
+
+    Args:
+        anomalies: How many; None = one of each kind in two days of five-minute intervals.
+        after: None begins before this interval; None = 300, when a detector has learned, or half of a shorter run.
+        seed: The same seed plants the same.
+
+    Raises:
+        InvalidInput: A number below 0, or `after` leaves no interval.
     """
+    after = min(_LEARNED, simulation.intervals // 2) if after is None else after
+    if anomalies is None:
+        anomalies = len(_LENGTHS) * max(1, round(simulation.intervals / _ROUND_INTERVALS))
+    if anomalies < 0:
+        raise InvalidInput(f"anomalies: expected 0 or more, got {anomalies}")
     if anomalies and simulation.intervals - after < 1:
         raise InvalidInput(f"intervals: expected more than {after}, got {simulation.intervals}")
-    rng = np.random.default_rng(seed)
-    lengths = {"spike": 2, "shock": 12, "dip": 3, "level": 36, "drift": 72, "flatline": 36, "silence": 12}
-    made = []
-    for number in range(anomalies):
-        kind = list(lengths)[number % len(lengths)]
-        model = simulation.measures[int(rng.integers(len(simulation.measures)))]
-        scatter = math.hypot(model.weather, model.noise)
-        size = "" if kind in ("flatline", "silence") else f"+{rng.uniform(6, 12) * scatter:.3f}"
-        made.append(
-            Injection(
-                measure=model.name,
-                kind=kind,
-                size=size,
-                when=f"+{rng.integers(after, simulation.intervals)}",
-                length=lengths[kind],
-                value=f"S-{rng.integers(1, simulation.sensors + 1):03d}",
-            )
-        )
+    rng = np.random.default_rng([seed, 1])  # not the stream that made the readings
+    kinds = [kind for kind, length in _LENGTHS.items() if length <= simulation.intervals - after]
+    made: list[Injection] = []
+    for number in range(anomalies if kinds else 0):
+        kind = kinds[number % len(kinds)]
+        tries = (_one(rng, simulation, kind, after) for _ in range(_TRIES))
+        found = next((one for one in tries if not any(_touch(one, other) for other in made)), None)
+        made += [] if found is None else [found]
     return made
+
+
+# Intervals that an anomaly of each kind lasts.
+_LENGTHS = {"spike": 2, "shock": 12, "dip": 3, "level": 36, "drift": 72, "flatline": 36, "silence": 12}
+_LEARNED = 300  # intervals after which groups have full confidence
+_ROUND_INTERVALS = 576  # for one anomaly of each kind
+_APART = 12
+_TRIES = 100
+
+
+def _one(rng: np.random.Generator, simulation: Simulation, kind: str, after: int) -> Injection:
+    """Return an anomaly of a kind at a random station, measure and time."""
+    model = simulation.measures[int(rng.integers(len(simulation.measures)))]
+    size = rng.uniform(6, 12) * math.hypot(model.weather, model.noise)
+    return Injection(
+        measure=model.name,
+        kind=kind,
+        size="" if kind in SIZELESS else f"+{size:.3f}",
+        when=f"+{rng.integers(after, simulation.intervals - _LENGTHS[kind] + 1)}",
+        length=_LENGTHS[kind],
+        value=f"S-{rng.integers(1, simulation.sensors + 1):03d}",
+    )
+
+
+def _touch(one: Injection, other: Injection) -> bool:
+    """Return whether two anomalies would be told as one, or damp each other: they must be told apart in the truth."""
+    first, second = sorted((one, other), key=lambda found: int(found.when))
+    near = int(second.when) < int(first.when) + first.length + _APART
+    return (one.measure, one.value) == (other.measure, other.value) and near
 
 
 def replay(

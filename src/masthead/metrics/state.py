@@ -115,6 +115,7 @@ SCORE = np.dtype(
         ("severity", "f4"),  # damped: one high point per event
         ("undamped", "f4"),
         ("reason", "i1"),
+        ("in_event", "?"),  # an event of this series is open after this value
     ],
     align=True,
 )

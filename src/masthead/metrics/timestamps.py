@@ -260,9 +260,10 @@ def folder_for(template: str, start_s: float, zone: str = "UTC") -> str:
 
 
 def agree(texts: Sequence[str], zone: str = "UTC") -> str:
-    """Return the one format that the first 1,000 `texts` fit; at most a tenth of them may be broken.
+    """Return the one format that the first 1,000 `texts` fit; a tenth of them may be broken, of two or more one.
 
-    Formats that read every text alike (`d/M/yyyy` beside `dd/MM/yyyy`) count as one, the stricter.
+    Formats that read every text alike (`d/M/yyyy` beside `dd/MM/yyyy`) count as one, the stricter. A stamp counts as
+    broken in few rows only if it is no sign of another reading of the same digits: nothing is guessed.
 
     Raises:
         InvalidInput: None fits, or two fit as many and give different times; both are named.
@@ -273,25 +274,44 @@ def agree(texts: Sequence[str], zone: str = "UTC") -> str:
     sample = [text for text in texts[:_AGREE_ROWS] if text.strip()]
     if not sample:
         raise InvalidInput("time: expected at least one stamp to find the format from, got none")
-    best = math.ceil(_AGREE_SHARE * len(sample))
-    found: list[tuple[str, NDArray[np.float64]]] = []
-    for candidate in _CANDIDATES:
-        times = compile_pattern(candidate, zone).parse_many(sample).seconds
-        count = int((~np.isnan(times)).sum())
-        if candidate.startswith("epoch") and count and np.nanmin(times) < _EARLIEST_EPOCH_S:
-            continue
-        if count > best:
-            best, found = count, []
-        if count == best and not any(np.array_equal(times, other, equal_nan=True) for _, other in found):
-            found.append((candidate, times))
+    readings = {candidate: _read_by(candidate, sample, zone) for candidate in _CANDIDATES}
+    enough = math.ceil(_AGREE_SHARE * len(sample))
+    best = max(max(1, min(enough, len(sample) - 1)), *(_count(times) for times in readings.values()))
+    found: dict[str, NDArray[np.float64]] = {}
+    for candidate, times in readings.items():
+        if _count(times) == best and not any(
+            np.array_equal(times, other, equal_nan=True) for other in found.values()
+        ):
+            found[candidate] = times
+    if found and best < enough:
+        first = next(iter(found.values()))
+        found |= {name: times for name, times in readings.items() if _contradicts(times, first)}
     if len(found) == 1:
-        return found[0][0]
+        return next(iter(found))
     if found:
-        names = " and ".join(repr(name) for name, _ in found)
+        names = " and ".join(repr(name) for name in [*found][:2])
         raise InvalidInput(f"format: expected one for the time column, got {names}, which both fit: name one")
     raise InvalidInput(
         f"format: expected stamps in a known form, got {shown(sample[0])}; name the format, such as 'dd MMM yyyy HH:mm'"
     )
+
+
+def _read_by(candidate: str, sample: Sequence[str], zone: str) -> NDArray[np.float64]:
+    """Return (rows,) float64 seconds, NaN where a format that is tried reads nothing."""
+    times = compile_pattern(candidate, zone).parse_many(sample).seconds
+    if candidate.startswith("epoch"):
+        times[times < _EARLIEST_EPOCH_S] = np.nan
+    return times
+
+
+def _count(times: NDArray[np.float64]) -> int:
+    return int((~np.isnan(times)).sum())
+
+
+def _contradicts(times: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
+    """Return whether a format reads what the best one does not, and gives another time where both read."""
+    both = ~np.isnan(times) & ~np.isnan(best)
+    return bool((~np.isnan(times) & np.isnan(best)).any() and (times[both] != best[both]).any())
 
 
 def fitting(texts: Sequence[str], zone: str = "UTC") -> dict[str, int]:
