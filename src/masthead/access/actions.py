@@ -43,7 +43,7 @@ UpdateThing
 S3 = "DeleteObject GetObject ListBucket PutObject"
 
 MASTHEAD = """
-AcknowledgeGroup CancelJob DescribeClock DescribeJob ExportGroups GetChart GetDelivery GetLog GetStatus ListDeliveries
+AcknowledgeGroup CancelJob CreateChannel DeleteChannel DescribeClock DescribeJob ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus ListChannels ListDeliveries
 ListForbidden ListJobs ListLogs ListReadings ListSeries MuteGroup RenewThing RetryDelivery RevokeThing TestAlert TestRule
 TestStream TestThing ValidateDetector
 """

@@ -78,6 +78,7 @@ _GROUP = "lookoutmetrics:AnomalyDetector:{group}"
 _ALERT = "lookoutmetrics:Alert:{name}"
 _STREAM = "firehose:deliverystream/{name}"
 _THING, _POLICY, _RULE = "iot:thing/{name}", "iot:policy/{name}", "iot:rule/{name}"
+_CHANNEL = "masthead:channel/{name}"
 _OBJECT, _LOG, _JOB = "s3:{bucket}/{key}", "masthead:log/{kind}/{name}", "masthead:job/{id}"
 _ENDPOINT = "sagemaker:endpoint/{name}"
 
@@ -108,6 +109,9 @@ VERBS: Mapping[str, Deed] = {
     "metrics.mute_group": Deed("masthead:MuteGroup", (_GROUP,)),
     "metrics.give_feedback": Deed("lookoutmetrics:PutFeedback", (_GROUP,)),
     "metrics.feedback": Deed("lookoutmetrics:GetFeedback", (_GROUP,)),
+    "metrics.group_values": Deed("lookoutmetrics:ListAnomalyGroupTimeSeries", (_GROUP,)),
+    "metrics.sample_rows": Deed("lookoutmetrics:GetSampleData"),
+    "metrics.detect": Deed("lookoutmetrics:DetectMetricSetConfig"),
     "metrics.deploy": Deed("sagemaker:CreateEndpoint", (_DETECTOR, "sagemaker:endpoint/{endpoint|name}")),
     # Who hears of it
     "alerts.create_rule": Deed("lookoutmetrics:CreateAlert", (_ALERT, _OF)),
@@ -118,6 +122,10 @@ VERBS: Mapping[str, Deed] = {
     ),
     "alerts.delete_rule": Deed("lookoutmetrics:DeleteAlert", (_ALERT,)),
     "alerts.test_rule": Deed("masthead:TestAlert", (_ALERT,)),
+    "alerts.create_channel": Deed("masthead:CreateChannel", (_CHANNEL,)),
+    "alerts.list_channels": Deed("masthead:ListChannels"),
+    "alerts.get_channel": Deed("masthead:GetChannel", (_CHANNEL,)),
+    "alerts.delete_channel": Deed("masthead:DeleteChannel", (_CHANNEL,)),
     "alerts.deliveries": Deed("masthead:ListDeliveries", ("lookoutmetrics:Alert:{rule}",)),
     "alerts.get_delivery": Deed("masthead:GetDelivery", ("masthead:delivery/{key}",)),
     "alerts.retry": Deed("masthead:RetryDelivery", ("masthead:delivery/{key}",)),
@@ -132,6 +140,7 @@ VERBS: Mapping[str, Deed] = {
     "access.renew_thing": Deed("masthead:RenewThing", (_THING,)),
     "access.test_thing": Deed("masthead:TestThing", (_THING,)),
     "access.forbidden": Deed("masthead:ListForbidden", ("iot:thing/{thing}",)),
+    "access.shared_client_ids": Deed("masthead:ListForbidden", ("iot:thing/{thing}",)),
     "access.expiring": Deed("iot:ListThings"),
     "access.create_policy": Deed("iot:CreatePolicy", (_POLICY,)),
     "access.list_policies": Deed("iot:ListPolicies"),

@@ -38,7 +38,7 @@ AUDITED = "masthead.audited"
 """Where a request's scope holds what the audit will say of it."""
 
 _OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
-_OWNERS = frozenset({"/backup", "/clock"})
+_OWNERS = frozenset({"/backup", "/clock", "/follow"})
 _PAGES = ("/ui", "/docs")
 _ASSETS = "/ui/_nicegui/"  # the same for everybody; they do not count as requests of a key
 _METHODS = "GET, POST, PUT, PATCH, DELETE"
