@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = ("8400", "8401", "8883", "9000")
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PATIENCE_S = 30.0
+_PATIENCE_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
