@@ -10,15 +10,17 @@ detectors. Time comes in by `tick`, what other processes change by `refresh`.
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from masthead.base.clock import Clock, SystemClock
 from masthead.base.errors import Conflict, LimitReached, NotFound
 from masthead.base.folder import DataFolder
+from masthead.base.ids import new_id
 from masthead.base.log import Journal, get_logger
 from masthead.base.secrets import SecretBox
 from masthead.base.settings import Settings
@@ -33,10 +35,15 @@ if TYPE_CHECKING:
     from masthead.alerts.events import AlertEvent
     from masthead.alerts.rules import AlertRule
     from masthead.alerts.service import AlertsService
+    from masthead.flows.run import Run
     from masthead.flows.service import Flow, Flows
+    from masthead.learn.endpoints import Endpoints
+    from masthead.learn.later import Later
+    from masthead.learn.models import ServedModel
+    from masthead.learn.records import Endpoint, Usage
     from masthead.metrics.service import MetricsService
     from masthead.store.notes import Notes
-    from masthead.streams.readings import Batch, Reading
+    from masthead.streams.readings import Batch, Ingest, Reading
     from masthead.streams.service import StreamsService
 
 _WATCH_S = 5.0
@@ -55,7 +62,7 @@ class Masthead:
         migrate(self.database, copy_from=self.folder.database_path if self.database.is_sqlite else None)
         self.secrets = self._open_secrets()
         self.objects = Objects(settings.objects_url or self.folder.objects, settings.objects_options)
-        self._ingest: Callable[[Sequence[Reading]], None] | None = None
+        self._ingest: Ingest | None = None
         self._behind_s: Callable[[], float | None] = lambda: None
         self._watched = self._housekept = 0.0
 
@@ -169,20 +176,118 @@ class Masthead:
                 results_bytes=int(self.settings.results_max_gib * 2**30),
             ),
             jobs=self.flows,
+            endpoints=self.endpoints,
         )
         made.follow_feeds(lambda: self.streams.feeds())
         return made
+
+    @cached_property
+    def endpoints(self) -> "Endpoints":
+        """Served models: what each capability deploys answers here, and is counted."""
+        from masthead.learn.endpoints import Endpoints
+
+        # Who is called when concerns people, so it is told in real time.
+        made = Endpoints(
+            self.database, SystemClock(), self.journal, timeout_s=self.settings.endpoint_timeout_s
+        )
+        made.register("detector", self._load_detector, self._remove_detector)
+        return made
+
+    def _load_detector(self, source: "Mapping[str, Any]") -> "ServedModel":
+        from masthead.metrics.endpoint import load_detector  # brings the scorer: only where one answers
+
+        return load_detector(self.folder, source)
+
+    def _remove_detector(self, source: "Mapping[str, Any]") -> None:
+        from masthead.metrics.endpoint import remove_detector
+
+        remove_detector(self.folder, source)
 
     @cached_property
     def flows(self) -> "Flows":
         """Long jobs. DBOS behind them is loaded when the first one is to run."""
         from masthead.flows.service import Flows
 
-        return Flows(self.settings.flows_url or f"sqlite:///{self.folder.flows_path}", self.journal)
+        made = Flows(self.settings.flows_url or f"sqlite:///{self.folder.flows_path}", self.journal)
+        made.register("invocation", self._answer_later)
+        return made
+
+    # ------------------------------------------------------------------ calls of endpoints
+
+    def list_endpoints(self) -> "list[Endpoint]":
+        """Return every endpoint with what was counted per key, and what each key has left of its quota."""
+        found = self.endpoints.list()
+        if not any(one.usage for one in found):
+            return found
+        keys = {key.id: key for key in self.keys.list_keys()}
+
+        def told(usage: "Usage") -> "Usage":
+            key = keys.get(usage.key)
+            if key is None:
+                return usage
+            left = None if key.quota is None else self.gate.left(key).to_json()
+            # What is left of a rate is known to the process that counts it, and gone in a moment.
+            return replace(
+                usage, name=key.name, left=left and {"quota": left["quota"], "resets": left["resets"]}
+            )
+
+        return [replace(one, usage=tuple(told(usage) for usage in one.usage)) for one in found]
+
+    def get_endpoint(self, name: str) -> "Endpoint":
+        """Return one endpoint, as `list_endpoints` does.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        self.endpoints.get(name)
+        return next(one for one in self.list_endpoints() if one.name == name)
+
+    def invoke_later(self, endpoint: str, input: str, *, keep_s: float = 21_600.0, **options: Any) -> "Later":
+        """Begin a call whose body is an object; return where its answer, or what went wrong, will lie.
+
+        Args:
+            endpoint: Who is to answer.
+            input: Address of the body, `s3://bucket/key`.
+            keep_s: After so long nobody wants the answer any more.
+            options: Further fields of `Later`.
+
+        Raises:
+            NotFound: There is no such endpoint.
+            InvalidInput: The address cannot be one.
+            Conflict: This process ends.
+        """
+        from masthead.learn.later import Later
+
+        self.endpoints.get(endpoint)
+        until_s = SystemClock().time() + keep_s
+        call = Later(new_id("call"), endpoint, input, until_s=until_s, **options)
+        self.flows.start("invocation", call.id, call.to_json())
+        return call
+
+    def _answer_later(self, run: "Run", args: dict[str, Any]) -> dict[str, Any]:
+        """Answer one call in the background: a busy model is asked again, ten times in a quarter of an hour."""
+        from masthead.learn.later import answer_later, tell_failure
+
+        def answer() -> str:
+            return answer_later(self.endpoints, self.objects, args, SystemClock().time())
+
+        try:
+            return {"answer": run.step("invoke", answer, tries=10, pause_s=1.0)}
+        except LimitReached as error:
+            return {"answer": run.step("tell failure", tell_failure, self.objects, args, error)}
 
     def build(self) -> None:
         """Build every room now: a process of many threads calls it before they begin."""
-        _ = self.access, self.keys, self.gate, self.notes, self.streams, self.alerts, self.metrics
+        _ = (
+            self.access,
+            self.keys,
+            self.gate,
+            self.notes,
+            self.streams,
+            self.alerts,
+            self.metrics,
+            self.endpoints,
+        )
         self.flows.make_ready()
 
     # ------------------------------------------------------------------ the server's calls
@@ -214,6 +319,7 @@ class Masthead:
         """Do what is due at `now`: flush buffers, close intervals, look after ourselves."""
         self.streams.tick(now)
         self.metrics.tick(now)
+        self.endpoints.flush_if_due()
         real = time.monotonic()
         if real - self._watched >= _WATCH_S or not self._watched:
             self._watched = real
@@ -235,6 +341,7 @@ class Masthead:
         self.streams.refresh()
         self.metrics.refresh()
         self.alerts.refresh()
+        self.endpoints.refresh()
         self.keys.refresh()
         self._route()
 
@@ -276,23 +383,27 @@ class Masthead:
 
     def register_ingest(
         self,
-        ingest: Callable[[Sequence["Reading"]], None] | None,
+        ingest: "Ingest | None",
         behind_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         """Name who stores readings durably, and who knows how old the oldest reading is that waits."""
         self._ingest, self._behind_s = ingest, behind_s
 
-    def ingest(self, readings: "Sequence[Reading]") -> None:
-        """Store readings that came by another door than MQTT; returns once they are durable.
+    def ingest(self, readings: "Sequence[Reading]", *, partly: bool = False) -> Sequence[int]:
+        """Store readings that came by another door than MQTT; return the sequence of each once they are durable.
+
+        Args:
+            partly: Return those of the first ones when the others cannot be stored.
 
         Raises:
-            LimitReached: No stream takes readings here: the role `devices` is not run, or not up yet.
+            LimitReached: No stream takes readings here: the role `devices` is not run, or not up yet. Or the stream
+                takes no more; with `partly`: not even the first.
         """
         if self._ingest is None:
             raise LimitReached(
                 "ingest: the stream of readings is not open; run `masthead serve` with the role devices"
             )
-        self._ingest(readings)
+        return self._ingest(readings, partly=partly)
 
     # ------------------------------------------------------------------ ourselves
 
@@ -355,6 +466,8 @@ class Masthead:
             self.alerts.stop()
         if "metrics" in built:
             self.metrics.close()
+        if "endpoints" in built:
+            self.endpoints.close()
         if "streams" in built:
             self.streams.close()
         if "gate" in built:

@@ -15,6 +15,7 @@ PAGES = {
     "/detectors/air": ("air", ("Live", "CO, LOCATION_ID B-101", "Data quality", "Duplicates", "activation")),
     "/groups": ("Anomalies", ("SO2", "CO", "a value never seen before", "B-101 100 %", "high")),
     "/alerts": ("Alerts", ("Delivered", "tell-the-night", "webhook", "delivered")),
+    "/endpoints": ("Endpoints", ("Models that answer over the API", "Deploy a detector on its page")),
     "/things": ("Things", ("B-101", "connected", "B-102", "TIMESTAMP")),
     "/things/B-102": ("B-102", ("SHA-256", "sensors/B-101/air", "7", "none since the start")),
     "/policies": ("Policies", ("sensor", "north-only", "B-101, B-102")),

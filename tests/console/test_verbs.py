@@ -309,3 +309,20 @@ def test_a_thing_and_a_resting_detector_are_changed(visit, world):
     dialog = edit(page, "air")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog.get_by_role("alert")).to_contain_text("Conflict: state: air is active")
+
+
+def test_a_detector_is_deployed_called_described_and_its_endpoint_deleted(visit, world):
+    page = visit.open("/detectors/air", "air")
+    page.get_by_role("button", name="Deploy").click()
+    expect(page.get_by_text("Endpoint air serves detector air")).to_be_visible()
+    reading = {"TIMESTAMP": "2022-03-26 00:00", "LOCATION_ID": "B-101", "CO": 4.0}
+    endpoints = world.masthead.endpoints
+    assert endpoints.invoke("air", json.dumps(reading).encode(), key="MHAK1").body
+    page = visit.open("/endpoints", "Endpoints")
+    expect(row(page, "air").get_by_role("cell", name="detector air")).to_be_visible()
+    expect(row(page, "air").get_by_role("cell", name="1", exact=True)).to_be_visible()
+    press(page, "Describe", "air")
+    expect(page.get_by_role("dialog").get_by_text("MHAK1")).to_be_visible()
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    delete(page, "air")
+    assert endpoints.list() == []

@@ -113,6 +113,16 @@ def backtest(masthead: Product, name: str) -> Json:
     return masthead.metrics.backtest(name).to_json()
 
 
+@router.post("/detectors/{name}/deploy", status_code=201)
+def deploy(
+    masthead: Product,
+    name: str,
+    endpoint: Annotated[str, Query(description="Its name; absent: the detector's.")] = "",
+) -> Json:
+    """Let a copy of what a detector has learned answer under an endpoint's name."""
+    return masthead.metrics.deploy(name, endpoint).to_json()
+
+
 @router.get("/detectors/{name}/quality")
 def data_quality(masthead: Product, name: str) -> Json:
     """Return what was counted about a detector's data."""

@@ -11,8 +11,9 @@ from starlette.responses import Response
 from masthead.api.middleware import error_response
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, MastheadError, NotFound, shown
 from masthead.base.log import get_logger
+from masthead.learn.models import ModelFailure
 
-_STATUS = {InvalidInput: 400, NotFound: 404, Conflict: 409, LimitReached: 429}
+_STATUS = {InvalidInput: 400, NotFound: 404, Conflict: 409, ModelFailure: 424, LimitReached: 429}
 _HTTP_CODES = {404: "NotFound", 405: "InvalidInput", 413: "LimitReached"}
 _LOG = get_logger("api")
 

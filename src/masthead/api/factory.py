@@ -18,7 +18,7 @@ Sees things coming: anomalies in streams of readings, on your own machine.
 
 The nouns and verbs are those of the command line. Times are ISO 8601 with an offset. Lists come in pages: give
 `next_token` back as `token`. Every error is `{"error": {"code", "message", "field"}}`: 400 InvalidInput,
-404 NotFound, 409 Conflict, 413 and 429 LimitReached, 503 when this process cannot do it now.
+404 NotFound, 409 Conflict, 413 and 429 LimitReached, 424 ModelFailure, 503 when this process cannot do it now.
 """
 
 
@@ -97,6 +97,7 @@ def _include(app: FastAPI, *, native: bool) -> None:
             alerts,
             channels,
             detectors,
+            endpoints,
             groups,
             ingest,
             jobs,
@@ -109,6 +110,6 @@ def _include(app: FastAPI, *, native: bool) -> None:
         )
 
         rooms += [things, policies, rules, streams, alerts, channels, detectors]
-        rooms += [groups, jobs, objects, logs, ingest]
+        rooms += [groups, endpoints, jobs, objects, logs, ingest]
     for room in rooms:
         app.include_router(room.router)

@@ -40,6 +40,10 @@ class DataFolder:
         return self.path / "metrics"
 
     @property
+    def models(self) -> Path:
+        return self.path / "models"
+
+    @property
     def streams(self) -> Path:
         return self.path / "streams"
 

@@ -70,6 +70,9 @@ class Settings(BaseModel):
     objects_url: str = Field("", description="Object store, say s3://bucket/prefix; empty: a local folder.")
     objects_options: str = Field("", description="Options of the object store: key=value pairs by commas.")
     max_series: int = Field(50_000, ge=1, description="Series of one detector.")
+    endpoint_timeout_s: float = Field(
+        60.0, gt=0, le=3600, description="How long a served model may take for one call, seconds."
+    )
     max_body_mib: float = Field(64.0, gt=0, description="Largest HTTP body, MiB.")
     virtual_clock: bool = Field(False, description="Follow the beats on masthead.clock (demonstrations).")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What the log shows.")

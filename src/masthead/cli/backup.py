@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, MastheadError
-from masthead.cli.endpoints import Served, served
+from masthead.cli.addresses import Served, served
 from masthead.cli.grammar import answer
 from masthead.cli.installation import AsJson, Data, settings
 

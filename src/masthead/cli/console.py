@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from masthead.cli.endpoints import served
+from masthead.cli.addresses import served
 from masthead.cli.grammar import new_room
 from masthead.cli.installation import AsJson, Data, installation
 from masthead.cli.output import print_json

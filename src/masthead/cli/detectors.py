@@ -150,6 +150,24 @@ def backtest(name: Name, wait: Wait = False, as_json: AsJson = False, data: Data
         _tell_state(masthead, found, wait=wait, as_json=as_json)
 
 
+@app.command("deploy")
+def deploy(
+    name: Name,
+    endpoint: Annotated[
+        str, typer.Option("--endpoint", metavar="E", help="The endpoint's name; else the detector's.")
+    ] = "",
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Let a copy of what a detector has learned answer under an endpoint's name; again: bring it up to date."""
+    with installation(data) as masthead:
+        made = masthead.metrics.deploy(name, endpoint)
+    if as_json:
+        print_json(made.to_json())
+    else:
+        print(f"endpoint {made.name} serves {made.about['model']}, {made.about['series']} series")
+
+
 @app.command("quality")
 def quality(name: Name, as_json: AsJson = False, data: Data = None) -> None:
     """Show what was counted about a detector's data."""

@@ -1,40 +1,57 @@
-"""Where the server of a data folder listens: what it wrote down when it was ready, else what the settings say."""
+"""`masthead endpoints`: which models answer under which names, and what is counted of their calls."""
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from masthead.base.settings import Settings
+from masthead.cli.grammar import answer, new_room
+from masthead.cli.installation import AsJson, Data, Name, installation
+from masthead.cli.output import print_fields, print_json, print_table
 
-ADDRESSES = "serve.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """The running server: its addresses, and the token that only readers of the data folder know."""
-
-    url: str
-    token: str
-    mqtt_port: int
+app = new_room("Endpoints: models that answer, under which names, and what is counted of their calls.")
+_COUNTED = (
+    ("Calls", "calls"),
+    ("Errors", "errors"),
+    ("p50 ms", "p50_ms"),
+    ("p99 ms", "p99_ms"),
+    ("Last called", "last_called"),
+)
 
 
-def served(folder: Path) -> Served | None:
-    """Return how to reach the server of a folder, or None when none runs there."""
-    from masthead.base.folder import DataFolder
+@app.command("list")
+def list_endpoints(as_json: AsJson = False, data: Data = None) -> None:
+    """List every endpoint: model, calls, errors and how long calls took."""
+    with installation(data) as masthead:
+        rows = [one.to_json() for one in masthead.list_endpoints()]
+    if as_json:
+        print_json(rows)
+        return
+    columns = (("Name", "name"), ("Kind", "kind"), ("Model", "model"), *_COUNTED)
+    print_table(columns, rows, empty="There is no endpoint yet.")
 
-    if DataFolder(folder).served_by() is None:
-        return None
-    try:
-        found = json.loads((folder / ADDRESSES).read_text())
-        return Served(found["url"], found["token"], int(found["mqtt_port"]))
-    except (OSError, ValueError, KeyError):
-        return None
+
+@app.command("describe")
+def describe(name: Name, as_json: AsJson = False, data: Data = None) -> None:
+    """Show one endpoint: what is served, by which model, and what was counted per key."""
+    with installation(data) as masthead:
+        found = masthead.get_endpoint(name)
+    answer(found, as_json=as_json, told=_tell)
 
 
-def mqtt_endpoint(folder: Path, settings: "Settings") -> tuple[str, int]:
-    """Return host and port that a device on this machine connects to."""
-    running = served(folder)
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "127.0.0.1") else settings.host
-    return host, running.mqtt_port if running and running.mqtt_port else settings.mqtt_port
+@app.command("delete")
+def delete(name: Name, as_json: AsJson = False, data: Data = None) -> None:
+    """Delete an endpoint: calls do not find it any more, and its memory is free."""
+    with installation(data) as masthead:
+        masthead.endpoints.delete(name)
+    if as_json:
+        print_json({"deleted": name})
+    else:
+        print(f"deleted endpoint {name}")
+
+
+def _tell(found: dict[str, Any]) -> None:
+    """Print an endpoint's fields, and its calls per key as a table."""
+    keys = found.pop("keys")
+    about = found.pop("about")
+    print_fields(found | {name: value for name, value in about.items() if name != "model"})
+    if keys:
+        shown = [row | {"key": row["key"] or "(none)"} for row in keys]
+        print_table((("Key", "key"), ("Named", "name"), *_COUNTED, ("Quota left", "left")), shown, empty="")

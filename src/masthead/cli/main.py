@@ -25,6 +25,7 @@ GROUPS = (
     "alerts",
     "channels",
     "detectors",
+    "endpoints",
     "jobs",
     "keys",
     "console",

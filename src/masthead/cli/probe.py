@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from masthead.base.errors import NotFound
-from masthead.cli.endpoints import mqtt_endpoint
+from masthead.cli.addresses import mqtt_endpoint
 
 if TYPE_CHECKING:
     from masthead.app import Masthead

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from masthead.base.errors import LimitReached, MastheadError
-from masthead.cli.endpoints import Served
+from masthead.cli.addresses import Served
 
 if TYPE_CHECKING:
     from masthead.cli.simulate_to import Target

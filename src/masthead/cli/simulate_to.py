@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from masthead.base.errors import InvalidInput, LimitReached, NotFound
 from masthead.base.folder import write_atomic
-from masthead.cli.endpoints import Served, mqtt_endpoint, served
+from masthead.cli.addresses import Served, mqtt_endpoint, served
 from masthead.cli.installation import installation, settings
 from masthead.cli.publisher import Door, Publisher, acknowledged
 from masthead.cli.server_clock import ServerClock, opener

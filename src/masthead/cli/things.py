@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masthead.base.errors import InvalidInput, shown
+from masthead.cli.addresses import mqtt_endpoint
 from masthead.cli.documents import read_bytes, read_document
-from masthead.cli.endpoints import mqtt_endpoint
 from masthead.cli.grammar import Noun, add_verbs, answer, new_room
 from masthead.cli.installation import AsJson, Data, Message, Name, installation
 from masthead.cli.output import print_json, print_table

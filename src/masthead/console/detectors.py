@@ -141,11 +141,19 @@ def _head(console: Console, name: str) -> None:
     def show() -> None:
         show_text(f"Detector {name}", metrics.get_detector(name).spec.to_toml(), "toml")
 
+    async def deploy() -> None:
+        with on_this_page():
+            made = await run.io_bound(metrics.deploy, name)
+            assert made is not None
+            ui.notify(f"Endpoint {made.name} serves {made.about['model']}", type="positive")
+
     def verbs(state: str) -> None:
         with ui.row().classes("items-center"):
             for text, icon, verb in _verbs(console, name, state):
                 ui.button(text, icon=icon, on_click=lambda _, verb=verb: do(verb)).props("outline")
             ui.button("Test", icon="fact_check", on_click=test).props("outline")
+            if state in ("learning", "active", "stopped"):
+                ui.button("Deploy", icon="api", on_click=deploy).props("outline")
             if state in EDITABLE:
                 ui.button("Edit", icon="edit", on_click=lambda: _edit(console, name)).props("outline")
             ui.button("Show", icon="visibility", on_click=show).props("outline")

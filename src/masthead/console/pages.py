@@ -5,6 +5,7 @@ from collections.abc import Callable
 from masthead.console import (
     alerts,
     detectors,
+    endpoints,
     groups,
     logs,
     overview,
@@ -16,5 +17,6 @@ from masthead.console import (
 from masthead.console.shell import Console
 
 PAGES: tuple[Callable[[Console], None], ...] = tuple(
-    room.register for room in (overview, detectors, groups, alerts, things, policies, rules, streams, logs)
+    room.register
+    for room in (overview, detectors, groups, alerts, endpoints, things, policies, rules, streams, logs)
 )

@@ -25,6 +25,7 @@ NAVIGATION = (
     ("detectors", "Detectors", "monitor_heart", "/detectors"),
     ("groups", "Anomalies", "notifications_active", "/groups"),
     ("alerts", "Alerts", "campaign", "/alerts"),
+    ("endpoints", "Endpoints", "api", "/endpoints"),
     ("things", "Things", "sensors", "/things"),
     ("policies", "Policies", "policy", "/policies"),
     ("rules", "Rules", "alt_route", "/rules"),

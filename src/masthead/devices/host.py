@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -33,6 +33,7 @@ from masthead.devices.telemetry import LAG, LOG_BYTES
 from masthead.devices.unread import RESTORED, put_back, write_unread
 from masthead.streams.readings import Reading
 
+_Found = TypeVar("_Found")
 _LOG = get_logger("devices")
 _STEADY_S = 30.0  # a session that lasted so long starts the back-off anew
 _MOST_BACKOFF_S = 5.0
@@ -106,15 +107,20 @@ class DeviceHost:
         """Return the port of plain MQTT, if it is open."""
         return self._own.plain.port if self._own and self._own.plain else None
 
-    def ingest(self, readings: Sequence[Reading]) -> None:
-        """Store readings that came by another door; returns once they are durable. From any thread but the host's.
+    def ingest(self, readings: Sequence[Reading], *, partly: bool = False) -> list[int]:
+        """Store readings that came by another door; return their sequences once they are durable.
+
+        From any thread but the host's.
+
+        Args:
+            partly: Return those of the first ones when the others cannot be stored.
 
         Raises:
-            LimitReached: The log is full, or not there right now.
+            LimitReached: The log is full, or not there right now; with `partly`: none was stored.
         """
         if self._log is None:
             raise LimitReached("ingest: the log of readings is not there right now; try again")
-        self._call(self._log.append(readings, door="http"), timeout_s=60)
+        return self._call(self._log.append(readings, door="http", partly=partly), timeout_s=60)
 
     def write_unread(self, first: int, path: Path) -> int:
         """Write what the log holds from sequence `first` on to a file, for a backup; return how many batches.
@@ -365,11 +371,11 @@ class DeviceHost:
             return Outcome(False, str(error))
         return Outcome(True, f"published to {subject}")
 
-    def _call(self, work: Coroutine[Any, Any, None], *, timeout_s: float) -> None:
+    def _call(self, work: Coroutine[Any, Any, _Found], *, timeout_s: float) -> _Found:
         assert self._loop is not None
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            future.result(timeout_s)
+            return future.result(timeout_s)
         except (TimeoutError, concurrent.futures.CancelledError, NatsError, OSError) as error:
             future.cancel()
             raise LimitReached("devices: the broker does not answer; try again") from error

@@ -1,6 +1,6 @@
 """What the devices' side needs of the application."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from masthead.access.service import AccessService
@@ -10,7 +10,7 @@ from masthead.base.folder import DataFolder
 from masthead.base.log import Journal
 from masthead.base.secrets import SecretBox
 from masthead.base.settings import Settings
-from masthead.streams.readings import Batch, Reading
+from masthead.streams.readings import Batch, Ingest, Reading
 
 
 class Alerts(Protocol):
@@ -48,7 +48,5 @@ class Product(Protocol):
     def position(self) -> int | None:
         """Return the sequence that the sinks want next; None: they want what comes from now on."""
 
-    def register_ingest(
-        self, ingest: Callable[[Sequence[Reading]], None] | None, behind_s: Callable[[], float | None] = ...
-    ) -> None:
+    def register_ingest(self, ingest: Ingest | None, behind_s: Callable[[], float | None] = ...) -> None:
         """Name who stores readings of other doors, and who knows how old the oldest waiting reading is."""

@@ -127,35 +127,49 @@ class ReadingsLog:
                 _LOG.info("the copy starts over", reason=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(0.3)
 
-    async def append(self, readings: Sequence[Reading], *, door: str) -> None:
-        """Store readings of another door; returns when they are durable.
+    async def append(self, readings: Sequence[Reading], *, door: str, partly: bool = False) -> list[int]:
+        """Store readings of another door; return the sequence of each when they are durable.
+
+        Args:
+            partly: Return those of the first ones when the others cannot be stored.
 
         Raises:
-            LimitReached: The log is full.
+            LimitReached: The log is full, or does not answer; with `partly`: none was stored.
         """
+        stored: list[int] = []
         for chunk in _chunks(readings):
-            headers = {"Nats-Msg-Id": secrets.token_hex(16)}  # a repeat within two minutes is stored once
-            for _ in range(_DOOR_TRIES):
-                try:
-                    await self._js.publish(
-                        SUBJECT + door,
-                        pack(chunk),
-                        timeout=_DOOR_S,
-                        stream=READINGS,
-                        headers=dict(headers),
-                    )
+            try:
+                sequence = await self._append_chunk(chunk, door)
+            except LimitReached:
+                if partly and stored:
                     break
-                except APIError as error:
-                    raise LimitReached(
-                        f"ingest: the log of readings takes no more: {error.description}"
-                    ) from error
-                except (NatsError, OSError, TimeoutError):
-                    await asyncio.sleep(0.5)
-            else:
-                raise LimitReached(
-                    "ingest: the log of readings does not answer, which a full disk may cause; try again"
+                raise
+            stored += [sequence] * len(chunk)
+        return stored
+
+    async def _append_chunk(self, chunk: Sequence[Reading], door: str) -> int:
+        headers = {"Nats-Msg-Id": secrets.token_hex(16)}  # a repeat within two minutes is stored once
+        for _ in range(_DOOR_TRIES):
+            try:
+                found = await self._js.publish(
+                    SUBJECT + door,
+                    pack(chunk),
+                    timeout=_DOOR_S,
+                    stream=READINGS,
+                    headers=dict(headers),
                 )
+            except APIError as error:
+                raise LimitReached(
+                    f"ingest: the log of readings takes no more: {error.description}"
+                ) from error
+            except (NatsError, OSError, TimeoutError):
+                await asyncio.sleep(0.5)
+                continue
             STORED.labels(door).inc(len(chunk))
+            return int(found.seq)
+        raise LimitReached(
+            "ingest: the log of readings does not answer, which a full disk may cause; try again"
+        )
 
     async def read(self, start: int, take: Callable[[int, bytes], Awaitable[None]]) -> None:
         """Give every message of the log from sequence `start` on to `take`, in order, for ever.

@@ -68,6 +68,20 @@ class Cells:
                 self.cells.append(pattern)
         return len(self.cells) - before
 
+    def part(self, leaves: Sequence[Cell]) -> "Cells":
+        """Return cells of their own for those of `leaves` that are known: the same roll-ups lie over each of them."""
+        found = Cells(self.dimensions, self.rollups)
+        for leaf in leaves:
+            if leaf in self.leaves:
+                found.add_leaf(leaf)
+        for pattern, number in found._patterns.items():
+            # Its other members may not be in the part; in the whole it is a series all the same.
+            if self._pattern_cell[self._patterns[pattern]] >= 0 > found._pattern_cell[number]:
+                found._members[number] = 2
+                found._pattern_cell[number] = len(found.cells)
+                found.cells.append(pattern)
+        return found
+
     def restore_cells(self, cells: Sequence[Cell]) -> None:
         """Check that registering the leaves in order gave the same cells as when they were written."""
         if list(cells) != self.cells:

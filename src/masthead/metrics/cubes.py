@@ -106,7 +106,8 @@ class Cube:
         dedupe: Literal["none", "exact", "key"] = "none",
     ) -> None:
         self.measures, self.dimensions = tuple(measures), tuple(dimensions)
-        self.rollups, self.dedupe, self.limits = rollups, dedupe, limits or Limits()
+        self.rollups, self.limits = rollups, limits or Limits()
+        self.dedupe: Literal["none", "exact", "key"] = dedupe
         self._check()
         self._registry = Cells(self.dimensions, rollups)
         self._closes = 0
@@ -221,6 +222,24 @@ class Cube:
         if len(rows):
             ahead._register(rows, step)
         return ahead._keys
+
+    def part(self, rows: Rows) -> "Cube":
+        """Return a cube of its own that knows, of this one's series, those that `rows` belong to; it holds no rows."""
+        found = Cube(self.measures, self.dimensions, self.rollups, self.limits, self.dedupe)
+        texts = [[_escaped(value) for value in rows.labels[name].values] for name in self.dimensions]
+        codes = (rows.labels[name].codes.tolist() for name in self.dimensions)
+        leaves = sorted(
+            {
+                tuple(text[place] for text, place in zip(texts, row, strict=True))
+                for row in zip(*codes, strict=True)
+            }
+            if self.dimensions
+            else {()}
+        )
+        found._registry = self._registry.part(leaves)
+        found._last_seen = np.zeros(len(found._registry.cells), np.int64)
+        found._name_series()
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return the registry as JSON values; rows of open intervals are not part of it."""

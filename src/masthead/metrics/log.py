@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from masthead.base.errors import Conflict, InvalidInput, LimitReached
 from masthead.base.folder import sync_folder
 
-__all__ = ["Entry", "IntervalLog", "decode_entry", "encode_entry"]
+__all__ = ["Entry", "IntervalLog", "decode_entry", "encode_entry", "entries_of"]
 
 _MAGIC = b"MDL1"
 _FRAME = struct.Struct("<II")
@@ -91,7 +91,7 @@ class IntervalLog:
         self._last = 0
         self._handle: int | None = None
         self._length = 0
-        segments = self._segments()
+        segments = _segments(self._folder)
         for place, (first, path) in enumerate(segments):
             if self._last and first != self._last + 1:
                 raise Conflict(f"log: expected entry {self._last + 1} in {folder}, found {first} next")
@@ -122,22 +122,14 @@ class IntervalLog:
 
     def read(self, after: int = 0) -> Iterator[Entry]:
         """Yield the entries with a number above `after`, in order."""
-        segments = self._segments()
-        for place, (_, path) in enumerate(segments):
-            if place + 1 < len(segments) and segments[place + 1][0] <= after + 1:
-                continue
-            data = path.read_bytes()
-            for _, payload in _frames(data):
-                entry = decode_entry(payload)
-                if entry.number > after:
-                    yield entry
+        yield from entries_of(self._folder, after)
 
     def turn_over(self, *, keep_after: int) -> None:
         """Go on in a new segment, and drop the segments that hold no entry above `keep_after`."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
-        segments = self._segments()
+        segments = _segments(self._folder)
         for (_, path), (following, _) in zip(segments, [*segments[1:], (self._last + 1, None)], strict=True):
             if following <= keep_after + 1:
                 path.unlink()
@@ -148,10 +140,6 @@ class IntervalLog:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
-
-    def _segments(self) -> list[tuple[int, Path]]:
-        found = [(int(path.stem), path) for path in self._folder.glob("*.log") if path.stem.isdigit()]
-        return sorted(found)
 
     def _check(self, path: Path, *, is_last: bool) -> int:
         """Count a segment's entries and return where the last whole one ends."""
@@ -194,6 +182,24 @@ class IntervalLog:
                 raise LimitReached("disk: no space left for the interval log; free some") from error
             raise
         self._length += len(data)
+
+
+def entries_of(folder: Path, after: int = 0) -> Iterator[Entry]:
+    """Yield the whole entries of a log with a number above `after`, in order; another process may be writing it."""
+    segments = _segments(folder)
+    for place, (_, path) in enumerate(segments):
+        if place + 1 < len(segments) and segments[place + 1][0] <= after + 1:
+            continue
+        data = path.read_bytes()
+        for _, payload in _frames(data):
+            entry = decode_entry(payload)
+            if entry.number > after:
+                yield entry
+
+
+def _segments(folder: Path) -> list[tuple[int, Path]]:
+    found = [(int(path.stem), path) for path in folder.glob("*.log") if path.stem.isdigit()]
+    return sorted(found)
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:

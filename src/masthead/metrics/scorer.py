@@ -168,6 +168,21 @@ class SeriesScorer:
         self._state = np.concatenate([self._state, np.zeros(added, SERIES)])
         self._scores = np.concatenate([self._scores, _no_scores(1, added)], axis=1)
 
+    def part(self, places: Sequence[int]) -> "SeriesScorer":
+        """Return a scorer of its own for the series at `places`, -1 = one that has seen nothing; it knows no silence.
+
+        What it learns stays with it. It takes any time next, as after `pause`.
+        """
+        found = SeriesScorer(0, self.interval_s, False, self.configuration, self.zone)
+        at = np.array(places, np.int64)
+        known = at >= 0
+        state = np.zeros(len(at), SERIES)
+        state[known] = self._state[at[known]]
+        scores = _no_scores(1, len(at))
+        scores[:, known] = self._scores[:, at[known]]
+        found._state, found._scores = state, scores
+        return found
+
     def pause(self) -> None:
         """Let the next interval be any later one without counting those between as missing.
 

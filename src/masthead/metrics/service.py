@@ -29,6 +29,8 @@ from masthead.store.objects import Objects
 
 if TYPE_CHECKING:
     from masthead.flows.service import Flows
+    from masthead.learn.endpoints import Endpoints
+    from masthead.learn.records import Endpoint
     from masthead.metrics.answers import GroupStatistics, GroupValues
     from masthead.metrics.effects import Alerts
     from masthead.metrics.intake import RecordLike
@@ -72,6 +74,7 @@ class MetricsService:
         folder: Holds snapshots and interval logs.
         bounds: Limits of series, memory and stored scores.
         jobs: Runs activations and back-tests durably; None: in this process only, begun anew after a crash.
+        endpoints: Where detectors are deployed.
     """
 
     def __init__(
@@ -85,9 +88,11 @@ class MetricsService:
         *,
         bounds: Bounds | None = None,
         jobs: "Flows | None" = None,
+        endpoints: "Endpoints | None" = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database, self._objects, self._alerts = database, objects, alerts
+        self._endpoints = endpoints
         self._clock, self._journal, self._folder = clock, journal, folder
         self._bounds = bounds or Bounds()
         self._lock = threading.RLock()
@@ -312,6 +317,35 @@ class MetricsService:
         self._wake()
         if (self._running is not None and self._running.is_here()) or self._folder.served_by() is None:
             self._runner.stop(name)
+
+    def deploy(self, name: str, endpoint: str = "") -> "Endpoint":
+        """Let a copy of what a detector has learned answer under an endpoint's name; return the endpoint.
+
+        Deploying again replaces the copy. The detector is not touched, and what becomes of it does not touch the copy.
+
+        Args:
+            endpoint: "" = the detector's name, with `-` for `_`.
+
+        Raises:
+            NotFound: There is no such detector.
+            InvalidInput: The name cannot be an endpoint's.
+            Conflict: The detector has learned nothing yet, or the endpoint serves another model.
+            LimitReached: There are too many endpoints.
+        """
+        from masthead.metrics.endpoint import deploy_detector
+
+        if self._endpoints is None:
+            raise Conflict("endpoints: this process has none")
+        made = deploy_detector(
+            self.get_detector(name),
+            endpoint,
+            folder=self._folder,
+            endpoints=self._endpoints,
+            clock=self._clock,
+            most_series=self._bounds.series,
+        )
+        self._journal.write("detector", name, "deployed", endpoint=made.name, version=made.about["version"])
+        return made
 
     def cancel_job(self, job: str) -> Detector | None:
         """End the activation or back-test of that id, as `deactivate` does; None = it is no job of a detector.

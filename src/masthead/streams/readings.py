@@ -9,8 +9,9 @@ Pure: bytes in, values out.
 
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from masthead.base.errors import InvalidInput
 
@@ -38,6 +39,12 @@ class Batch:
 
     sequence: int
     readings: tuple[Reading, ...]
+
+
+class Ingest(Protocol):
+    """Stores readings durably and returns the sequence of each; with `partly` perhaps of the first ones only."""
+
+    def __call__(self, readings: Sequence[Reading], *, partly: bool = False) -> Sequence[int]: ...
 
 
 def pack(readings: Iterable[Reading]) -> bytes:

@@ -28,7 +28,7 @@ from masthead.base.ids import check_name
 from masthead.store.engine import Database
 from masthead.store.objects import check_bucket
 from masthead.store.schema import Blob, Json, UtcDateTime, metadata
-from masthead.streams.eventtime import EventTime
+from masthead.streams.eventtime import EventTime, zone_of
 from masthead.streams.prefixes import check_prefixes
 from masthead.streams.rules import parse_rule
 
@@ -198,6 +198,9 @@ def _check_choices(stream: DeliveryStream) -> None:
         raise InvalidInput(f"compression: expected none or gzip, got {shown(stream.compression)}")
     if stream.dedupe not in ("", "exact", "none"):
         raise InvalidInput(f"dedupe: expected exact or none, got {shown(stream.dedupe)}")
+    if not isinstance(stream.zone, str):
+        raise InvalidInput(f"zone: expected an IANA name, got {shown(stream.zone)}")
+    zone_of(stream.zone)
     if not isinstance(stream.separator, str) or len(stream.separator) > 16:
         raise InvalidInput(f"separator: expected at most 16 characters, got {shown(stream.separator)}")
     if not isinstance(stream.version, int) or isinstance(stream.version, bool) or stream.version < 1:
@@ -305,6 +308,15 @@ class Records:
             rules = [row.spec for row in connection.execute(select(topic_rules.c.spec))]
             streams = [row.spec for row in connection.execute(select(delivery_streams.c.spec))]
         return Configuration.from_json({"rules": rules, "streams": streams})
+
+    def born(self, stream: str) -> datetime:
+        """Return when a delivery stream was created. Raises NotFound."""
+        wanted = select(delivery_streams.c.created).where(delivery_streams.c.name == stream)
+        with self.database.read() as connection:
+            found: datetime | None = connection.execute(wanted).scalar_one_or_none()
+        if found is None:
+            raise NotFound(f"name: there is no delivery stream {stream}")
+        return found
 
     def insert(self, noun: TopicRule | DeliveryStream, now: datetime) -> None:
         """Add a rule or stream. Raises Conflict when the name is taken."""

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from masthead.base.clock import Clock, utc
@@ -163,16 +163,26 @@ class StreamsService:
         self._changed()
         return found
 
-    def update_stream(self, stream: DeliveryStream | Mapping[str, Any]) -> DeliveryStream:
+    def update_stream(
+        self, stream: DeliveryStream | Mapping[str, Any], *, version: int | None = None
+    ) -> DeliveryStream:
         """Replace the stream of that name under the next version number; what it holds is put as it was.
+
+        Args:
+            version: The one that the change was made from; None: whichever there is.
 
         Raises:
             NotFound: There is none.
+            Conflict: It has another version than `version`.
         """
         given = stream.to_json() if isinstance(stream, DeliveryStream) else dict(stream)
         found = DeliveryStream.from_json({**given, "version": 1})
-        found = replace(found, version=self.get_stream(found.name).version + 1)
-        self._records.replace(found)
+        with self._lock:
+            present = self.get_stream(found.name).version
+            if version not in (None, present):
+                raise Conflict(f"version: expected {present}, the present one, got {version}")
+            found = replace(found, version=present + 1)
+            self._records.replace(found)
         self._journal.write("stream", found.name, "changed", version=found.version)
         self._changed()
         return found
@@ -187,6 +197,10 @@ class StreamsService:
         if check_name(name) not in streams:
             raise NotFound(f"name: there is no delivery stream {name}")
         return streams[name]
+
+    def stream_born(self, name: str) -> datetime:
+        """Return when a delivery stream was created. Raises NotFound."""
+        return self._records.born(check_name(name))
 
     def delete_stream(self, name: str) -> None:
         """Remove a delivery stream; what it holds is put first, its objects stay.

@@ -1,0 +1,1 @@
+"""Learn: what every learner shares. It begins with the registry of served models, the endpoints."""
