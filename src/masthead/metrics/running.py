@@ -187,7 +187,11 @@ class Runner:
 
         Only the shown counts change. The number of the last entry does not, so what a restart follows stays the same.
         """
-        news = [(live, facts) for live in self._live.values() if (facts := live.news()) is not None]
+        self._store_facts(
+            [(live, facts) for live in self._live.values() if (facts := live.news()) is not None]
+        )
+
+    def _store_facts(self, news: Sequence[tuple[LiveDetector, Mapping[str, Any]]]) -> None:
         if not news:
             return
         try:
@@ -289,6 +293,7 @@ class Runner:
         """Bring a detector to rest: its groups end, its memory stays on the disk."""
         live = self._live.pop(row.name, None)
         if live is not None:
+            self._store_facts([(live, live.facts())])
             live.close()
         now = self._around.clock.now()
         with self._database.write() as connection:
@@ -474,6 +479,7 @@ class Runner:
         if self._own_flows:
             self._flows.close(wait_s=10)
         with self._changed:
+            self._store_facts([(live, live.facts()) for live in self._live.values()])
             for live in self._live.values():
                 live.close()
             self._live.clear()
