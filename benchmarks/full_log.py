@@ -41,7 +41,7 @@ async def fill(data: Path) -> dict[str, Any]:
     """Fill, wait, make room, and return the books."""
     from masthead.devices.host import DeviceHost
 
-    product = StandingStill(data, mqtt_port=0, stream_max_gib=_GIB)
+    product = StandingStill(data, aws_port=0, mqtt_port=0, stream_max_gib=_GIB)
     host = DeviceHost(product)  # type: ignore[arg-type]
     await asyncio.to_thread(host.start)
     publishers = []

@@ -131,7 +131,7 @@ def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
     data = work / "data"
     prepare(data, given.things)
     command = [sys.executable, "-m", "masthead.cli.main", "serve", "--data", str(data), "--json"]
-    command += ["--port", "0", "--mqtt-port", "0", "--sync", given.sync]
+    command += ["--port", "0", "--aws-port", "0", "--mqtt-port", "0", "--sync", given.sync]
     with (
         (work / "log").open("wb") as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as server,

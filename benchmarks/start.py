@@ -49,7 +49,19 @@ def serving(data: Path) -> Iterator[tuple[str, psutil.Process, float]]:
     """Give (address, process, seconds to the first page) of a server over a folder."""
     began = time.monotonic()
     process = subprocess.Popen(
-        [*COMMAND, "serve", "--data", str(data), "--port", "0", "--mqtt-port", "0", "--json"],
+        [
+            *COMMAND,
+            "serve",
+            "--data",
+            str(data),
+            "--port",
+            "0",
+            "--aws-port",
+            "0",
+            "--mqtt-port",
+            "0",
+            "--json",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

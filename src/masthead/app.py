@@ -11,6 +11,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from types import TracebackType
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from masthead.learn.endpoints import Endpoints
     from masthead.learn.later import Later
     from masthead.learn.models import ServedModel
+    from masthead.learn.records import Endpoint, Usage
     from masthead.metrics.service import MetricsService
     from masthead.store.notes import Notes
     from masthead.streams.readings import Batch, Ingest, Reading
@@ -209,6 +211,34 @@ class Masthead:
         return made
 
     # ------------------------------------------------------------------ calls of endpoints
+
+    def list_endpoints(self) -> "list[Endpoint]":
+        """Return every endpoint with what was counted per key, and what each key has left of its quota."""
+        found = self.endpoints.list()
+        if not any(one.usage for one in found):
+            return found
+        keys = {key.id: key for key in self.keys.list_keys()}
+
+        def told(usage: "Usage") -> "Usage":
+            key = keys.get(usage.key)
+            if key is None:
+                return usage
+            left = None if key.quota is None else self.gate.left(key).to_json()
+            # What is left of a rate is known to the process that counts it, and gone in a moment.
+            return replace(
+                usage, name=key.name, left=left and {"quota": left["quota"], "resets": left["resets"]}
+            )
+
+        return [replace(one, usage=tuple(told(usage) for usage in one.usage)) for one in found]
+
+    def get_endpoint(self, name: str) -> "Endpoint":
+        """Return one endpoint, as `list_endpoints` does.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        self.endpoints.get(name)
+        return next(one for one in self.list_endpoints() if one.name == name)
 
     def invoke_later(self, endpoint: str, input: str, *, keep_s: float = 21_600.0, **options: Any) -> "Later":
         """Begin a call whose body is an object; return where its answer, or what went wrong, will lie.

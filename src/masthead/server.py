@@ -120,8 +120,8 @@ class Server:
         """Prepare a server.
 
         Raises:
-            InvalidInput: The host is not loopback and neither TLS nor `insecure_http` was chosen, a role or a trusted
-                proxy cannot be read, or the preset key cannot be used.
+            InvalidInput: The host is not loopback and neither TLS nor `insecure_http` was chosen, or a role, a trusted
+                proxy or the preset key cannot be used.
         """
         self.settings, self._tls = settings, tls
         self.roles = settings.role_set
@@ -230,14 +230,14 @@ class Server:
         masthead.journal.write("server", "serve", "ready", **found.to_json())
         return found
 
-    def _keep_credentials(self, masthead: Served, port: int) -> None:
+    def _keep_credentials(self, masthead: Served, aws_port: int) -> None:
         """Write the file by which AWS's clients find the key of a first start, or the preset one."""
         keep_credentials(
             masthead.folder.credentials,
             masthead.keys,
             self.first_key,
             region=self.settings.aws_region or _REGION,
-            endpoint_url=f"{'https' if self._tls else 'http'}://{self._shown_host()}:{port}",
+            endpoint_url=f"{'https' if self._tls else 'http'}://{self._shown_host()}:{aws_port}",
         )
 
     def _start_ticker(self, masthead: Served) -> None:

@@ -76,7 +76,7 @@ def test_without_a_log_the_sender_is_told_to_try_again(api: httpx.Client) -> Non
 
 
 def test_a_full_log_is_not_an_accepted_reading(api: httpx.Client, masthead: Masthead) -> None:
-    def full(readings: object) -> None:
+    def full(readings: object, *, partly: bool = False) -> None:
         raise LimitReached("ingest: the log of readings takes no more: full")
 
     masthead.register_ingest(full)

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import typer
 
+from masthead.access.gate import Caller
 from masthead.app import Masthead
 from masthead.base.errors import NotFound
 from masthead.base.settings import Settings
+from masthead.base.telemetry import exposition
 from masthead.cli.main import run
 from masthead.learn.models import ModelFailure
 
@@ -273,16 +275,25 @@ def test_a_detector_is_deployed_and_its_endpoint_listed_described_and_deleted(
             "endpoint b101 serves detector air, 1 series\n",
         )
         reading = b'{"TIMESTAMP": "2022-03-25 00:20", "LOCATION_ID": "B-101", "CO": 4.8}'
+        key = server.keys.create_key("customer", ["invoke"], quota=1000, window="day").key
+        assert server.gate.admit(Caller(key, "127.0.0.1")) is None
         server.endpoints.invoke("b101", reading, key="MHAK1")
+        server.endpoints.invoke("b101", reading, key=key.id)
         server.endpoints.invoke("b101", reading)
         with pytest.raises(ModelFailure):
             server.endpoints.invoke("b101", b"{}", key="MHAK1")
         server.endpoints._calls.flush()
+        server.gate._flush()
+        assert f'masthead_key_quota_left{{key="{key.id}"}} 999.0' in exposition().decode()
         [row] = json.loads(call("endpoints", "list", "--json")[1])
-        assert (row["name"], row["kind"], row["calls"], row["errors"]) == ("b101", "detector", 3, 1)
+        assert (row["name"], row["kind"], row["calls"], row["errors"]) == ("b101", "detector", 4, 1)
+        told = next(one for one in row["keys"] if one["key"] == key.id)
+        assert (told["name"], told["left"]["quota"]) == ("customer", 999)
         assert "detector air" in call("endpoints", "list")[1]
         text = call("endpoints", "describe", "b101")[1]
         assert "MHAK1" in text
+        assert "customer" in text
+        assert "quota 999, resets" in text
         assert "(none)" in text
         assert "learned_until:" in text
         assert call("endpoints", "delete", "b101") == (0, "deleted endpoint b101\n")

@@ -37,7 +37,7 @@ class Served:
         self.start()
 
     def start(self) -> None:
-        ports = ["--port", "0", "--mqtt-port", "0"]
+        ports = ["--port", "0", "--aws-port", "0", "--mqtt-port", "0"]
         self.server = subprocess.Popen(
             [*MASTHEAD, "serve", "--data", str(self.data), *ports, "--json", "--virtual-clock"],
             stdout=subprocess.PIPE,
@@ -115,7 +115,19 @@ def _closed(served: Served, intervals: int) -> Any:
 @pytest.mark.slow
 def test_without_a_virtual_clock_a_fast_simulation_says_what_to_do(tmp_path: Path) -> None:
     data = str(tmp_path / "data")
-    command = [*MASTHEAD, "serve", "--data", data, "--port", "0", "--mqtt-port", "0", "--json"]
+    command = [
+        *MASTHEAD,
+        "serve",
+        "--data",
+        data,
+        "--port",
+        "0",
+        "--aws-port",
+        "0",
+        "--mqtt-port",
+        "0",
+        "--json",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         server.stdout.readline()

@@ -143,7 +143,7 @@ def test_without_a_server_there_is_nobody_to_send_to(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_readings_reach_a_server_through_mqtt_and_over_http(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path / "data", port=0, mqtt_port=0, virtual_clock=True)
+    settings = Settings(data=tmp_path / "data", port=0, aws_port=0, mqtt_port=0, virtual_clock=True)
     with Server(settings) as server:
         masthead = server.masthead
         masthead.streams.create_stream({"name": "kept", "destination": "s3://kept/"})

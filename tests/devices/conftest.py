@@ -23,7 +23,7 @@ class Product:
     """The application as the host sees it. Its memory is lost with it, so its place starts at 1."""
 
     def __init__(self, data: Path, **options: Any) -> None:
-        self.settings = Settings(data=data, mqtt_port=0, mqtt_plain_port=0, **options)
+        self.settings = Settings(data=data, aws_port=0, mqtt_port=0, mqtt_plain_port=0, **options)
         self.clock = SystemClock()
         self.folder = DataFolder(data).create()
         self.secrets = SecretBox.open_or_create(data)

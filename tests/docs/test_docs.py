@@ -12,6 +12,8 @@ import pytest
 import typer
 
 import masthead
+from masthead.access.conditions import OPERATORS
+from masthead.access.shipped import SHIPPED
 from masthead.access.thing_policies import BUILT_IN, KINDS
 from masthead.access.verbs import VERBS
 from masthead.alerts.channels import _FIELDS as CHANNELS
@@ -134,6 +136,7 @@ def test_every_counter_stands_in_operations() -> None:
 @pytest.mark.parametrize(
     ("page", "names"),
     [
+        ("access.md", [*SHIPPED, *OPERATORS, "Null"]),
         ("alerts.md", list(CHANNELS)),
         ("alerts.md", [one for needed, further in CHANNELS.values() for one in sorted(needed | further)]),
         ("alerts.md", sorted(set(AlertRule.__slots__) - {"created", "updated"})),

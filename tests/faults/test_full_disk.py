@@ -32,7 +32,7 @@ class Server:
         script = (
             f"mount -t tmpfs -o size={DISK_MIB}m tmpfs {place} && "
             f"head -c {BALLAST_MIB}M /dev/zero > {place}/ballast && "
-            f"exec {masthead} serve --data {place}/data --port 0 --mqtt-port 0 --json"
+            f"exec {masthead} serve --data {place}/data --port 0 --aws-port 0 --mqtt-port 0 --json"
         )
         self.process = subprocess.Popen(
             [*namespace, "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

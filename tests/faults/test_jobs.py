@@ -44,7 +44,7 @@ def slowed(step):
 
 from masthead.flows.run import Run
 Run.step = slowed(Run.step)
-server = Server(load_settings({}, data=Path(sys.argv[1]), port=0, roles="worker,api"))
+server = Server(load_settings({}, data=Path(sys.argv[1]), port=0, aws_port=0, roles="worker,api"))
 server.start()
 print("up", flush=True)
 time.sleep(600)

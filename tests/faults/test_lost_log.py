@@ -50,7 +50,7 @@ def stored(server: Server) -> list[int]:
 def test_after_the_brokers_folder_is_removed_new_readings_are_taken_and_old_ones_not_again(
     tmp_path: Path,
 ) -> None:
-    settings = Settings(data=tmp_path / "data", port=0, mqtt_port=0)
+    settings = Settings(data=tmp_path / "data", port=0, aws_port=0, mqtt_port=0)
     with Server(settings) as server:
         masthead = server.masthead
         masthead.streams.create_stream({"name": "kept", "destination": "s3://kept/"})

@@ -329,6 +329,15 @@ def test_rows_come_and_go_as_json_lines_and_csv(taught: House) -> None:
     ]
 
 
+def test_a_measure_without_a_value_gets_no_prediction(house: House) -> None:
+    house.watch(measures=["CO", "SO2", {"name": "all", "column": "SO2", "aggregation": "sum"}], dimensions=[])
+    house.feed([{"t": T0 + 300 * step, "CO": step % 5, "SO2": step % 7} for step in range(110)])
+    house.close_until(110)
+    house.masthead.metrics.deploy("air")
+    found = house.ask([{"t": T0 + 110 * 300, "CO": 1}, {"t": T0 + 110 * 300, "CO": None, "SO2": None}])
+    assert [(one["measure"], one["value"]) for one in found] == [("CO", 1.0)]
+
+
 def test_an_explanation_adds_what_would_have_been_usual(taught: House) -> None:
     taught.masthead.metrics.deploy("air")
     plain, told = taught.ask(rows(150, 151)), taught.ask(rows(150, 151), explain=True)

@@ -25,7 +25,7 @@ class Served:
 
     def start(self) -> None:
         """Start the server and return when it is ready."""
-        ports = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
+        ports = ["--port", str(self.port), "--aws-port", "0", "--mqtt-port", str(self.mqtt_port)]
         self._process = subprocess.Popen(
             [*MASTHEAD, "serve", "--data", str(self.data), *ports, "--json"],
             stdout=subprocess.PIPE,

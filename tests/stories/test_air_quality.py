@@ -31,7 +31,20 @@ DEMO = [sys.executable, "-m", "masthead.cli.main", "demo"]
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `masthead demo air --speed max --exit --json` printed, with the seconds it took and its folder."""
     data, began = tmp_path_factory.mktemp("story") / "demo", time.monotonic()
-    options = ["--speed", "max", "--exit", "--json", "--data", str(data), "--port", "0", "--mqtt-port", "0"]
+    options = [
+        "--speed",
+        "max",
+        "--exit",
+        "--json",
+        "--data",
+        str(data),
+        "--port",
+        "0",
+        "--aws-port",
+        "0",
+        "--mqtt-port",
+        "0",
+    ]
     done = subprocess.run([*DEMO, "air", *options], capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stderr == ""

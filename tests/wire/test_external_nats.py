@@ -102,7 +102,7 @@ def test_readings_over_http_reach_a_detector_through_a_server_with_jetstream_alo
     tmp_path: Path, external: Callable[..., External]
 ) -> None:
     theirs = external()
-    settings = Settings(data=tmp_path / "data", port=0, nats_url=theirs.url)
+    settings = Settings(data=tmp_path / "data", port=0, aws_port=0, nats_url=theirs.url)
     with Server(settings) as server:
         watch(server)
         for number in range(10):
@@ -141,7 +141,7 @@ def test_readings_by_their_mqtt_door_reach_a_detector(
     tmp_path: Path, external: Callable[..., External]
 ) -> None:
     theirs = external(mqtt_door=True)
-    settings = Settings(data=tmp_path / "data", port=0, nats_url=theirs.url)
+    settings = Settings(data=tmp_path / "data", port=0, aws_port=0, nats_url=theirs.url)
     with Server(settings) as server:
         watch(server)
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="theirs")
@@ -160,21 +160,23 @@ def test_readings_by_their_mqtt_door_reach_a_detector(
 def test_a_server_without_jetstream_is_refused_with_the_reason(
     tmp_path: Path, external: Callable[..., External]
 ) -> None:
-    settings = Settings(data=tmp_path / "data", port=0, nats_url=external(jetstream=False).url)
+    settings = Settings(data=tmp_path / "data", port=0, aws_port=0, nats_url=external(jetstream=False).url)
     with pytest.raises(LimitReached, match=r"nats_url.*JetStream") as caught, Server(settings):
         pass
     assert "secret" not in str(caught.value)
 
 
 def test_a_plain_door_of_our_own_is_refused(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path / "data", port=0, nats_url="nats://127.0.0.1:4222", mqtt_plain=True)
+    settings = Settings(
+        data=tmp_path / "data", port=0, aws_port=0, nats_url="nats://127.0.0.1:4222", mqtt_plain=True
+    )
     with pytest.raises(InvalidInput, match="mqtt_plain: expected off with nats_url"), Server(settings):
         pass
 
 
 def test_a_wrong_password_is_named_and_not_shown(tmp_path: Path, external: Callable[..., External]) -> None:
     url = external().url.replace("secret", "guess")
-    settings = Settings(data=tmp_path / "data", port=0, nats_url=url)
+    settings = Settings(data=tmp_path / "data", port=0, aws_port=0, nats_url=url)
     with pytest.raises(LimitReached, match="nats_url") as caught, Server(settings):
         pass
     assert "guess" not in str(caught.value)

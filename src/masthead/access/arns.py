@@ -16,7 +16,7 @@ PARTITION = "aws"
 _MOST = 2048  # characters; the services' own `Arn` has no bound
 _SERVICE = re.compile(r"[a-z0-9-]{1,63}")
 _REGION = re.compile(r"[a-z0-9-]{0,32}")
-_ACCOUNT = re.compile(r"\d{12}|")
+_ACCOUNT = re.compile(r"[0-9]{12}|")
 
 
 @dataclass(frozen=True, slots=True)

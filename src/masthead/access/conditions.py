@@ -34,16 +34,14 @@ class Context:
 
     def __init__(self, given: Mapping[str, str | Sequence[str]]) -> None:
         self._given = given
-        self._known: dict[str, tuple[str, ...]] | None = None
+        self._known: dict[str, str | Sequence[str]] | None = None
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return the texts under a name in small letters; () when the request has none."""
-        if self._known is None:
-            self._known = {
-                key.lower(): (value,) if isinstance(value, str) else tuple(value)
-                for key, value in self._given.items()
-            }
-        return self._known.get(name, ())
+        if self._known is None:  # not before a statement asks: most decisions need none
+            self._known = {key.lower(): value for key, value in self._given.items()}
+        found = self._known.get(name, ())
+        return (found,) if isinstance(found, str) else tuple(found)
 
     def resolve(self, name: str) -> str | None:
         """Return the text of a variable; None when there is not exactly one."""

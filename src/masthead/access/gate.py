@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from masthead.access.arns import user_arn
 from masthead.access.audit import Audit, AuditEntry
@@ -29,6 +29,9 @@ MOST_ADDRESSES = 10_000
 _SYNC_S, _FLUSH_S = 1.0, 5.0
 _LOG = get_logger("access")
 _REFUSALS = Counter("masthead_refusals", "Requests that were refused.", ["kind"], registry=REGISTRY)
+_QUOTA_LEFT = Gauge(
+    "masthead_key_quota_left", "Requests that a key has left of its quota.", ["key"], registry=REGISTRY
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +203,20 @@ class Gate:
     def _flush(self) -> None:
         try:
             self._throttle.flush()
+            self._tell_quotas()
         except Exception as error:  # the counts are kept, and tried again
             _LOG.error("the use of keys cannot be written down", error=repr(error))
+
+    def _tell_quotas(self) -> None:
+        """Tell Prometheus what each key that has a quota has left of it."""
+        left = {
+            key.id: found
+            for key in self._keys.list_keys()
+            if key.state == "active" and (found := self._throttle.left(key).quota) is not None
+        }
+        _QUOTA_LEFT.clear()
+        for key, count in left.items():
+            _QUOTA_LEFT.labels(key).set(count)
 
     def _told(self, refusal: Refusal | None) -> Refusal | None:
         if refusal is not None:

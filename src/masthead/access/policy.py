@@ -12,8 +12,9 @@ reference_policies_evaluation-logic.html
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from masthead.access.actions import known_actions
@@ -32,6 +33,8 @@ MOST_POLICIES = 10
 
 _MOST_ELEMENTS = 1_000
 _MOST_LENGTH = 2_048
+_MOST_WARNINGS = 20
+_MOST_REMEMBERED = 1_000  # actions of one policy; the faces know fewer
 _VARIABLES = "2012-10-17"
 _VERSIONS = (_VARIABLES, "2008-10-17")
 _FIELDS = {"Version", "Id", "Statement"}
@@ -81,6 +84,7 @@ class _Statement:
     """One compiled statement.
 
     Attributes:
+        path: Its place in the document.
         label: How a decision names it.
         deny: Its effect.
         exact: Actions without wildcards, in small letters.
@@ -91,6 +95,7 @@ class _Statement:
         clauses: What must hold besides.
     """
 
+    path: str
     label: str
     deny: bool
     exact: frozenset[str]
@@ -100,13 +105,15 @@ class _Statement:
     not_resource: bool
     clauses: tuple[Clause, ...]
 
-    def applies(self, action: str, resource: str, context: Context) -> bool:
-        """Return whether the statement is about this request; `action` in small letters."""
-        named = action in self.exact or any(one.match(action, context.resolve) for one in self.actions)
-        return (
-            named is not self.not_action
-            and self._is_about(resource, context)
-            and all(clause.holds(context) for clause in self.clauses)
+    def names(self, action: str) -> bool:
+        """Return whether the statement is about an action, given in small letters."""
+        named = action in self.exact or any(one.match(action, _no_value) for one in self.actions)
+        return named is not self.not_action
+
+    def applies(self, resource: str, context: Context) -> bool:
+        """Return whether a statement that names the action is about this request."""
+        return self._is_about(resource, context) and (
+            not self.clauses or all(clause.holds(context) for clause in self.clauses)
         )
 
     def _is_about(self, resource: str, context: Context) -> bool:
@@ -119,16 +126,28 @@ class _Statement:
 
 
 class Policy:
-    """A policy document that was read, and what may be wrong with it without being an error."""
+    """A policy document that was read."""
 
-    __slots__ = ("allows", "denies", "document", "warnings")
+    __slots__ = ("_by_action", "document", "statements")
 
-    def __init__(
-        self, document: Mapping[str, Any], statements: Sequence[_Statement], warnings: Sequence[str]
-    ) -> None:
-        self.document, self.warnings = document, tuple(warnings)
-        self.denies = tuple(one for one in statements if one.deny)
-        self.allows = tuple(one for one in statements if not one.deny)
+    def __init__(self, document: Mapping[str, Any], statements: Sequence[_Statement]) -> None:
+        self.document, self.statements = document, tuple(statements)
+        self._by_action: dict[str, tuple[list[_Statement], list[_Statement]]] = {}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is probably not meant: actions and keys that nobody knows, variables of the older version.
+
+        At most 20 are told: looking for the nearest name takes a millisecond each.
+        """
+        known = {name.lower(): name for name in known_actions()}
+        found: list[str] = []
+        for one in self.statements:
+            found += islice(_doubts(one, known), _MOST_WARNINGS - len(found))
+        version = self.document.get("Version", _VERSIONS[1])
+        if version != _VARIABLES and "${" in json.dumps(self.document):
+            found.append(f"Version: in {version} a variable is plain text; {_VARIABLES} knows them")
+        return tuple(found)
 
     @classmethod
     def parse(cls, document: object) -> "Policy":
@@ -148,19 +167,28 @@ class Policy:
         """
         return _parse(document, lenient=True)
 
+    def about(self, action: str) -> tuple[list[_Statement], list[_Statement]]:
+        """Return the statements that name an action, given in small letters: those that deny, those that allow."""
+        found = self._by_action.get(action)
+        if found is None:
+            named = [one for one in self.statements if one.names(action)]
+            found = [one for one in named if one.deny], [one for one in named if not one.deny]
+            if len(self._by_action) >= _MOST_REMEMBERED:
+                self._by_action.clear()
+            self._by_action[action] = found
+        return found
+
     def only_allows(self, action: str) -> bool:
         """Return whether it allows something, and nothing but this action."""
         wanted = frozenset({action.lower()})
-        return bool(self.allows) and all(
-            one.exact == wanted and not one.actions and not one.not_action for one in self.allows
+        allows = [one for one in self.statements if not one.deny]
+        return bool(allows) and all(
+            one.exact == wanted and not one.actions and not one.not_action for one in allows
         )
 
 
-NOTHING = Policy(
-    {},
-    [_Statement("unreadable", True, frozenset(), (compile_pattern("*", ""),), False, (compile_pattern("*", ""),), False, ())],
-    (),
-)  # fmt: skip
+_ALL = (compile_pattern("*", ""),)
+NOTHING = Policy({}, [_Statement("", "unreadable", True, frozenset(), _ALL, False, _ALL, False, ())])
 """Stands for a stored policy that cannot be read: it denies everything."""
 
 
@@ -179,16 +207,21 @@ def decide(
         resource: An ARN, or `*` for an action without one.
         context: What is known of the request, by the names of condition keys.
     """
-    wanted, about = action.lower(), Context(context)
-    for name, policy in policies:
-        for statement in policy.denies:
-            if statement.applies(wanted, resource, about):
+    wanted, known = action.lower(), Context(context)
+    named = [(name, policy.about(wanted)) for name, policy in policies]
+    for name, (denies, _) in named:
+        for statement in denies:
+            if statement.applies(resource, known):
                 return Decision(False, True, f"{name}: {statement.label}")
-    for name, policy in policies:
-        for statement in policy.allows:
-            if statement.applies(wanted, resource, about):
+    for name, (_, allows) in named:
+        for statement in allows:
+            if statement.applies(resource, known):
                 return Decision(True, False, f"{name}: {statement.label}")
     return Decision(False, False, "")
+
+
+def _no_value(_name: str) -> None:
+    """Return that a variable has no value: actions hold none."""
 
 
 # ---------------------------------------------------------------------- reading
@@ -207,15 +240,11 @@ def _parse(document: object, *, lenient: bool) -> Policy:
         raise _wrong("Statement", "an object or a list of objects", None)
     listed = isinstance(given["Statement"], list)
     found = given["Statement"] if listed else [given["Statement"]]
-    warnings: list[str] = []
     statements = []
     for number, one in enumerate(found):
         path = f"Statement[{number}]" if listed else "Statement"
-        statement = _statement(one, path, number, variables=version == _VARIABLES, lenient=lenient)
-        statements.append(statement)
-        if not lenient:
-            warnings += _doubts(one, path, statement, version)
-    return Policy(given, statements, warnings)
+        statements.append(_statement(one, path, number, variables=version == _VARIABLES, lenient=lenient))
+    return Policy(given, statements)
 
 
 def _copy(document: object) -> dict[str, Any]:
@@ -255,6 +284,7 @@ def _statement(given: Any, path: str, number: int, *, variables: bool, lenient: 
     exact = frozenset(name.lower() for name in actions if not set(name) & {"*", "?"})
     loose = deny is not not_resource
     return _Statement(
+        path=path,
         label=sid or f"statement {number + 1}",
         deny=deny,
         exact=exact,
@@ -287,25 +317,18 @@ def _one_of(given: Mapping[str, Any], name: str, path: str) -> tuple[bool, list[
     return word != name, values, f"{path}.{word}"
 
 
-def _doubts(given: Mapping[str, Any], path: str, statement: _Statement, version: str) -> list[str]:
-    """Return what is probably not meant: actions and keys that nobody knows, variables of the older version."""
-    found = []
-    known = {name.lower(): name for name in known_actions()}
+def _doubts(statement: _Statement, known: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is probably not meant; `known` has every action by its name in small letters."""
     for name in sorted(statement.exact - set(known)):
-        found.append(f"{path}: no action is called {name}; the nearest is {known[nearest(name, known)]}")
+        yield f"{statement.path}: no action is called {name}; the nearest is {known[nearest(name, known)]}"
     for pattern in statement.actions:
-        if not any(pattern.match(name, lambda _: None) for name in known):
+        if not any(pattern.match(name, _no_value) for name in known):
             near = known[nearest(pattern.text, known)]
-            found.append(f"{path}: no action is matched by {pattern.text}; the nearest is {near}")
+            yield f"{statement.path}: no action is matched by {pattern.text}; the nearest is {near}"
     for clause in statement.clauses:
         if isinstance(clause, Condition | Missing) and not _is_known_key(clause.name):
             near = nearest(clause.name, _KEYS)
-            found.append(f"{path}: no request has the key {clause.name}; the nearest is {near}")
-    if version != _VARIABLES and "${" in json.dumps(given):
-        found.append(
-            f"{path}: in Version {version} a variable is plain text; Version {_VARIABLES} knows them"
-        )
-    return found
+            yield f"{statement.path}: no request has the key {clause.name}; the nearest is {near}"
 
 
 def _is_known_key(name: str) -> bool:

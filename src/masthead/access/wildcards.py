@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import groupby
 
 from masthead.base.errors import InvalidInput, shown
 
@@ -42,39 +43,105 @@ Sign = str | Wild | Variable
 
 
 class Pattern:
-    """A compiled pattern. `match` returns None when a variable of it has no value."""
+    """A compiled pattern: texts and, between them, runs; one with `?` is matched sign by sign instead.
 
-    __slots__ = ("_dynamic", "_head", "_signs", "_tail", "_whole", "text")
+    `match` returns None when a variable of it has no value.
+    """
+
+    __slots__ = ("_by_sign", "_dynamic", "_names", "_pieces", "_runs", "_signs", "_texts", "text")
 
     def __init__(self, text: str, signs: Sequence[Sign]) -> None:
         self.text, self._signs = text, tuple(signs)
         self._dynamic = any(isinstance(sign, Variable) for sign in signs)
-        head = 0
-        while head < len(signs) and isinstance(signs[head], str):
-            head += 1
-        self._head = "".join(str(sign) for sign in signs[:head])
-        self._tail: tuple[Sign, ...] = self._signs[head:]
-        self._whole = not self._tail
+        self._by_sign = any(sign is _ONE or sign is _SAME for sign in signs)
+        pieces: list[list[str | Variable]] = [[]]
+        runs: list[Wild] = []
+        for sign in signs:
+            if isinstance(sign, Wild):
+                runs.append(sign)
+                pieces.append([])
+            else:
+                pieces[-1].append(sign)
+        self._runs = tuple(runs)
+        self._pieces = [_joined(piece) for piece in pieces]
+        self._names = {sign.name for sign in signs if isinstance(sign, Variable)}
+        self._texts = [piece for piece in self._pieces if isinstance(piece, str)] if not self._dynamic else []
 
     def match(self, text: str, resolve: Resolve) -> bool | None:
         """Return whether the pattern is the whole of `text`."""
-        if self._whole:
-            return text == self._head
-        if not text.startswith(self._head):
-            return False
-        tail = self._tail
-        if self._dynamic:
-            found = resolved(tail, resolve)
-            if found is None:
-                return None
-            tail = found
-        if len(tail) == 1 and tail[0] is _ANY:
-            return True
-        return glob(tail, text, len(self._head))
+        if self._by_sign:
+            signs = self.signs(resolve)
+            return None if signs is None else glob(signs, text)
+        texts: list[str] | None = self._texts or self._filled(resolve)
+        if texts is None:  # also where no value could match: in a Deny it counts as everything
+            return None
+        if not self._runs:
+            return text == texts[0]
+        # Most names differ at one of their ends.
+        return text.startswith(texts[0]) and text.endswith(texts[-1]) and _spread(self._runs, texts, text)
 
     def signs(self, resolve: Resolve) -> tuple[Sign, ...] | None:
         """Return the signs with every variable replaced; None when one has no value."""
         return resolved(self._signs, resolve) if self._dynamic else self._signs
+
+    def _filled(self, resolve: Resolve) -> list[str] | None:
+        values: dict[str, str] = {}
+        for name in self._names:
+            value = resolve(name)
+            if value is None:
+                return None
+            values[name] = value
+        return [
+            piece
+            if isinstance(piece, str)
+            else "".join([one if isinstance(one, str) else values[one.name] for one in piece])
+            for piece in self._pieces
+        ]
+
+
+def _joined(piece: Sequence[str | Variable]) -> str | list[str | Variable]:
+    """Return a piece as one text, or as texts and variables in turn."""
+    found: list[str | Variable] = []
+    for is_text, run in groupby(piece, lambda one: isinstance(one, str)):
+        signs = list(run)
+        found += ["".join(map(str, signs))] if is_text else signs
+    return str(found[0]) if len(found) == 1 and isinstance(found[0], str) else found or ""
+
+
+def _spread(runs: Sequence[Wild], pieces: Sequence[str], text: str) -> bool:
+    """Return whether the pieces lie in `text` with such runs between them; the first begins it, the last ends it.
+
+    The same walk as `glob`, a piece at a time: each piece is taken as early as it can be.
+    """
+    place, number, count = len(pieces[0]), 0, len(runs)
+    back, back_place = -1, 0
+    while True:
+        piece = pieces[number + 1]
+        is_last = number == count - 1
+        start = len(text) - len(piece) if is_last else 0
+        if runs[number] is _ANY:
+            if is_last:
+                return start >= place
+            found = text.find(piece, place)
+            if found < 0:
+                return False
+            back, back_place = number, found + 1
+        else:
+            colon = text.find(":", place)
+            end = len(text) if colon < 0 else colon
+            if is_last:
+                found = start if start >= place else -1
+            else:
+                found = text.find(piece, place, end + len(piece))
+            if not 0 <= found <= end:
+                if back < 0:
+                    return False
+                number, place = back, back_place
+                continue
+            if is_last:
+                return True
+        place = found + len(piece)
+        number += 1
 
 
 def resolved(signs: Sequence[Sign], resolve: Resolve) -> tuple[Sign, ...] | None:

@@ -29,13 +29,13 @@ _READINGS: Json = {
 @router.get("/endpoints")
 def list_endpoints(masthead: Product, limit: Limit = 100, token: Token = None) -> Json:
     """List endpoints by name: model, calls, errors and how long they took."""
-    return page_by_name("endpoints", masthead.endpoints.list(), limit, token)
+    return page_by_name("endpoints", masthead.list_endpoints(), limit, token)
 
 
 @router.get("/endpoints/{name}")
 def describe_endpoint(masthead: Product, name: str) -> Json:
     """Return one endpoint: what is served, by which model, and what was counted per key."""
-    return masthead.endpoints.get(name).to_json()
+    return masthead.get_endpoint(name).to_json()
 
 
 @router.delete("/endpoints/{name}", status_code=204)

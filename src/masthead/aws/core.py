@@ -118,6 +118,7 @@ class Core:
         self._by_target = {model.target: model for model in self.models.values() if model.target}
         self._by_signing = {model.signing_name: model for model in self.models.values()}
         self._keys = SigningKeys()
+        self._counted: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._origins: frozenset[str] = frozenset()
         self._origins_until = 0.0
         self._tokens = PageTokens(masthead.secrets.derive("tokens of AWS pages"))
@@ -293,9 +294,11 @@ class Core:
         """Write the audit's line of a mutation or a refusal; one about a mere read only if the gate wants it."""
         if work.silent:
             return
-        request, signature, key = work.request, work.signature, work.caller.key if work.caller else None
         mutates = work.served is not None and work.served.mutates
         refused = work.caller is None or work.refused
+        if not (mutates or refused or self._masthead.settings.audit_reads):
+            return
+        request, signature, key = work.request, work.signature, work.caller.key if work.caller else None
         entry = AuditEntry(
             request_id=work.id,
             key_id=key.id if key else signature.key_id if signature else "",
@@ -318,8 +321,14 @@ class Core:
     def _count(self, work: _Work, code: str, spent_s: float) -> None:
         service = work.model.name if work.model else ""
         operation = work.operation.name if work.operation else ""
-        _REQUESTS.labels(service, operation, code or "ok").inc()
-        _SECONDS.labels(service, operation).observe(spent_s)
+        place = (service, operation, code or "ok")
+        counted = self._counted.get(place)
+        if (
+            counted is None
+        ):  # finding a counter by its labels costs as much as verifying a third of a signature
+            counted = self._counted[place] = (_REQUESTS.labels(*place), _SECONDS.labels(*place[:2]))
+        counted[0].inc()
+        counted[1].observe(spent_s)
 
 
 def _pass(work: _Work, refusal: Refusal | None) -> None:

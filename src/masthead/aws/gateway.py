@@ -30,8 +30,8 @@ WAIT_S = 5.0  # for a free place; AWS's clients come again after a 503
 class Gateway:
     """Serves one core. At most 64 requests are worked on at once; what waits longer than 5 s is sent away."""
 
-    def __init__(self, core: Core, *, trusted: Sequence[Network] = ()) -> None:
-        self._core, self._trusted = core, trusted
+    def __init__(self, core: Core, *, trusted: Sequence[Network] = (), read_s: float = READ_S) -> None:
+        self._core, self._trusted, self.read_s = core, trusted, read_s
         self._places = asyncio.Semaphore(IN_FLIGHT)
         self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="aws")
 
@@ -43,7 +43,9 @@ class Gateway:
             return
         request = self._request(scope)
         try:
-            await asyncio.wait_for(self._places.acquire(), WAIT_S)
+            # Not `wait_for`: it makes a task of what is nearly always done at once.
+            async with asyncio.timeout(WAIT_S):
+                await self._places.acquire()
         except TimeoutError:
             await _answer(send, self._core.refuse(request, UNAVAILABLE, "too many requests at once"))
             return
@@ -70,9 +72,10 @@ class Gateway:
         if not stated.isdecimal() or int(stated[:20]) > most:
             return self._core.refuse(request, TOO_LARGE, too_large)
         try:
-            body = await asyncio.wait_for(_read(receive, most), READ_S)
+            async with asyncio.timeout(self.read_s):
+                body = await _read(receive, most)
         except TimeoutError:
-            return self._core.refuse(request, UNAVAILABLE, f"body: expected within {READ_S:g} s")
+            return self._core.refuse(request, UNAVAILABLE, f"body: expected within {self.read_s:g} s")
         except _TooLarge:
             return self._core.refuse(request, TOO_LARGE, too_large)
         if body is None:

@@ -5,6 +5,7 @@ answer one after the other: two small segments, which cost a client 48 ms where 
 """
 
 import asyncio
+import logging
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,11 +15,17 @@ from masthead.aws.gateway import MOST_HEADERS, READ_S
 _TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
+_LOG = logging.Logger("masthead.aws.wire", logging.ERROR)  # not in the tree: its level is its own
+
+
 class Wire(HttpToolsProtocol):
     """One connection."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        # Anybody can send garbage; a line for each would be a way to fill the log.
+        self.logger = _LOG
+        self._read_s: float = getattr(self.config.app, "read_s", READ_S)
         self._head_bytes = 0
         self._in_head = True
         self._deadline: asyncio.TimerHandle | None = None
@@ -59,7 +66,7 @@ class Wire(HttpToolsProtocol):
 
     def _arm(self) -> None:
         self._disarm()
-        self._deadline = self.loop.call_later(READ_S, self._too_slow)
+        self._deadline = self.loop.call_later(self._read_s, self._too_slow)
 
     def _disarm(self) -> None:
         if self._deadline is not None:

@@ -27,8 +27,22 @@ def listener_config(
     settings = masthead.settings
     # Signatures are judged in real time, whatever a demonstration's clock shows.
     core = Core(masthead, clock=SystemClock(), region=settings.aws_region)
+    gateway = Gateway(core, trusted=read_networks(settings.trusted_proxies))
+    return configured(gateway, certificate=certificate, key=key, drain_s=drain_s)
+
+
+def configured(
+    gateway: Gateway,
+    *,
+    certificate: str | None = None,
+    key: str | None = None,
+    drain_s: int = 5,
+    port: int = 0,
+) -> uvicorn.Config:
+    """Return how uvicorn serves a gateway; it looks at proxies' headers itself."""
     return uvicorn.Config(
-        Gateway(core, trusted=read_networks(settings.trusted_proxies)),
+        gateway,
+        port=port,
         http=Wire,
         ws="none",
         lifespan="off",

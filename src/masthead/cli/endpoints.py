@@ -20,7 +20,7 @@ _COUNTED = (
 def list_endpoints(as_json: AsJson = False, data: Data = None) -> None:
     """List every endpoint: model, calls, errors and how long calls took."""
     with installation(data) as masthead:
-        rows = [one.to_json() for one in masthead.endpoints.list()]
+        rows = [one.to_json() for one in masthead.list_endpoints()]
     if as_json:
         print_json(rows)
         return
@@ -32,7 +32,7 @@ def list_endpoints(as_json: AsJson = False, data: Data = None) -> None:
 def describe(name: Name, as_json: AsJson = False, data: Data = None) -> None:
     """Show one endpoint: what is served, by which model, and what was counted per key."""
     with installation(data) as masthead:
-        found = masthead.endpoints.get(name)
+        found = masthead.get_endpoint(name)
     answer(found, as_json=as_json, told=_tell)
 
 
@@ -54,4 +54,4 @@ def _tell(found: dict[str, Any]) -> None:
     print_fields(found | {name: value for name, value in about.items() if name != "model"})
     if keys:
         shown = [row | {"key": row["key"] or "(none)"} for row in keys]
-        print_table((("Key", "key"), *_COUNTED, ("Left", "left")), shown, empty="")
+        print_table((("Key", "key"), ("Named", "name"), *_COUNTED, ("Quota left", "left")), shown, empty="")

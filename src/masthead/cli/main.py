@@ -30,6 +30,7 @@ GROUPS = (
     "console",
     "metrics",
     "objects",
+    "aws",
     "demo",
 )
 COMMANDS = ("serve", "logs", "audit", "backup")

@@ -42,7 +42,7 @@ def register(console: Console) -> None:
                     ),
                 },
             )
-            watch(lambda: changed_rows(drawn, [_row(one) for one in endpoints.list()]))
+            watch(lambda: changed_rows(drawn, [_row(one) for one in console.masthead.list_endpoints()]))
 
 
 def _row(endpoint: Endpoint) -> Row:
@@ -71,4 +71,4 @@ def _last(usage: Usage) -> str:
 
 def _describe(console: Console, name: str) -> None:
     """Show all that is known of an endpoint, its calls per key among it."""
-    show_json(f"Endpoint {name}", console.masthead.endpoints.get(name).to_json())
+    show_json(f"Endpoint {name}", console.masthead.get_endpoint(name).to_json())

@@ -42,7 +42,8 @@ class Usage:
         key: Its id; "" = a session of the console, or no key.
         errors: Calls that did not end with an answer of the model.
         latencies: Class of duration -> calls, see `latencies`.
-        left: Of the key's rate and quota, when asked for.
+        name: The key's name, when asked for.
+        left: What the key has left of its quota, when it has one and it is asked for.
     """
 
     key: str
@@ -50,12 +51,14 @@ class Usage:
     errors: int = 0
     latencies: Mapping[int, int] = field(default_factory=dict)
     last: datetime | None = None
+    name: str = ""
     left: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts and two percentiles as JSON values."""
         return {
             "key": self.key,
+            "name": self.name,
             "calls": self.calls,
             "errors": self.errors,
             "p50_ms": percentile_ms(self.latencies, 0.50),

@@ -178,7 +178,9 @@ class SeriesScorer:
         known = at >= 0
         state = np.zeros(len(at), SERIES)
         state[known] = self._state[at[known]]
-        found._state, found._scores = state, _no_scores(1, len(at))
+        scores = _no_scores(1, len(at))
+        scores[:, known] = self._scores[:, at[known]]
+        found._state, found._scores = state, scores
         return found
 
     def pause(self) -> None:

@@ -50,7 +50,20 @@ def masthead(*arguments: str, data: Path) -> subprocess.CompletedProcess[str]:
 
 def start(data: Path, *options: str) -> Running:
     """Serve a folder; returns when it is ready."""
-    command = [*COMMAND, "serve", "--data", str(data), "--port", "0", "--mqtt-port", "0", "--json", *options]
+    command = [
+        *COMMAND,
+        "serve",
+        "--data",
+        str(data),
+        "--port",
+        "0",
+        "--aws-port",
+        "0",
+        "--mqtt-port",
+        "0",
+        "--json",
+        *options,
+    ]
     log = (data.parent / f"{data.name}.log").open("a")
     with log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=_environment())

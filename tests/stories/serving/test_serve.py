@@ -41,7 +41,7 @@ def test_a_second_server_on_the_same_folder_names_the_first(
     serve: Serve, command: Command, tmp_path: Path
 ) -> None:
     running = serve(tmp_path / "data")
-    second = command("serve", "--port", "0", "--mqtt-port", "0", data=tmp_path / "data")
+    second = command("serve", "--port", "0", "--aws-port", "0", "--mqtt-port", "0", data=tmp_path / "data")
     assert second.returncode == 1
     assert second.stderr.count("\n") == 1
     assert f"process id {running.process.pid}" in second.stderr
@@ -53,8 +53,8 @@ def test_a_port_in_use_is_one_clear_line(command: Command, tmp_path: Path) -> No
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        http = command("serve", "--port", port, "--mqtt-port", "0", data=tmp_path / "a")
-        mqtt = command("serve", "--port", "0", "--mqtt-port", port, data=tmp_path / "b")
+        http = command("serve", "--port", port, "--aws-port", "0", "--mqtt-port", "0", data=tmp_path / "a")
+        mqtt = command("serve", "--port", "0", "--aws-port", "0", "--mqtt-port", port, data=tmp_path / "b")
     for found, name in ((http, "port"), (mqtt, "mqtt_port")):
         errors = [line for line in found.stderr.splitlines() if line.startswith("masthead: ")]
         assert found.returncode == 1
@@ -146,7 +146,7 @@ def test_a_killed_server_leaves_a_folder_that_starts_again(serve: Serve, tmp_pat
 
 def test_it_goes_on_when_nobody_reads_its_log(command: Command, wait_for: Wait, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    options = ["--data", str(data), "--port", "0", "--mqtt-port", "0", "--json"]
+    options = ["--data", str(data), "--port", "0", "--aws-port", "0", "--mqtt-port", "0", "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "masthead.cli.main", "serve", *options],
         stdout=subprocess.PIPE,

@@ -31,7 +31,7 @@ from masthead.server import Server
 
 _LEARN_S = 60.0
 _SETTLE_S = 30.0
-_PORT, _MQTT_PORT = 8400, 8883
+_PORT, _AWS_PORT, _MQTT_PORT = 8400, 8401, 8883
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Wishes:
     leave: bool
     as_json: bool
     port: int | None
+    aws_port: int | None
     mqtt_port: int | None
     browser: bool
 
@@ -74,6 +75,7 @@ def _run(wishes: Wishes, teller: Teller) -> bool:
     chosen = settings(
         wishes.data,
         port=_port(wishes.port, _PORT, "console", teller),
+        aws_port=_port(wishes.aws_port, _AWS_PORT, "the AWS wire API", teller),
         mqtt_port=_port(wishes.mqtt_port, _MQTT_PORT, "MQTT over TLS", teller),
     )
     server = Server(chosen, clock=clock)

@@ -44,6 +44,9 @@ def air(
     port: Annotated[
         int | None, typer.Option("--port", help="Port of the console. [default: 8400, or a free one]")
     ] = None,
+    aws_port: Annotated[
+        int | None, typer.Option("--aws-port", help="Port of the AWS wire. [default: 8401, or a free one]")
+    ] = None,
     mqtt_port: Annotated[
         int | None, typer.Option("--mqtt-port", help="Port of MQTT over TLS. [default: 8883, or a free one]")
     ] = None,
@@ -65,6 +68,7 @@ def air(
             leave=leave,
             as_json=as_json,
             port=port,
+            aws_port=aws_port,
             mqtt_port=mqtt_port,
             browser=not (no_browser or as_json or leave),
         )
