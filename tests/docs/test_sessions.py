@@ -99,7 +99,6 @@ class Session:
             "MASTHEAD_PORT": self._ports["8400"],
             "MASTHEAD_AWS_PORT": self._ports["8401"],
             "MASTHEAD_MQTT_PORT": self._ports["8883"],
-            "MASTHEAD_AWS_PORT": self._ports["8401"],
             "NO_PROXY": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
         }
