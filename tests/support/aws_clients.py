@@ -10,6 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = ("boto3==1.38.19", "botocore==1.38.19")
 """The newest with both retired services; boto3 alone would install a botocore without one of them."""
+NEWER = ("boto3==1.44.5", "botocore==1.44.5")
+"""Of the time after the retired services: it knows neither."""
+
+PREDICTOR = ("sagemaker==2.245.0", *PINNED)
+"""The SageMaker SDK of version 2, the last with `Predictor`."""
 
 
 def client_python(*packages: str) -> Path:
