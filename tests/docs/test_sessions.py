@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = ("8400", "8401", "8883", "9000")
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PATIENCE_S = 30.0
+_PATIENCE_S = 90.0
 CLIENTS = {"aws": (*PINNED, "awscli==1.40.18"), "boto3": NEWER, "sagemaker": PREDICTOR}
 """What stands behind `console WORD`: clients of AWS as their users install them, each with a Python of its own."""
 
@@ -103,8 +103,8 @@ class Session:
             **kept,
             "PATH": path,
             "MASTHEAD_PORT": self._ports["8400"],
-            "MASTHEAD_MQTT_PORT": self._ports["8883"],
             "MASTHEAD_AWS_PORT": self._ports["8401"],
+            "MASTHEAD_MQTT_PORT": self._ports["8883"],
             "NO_PROXY": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
         }
