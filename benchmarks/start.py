@@ -9,6 +9,7 @@ request that would have left the machine. Prints one JSON object; exit status 1 
 """
 
 import argparse
+import configparser
 import contextlib
 import json
 import os
@@ -68,7 +69,9 @@ def serving(data: Path) -> Iterator[tuple[str, psutil.Process, float]]:
     try:
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
-        with urllib.request.urlopen(f"{url}/ui/", timeout=30) as page:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{url}/ui/", headers=_key(data)), timeout=30
+        ) as page:
             page.read()
         yield url, psutil.Process(process.pid), time.monotonic() - began
     finally:
@@ -84,7 +87,22 @@ def memory_mb(process: psutil.Process) -> dict[str, float]:
     return {name: round(size, 1) for name, size in found.items()}
 
 
-def first_page(url: str) -> dict[str, Any]:
+def _key(data: Path) -> dict[str, str]:
+    """Return the header that shows the key of the first start."""
+    found = configparser.RawConfigParser()
+    found.read(data / "credentials")
+    key = found["masthead"]
+    return {"x-api-key": f"{key['aws_access_key_id']}.{key['aws_secret_access_key']}"}
+
+
+def link(data: Path) -> str:
+    """Return an address that opens the console once."""
+    command = [*COMMAND, "console", "link", "--json", "--data", str(data)]
+    told = subprocess.run(command, capture_output=True, check=True).stdout
+    return str(json.loads(told)["url"])
+
+
+def first_page(url: str, opening: str) -> dict[str, Any]:
     """Return what opening the console costs: bytes over the wire, requests, and those to other machines."""
     bytes_by_request: dict[str, float] = {}
     elsewhere: list[str] = []
@@ -102,7 +120,7 @@ def first_page(url: str) -> dict[str, Any]:
             "request",
             lambda request: None if _is_here(request.url, url) else elsewhere.append(request.url),
         )
-        page.goto(f"{url}/")
+        page.goto(opening)
         page.wait_for_load_state("networkidle")
         page.wait_for_timeout(1500)
         browser.close()
@@ -133,7 +151,7 @@ def main() -> int:
                 seconds.append(took)
         with serving(data) as (url, process, _):
             memory = memory_mb(process)
-            page = first_page(url)
+            page = first_page(url, link(data))
             memory_after = memory_mb(process)
     found = {
         "rounds": rounds,

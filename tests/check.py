@@ -31,6 +31,8 @@ def missing_parts() -> list[str]:
         lines.append("Chromium for the console's tests: apt-get install chromium")
     if not (shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))):
         lines.append("PostgreSQL for the store's tests: apt-get install postgresql")
+    if not (shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")):
+        lines.append("nginx for the wire's tests: apt-get install nginx-light")
     if not shutil.which("java"):
         lines.append("Java 17 for the tables' tests on Spark: apt-get install openjdk-17-jre-headless")
     return lines

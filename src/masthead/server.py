@@ -30,6 +30,7 @@ from starlette.responses import RedirectResponse
 
 from masthead.access.credentials import keep_credentials
 from masthead.access.keys import NewKey
+from masthead.api.doorkeeper import SIGN_IN
 from masthead.api.factory import Runtime, create_api
 from masthead.api.middleware import LOOPBACK
 from masthead.app import Masthead
@@ -158,6 +159,17 @@ class Server:
             raise Conflict("server: it does not run")
         return self._masthead
 
+    def console_link(self) -> str:
+        """Return an address that opens one session of the console within ten minutes; "" without a console.
+
+        Raises:
+            NotFound: No key that works has the policy `admin`.
+            Conflict: The server does not run.
+        """
+        if "console" not in self.roles or self.addresses is None:
+            return ""
+        return f"{self.addresses.url}{SIGN_IN}?link={self.masthead.keys.make_link()}"
+
     # ------------------------------------------------------------------ life
 
     def start(self) -> Addresses:
@@ -256,8 +268,10 @@ class Server:
             follow=self._follow,
             token=self._token,
         )
-        api = create_api(masthead, host=self.settings.host, native="api" in self.roles, process=runtime)
-        if "console" in self.roles:
+        console = "console" in self.roles
+        native = "api" in self.roles
+        api = create_api(masthead, host=self.settings.host, native=native, console=console, process=runtime)
+        if console:
             _mount_console(api, masthead, self._devices)
         certificate, key = self._tls_files()
         config = uvicorn.Config(
@@ -436,7 +450,7 @@ def serve(
     settings: Settings,
     *,
     tls: Tls | None = None,
-    announce: Callable[[Addresses, NewKey | None], None] = lambda addresses, first_key: None,
+    announce: Callable[[Addresses, NewKey | None, str], None] = lambda addresses, first_key, link: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop in order; a second signal ends the process at once.
 
@@ -457,7 +471,8 @@ def serve(
     server = Server(settings, tls=tls)
     try:
         found = server.start()
-        announce(found, server.first_key)
+        first = server.first_key
+        announce(found, first, server.console_link() if first and not first.preset else "")
         server.first_key = None  # told once
         while not asked.wait(3600):
             pass

@@ -11,6 +11,7 @@ import pytest
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from keyed import key_header
 
 from masthead.api.factory import create_api
 from masthead.app import Masthead
@@ -18,7 +19,7 @@ from masthead.base.log import configure_logs
 from masthead.base.settings import Settings
 from masthead.streams.readings import Reading
 
-Serving = Callable[[FastAPI], contextlib.AbstractContextManager[httpx.Client]]
+Serving = Callable[..., contextlib.AbstractContextManager[httpx.Client]]
 
 
 class _Http(uvicorn.Server):
@@ -73,13 +74,14 @@ def _served() -> Iterator[tuple[_Switch, int]]:
 
 @pytest.fixture
 def serving(_served: tuple[_Switch, int]) -> Serving:
-    """Serves an application and gives a client of it."""
+    """Serves an application and gives a client of it, which shows a key of an administrator unless told otherwise."""
     switch, port = _served
 
     @contextlib.contextmanager
-    def serve(app: FastAPI) -> Iterator[httpx.Client]:
+    def serve(app: FastAPI, headers: dict[str, str] | None = None) -> Iterator[httpx.Client]:
         switch.app = app
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        shown = key_header(app.state.masthead) if headers is None else headers
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=shown, trust_env=False) as client:
             yield client
 
     return serve

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from masthead.api.factory import Runtime, create_api
 from masthead.app import Masthead
 from masthead.base.clock import Beat
 
-Serving = Callable[[FastAPI], contextlib.AbstractContextManager[httpx.Client]]
+Serving = Callable[..., contextlib.AbstractContextManager[httpx.Client]]
 
 
 def error(response: httpx.Response) -> dict[str, str]:
@@ -79,11 +78,19 @@ def test_on_loopback_its_own_names_are_served(api: httpx.Client, host: str) -> N
     assert api.get("/things", headers={"host": host}).status_code == 200
 
 
-def test_a_foreign_page_cannot_make_a_browser_change_something(api: httpx.Client) -> None:
-    foreign = api.post("/ingest/air", content=b"{}", headers={"origin": "http://evil.example"})
-    assert foreign.status_code == 403
-    own = api.post("/things", json={"name": "a"}, headers={"origin": "http://127.0.0.1:8400"})
-    assert own.status_code == 201
+def test_a_foreign_page_cannot_make_a_browser_ask_or_change_something(api: httpx.Client) -> None:
+    own = str(api.base_url).rstrip("/")
+    for foreign in (
+        "http://evil.example",
+        "http://127.0.0.1:1",
+        "null",
+        own.replace("127.0.0.1", "localhost"),
+    ):
+        headers = {"origin": foreign}
+        assert api.post("/ingest/air", content=b"{}", headers=headers).status_code == 403
+        assert error(api.get("/things", headers=headers))["field"] == "origin"
+        assert api.get("/metrics", headers=headers).status_code == 403
+    assert api.post("/things", json={"name": "a"}, headers={"origin": own}).status_code == 201
 
 
 def test_beyond_loopback_any_name_of_the_machine_is_served(masthead: Masthead, serving: Serving) -> None:
@@ -175,6 +182,8 @@ def test_a_backup_asks_for_the_folders_own_token(masthead: Masthead, serving: Se
         for token in ("", "Bearer wrong", "Bearer", "right"):
             headers = {"authorization": token} if token else {}
             assert client.post("/backup", json={"path": "/x"}, headers=headers).status_code == 403
+        bare = {"x-api-key": "", "authorization": "Bearer wrong"}
+        assert client.post("/backup", json={"path": "/x"}, headers=bare).status_code == 401
         assert asked == []
         good = client.post("/backup", json={"path": "/x"}, headers={"authorization": "Bearer right"})
         assert (good.status_code, asked) == (200, ["/x"])
@@ -210,8 +219,8 @@ def test_a_demonstrations_clock_is_moved_by_the_folders_owner_only(
         }
         assert client.get("/clock").json()["virtual"] is True
     assert moved == [Beat(1648164600, 10, 1648164900)]
-    with serving(create_api(masthead)) as client:
-        assert client.post("/clock", json={"time": 1.0}).status_code == 409
+    with serving(create_api(masthead, process=Runtime(token="right"))) as client:
+        assert client.post("/clock", json={"time": 1.0}, headers=owner).status_code == 409
         assert client.get("/clock").json()["virtual"] is False
 
 

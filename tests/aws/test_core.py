@@ -434,6 +434,18 @@ def test_a_page_may_call_with_a_key_that_names_its_origin(bench: Bench) -> None:
     assert (foreign.status, header(foreign, "Access-Control-Allow-Origin")) == (403, "")
 
 
+def test_a_key_for_pages_of_any_origin_answers_each_by_its_name(bench: Bench) -> None:
+    key = bench.masthead.keys.create_key("", ["admin"], origins=["*"])
+    name, method, path, query, headers, body = CALLS["sagemaker-runtime"]
+    for origin in ("https://a.example", "https://b.example"):
+        told = bench.ask(name, method, path, query, {**headers, "origin": origin}, body, key=key)
+        assert header(told, "Access-Control-Allow-Origin") == origin
+        wanted = {"origin": origin, "access-control-request-method": "POST"}
+        asked = bench.request(*CALLS["sagemaker-runtime"])
+        ahead = bench.core.handle(type(asked)("OPTIONS", asked.path, "", wanted, b""))
+        assert (ahead.status, header(ahead, "Access-Control-Allow-Origin")) == (204, origin)
+
+
 # ---------------------------------------------------------------------- calls
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from keyed import first_key_header
 from paho.mqtt.enums import CallbackAPIVersion
 from waiting import eventually
 
@@ -54,9 +55,8 @@ class Served:
 
     def ask(self, path: str, document: object = None, **headers: str) -> Any:
         data = None if document is None else json.dumps(document).encode()
-        request = urllib.request.Request(
-            f"{self.found['url']}{path}", data, {"Content-Type": "application/json"}
-        )
+        shown = {"Content-Type": "application/json", **first_key_header(self.data)}
+        request = urllib.request.Request(f"{self.found['url']}{path}", data, shown)
         for name, value in headers.items():
             request.add_header(name, value)
         with urllib.request.urlopen(request, timeout=30) as response:

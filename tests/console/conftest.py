@@ -16,9 +16,11 @@ from typing import Any
 import nicegui
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from keyed import session_of
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from masthead.api.doorkeeper import cookie_name
+from masthead.api.factory import create_api
 from masthead.app import Masthead
 from masthead.base.clock import ManualClock
 from masthead.base.settings import Settings
@@ -34,6 +36,9 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+expect.set_options(
+    timeout=15_000
+)  # as long as for a click: a crowded machine takes 5 s to save, activate and draw
 STEP = timedelta(minutes=5)
 LATER = 24  # live rows kept back, for the tests that watch something arrive
 
@@ -88,6 +93,13 @@ class World:
     hook: str = ""
     sequence: int = 0
     faults: list[Exception] = field(default_factory=list)
+
+    def let_in(self, context: BrowserContext, *policies: str | tuple[str, object]) -> None:
+        """Give a browser a session of a new key; by default one that may do everything."""
+        token = session_of(self.masthead, policies or ("admin",))
+        name = cookie_name(int(self.url.split(":")[2].partition("/")[0]))
+        kept = {"name": name, "value": token, "url": self.url, "httpOnly": True, "sameSite": "Strict"}
+        context.add_cookies([kept])
 
     def feed(self, count: int) -> None:
         """Give the next `count` live rows to the product, as one message of the log each."""
@@ -195,7 +207,7 @@ def furnish(world: World) -> None:
         {"name": "tell-the-night", "channel": {"kind": "webhook", "url": world.hook}, "detector": "air"}
     )
     masthead.metrics.activate("air")
-    masthead.metrics.wait("air")
+    masthead.metrics.wait("air", 180)
     masthead.refresh()
     world.feed(len(world.rows) - LATER)
     until(lambda: masthead.metrics.list_groups("air").items)
@@ -228,7 +240,7 @@ class serving:  # noqa: N801 - used as `with serving(folder) as world`
         self._ticking.start()
         if self._furnished:
             furnish(world)
-        api = FastAPI()
+        api = create_api(masthead, console=True)
         mount(api, masthead, world.door)
         nicegui.app.on_exception(world.faults.append)
         self._server = uvicorn.Server(
@@ -304,6 +316,7 @@ class Visit:
 def context(browser: Browser, world: World) -> Iterator[BrowserContext]:
     found = browser.new_context(viewport={"width": 1360, "height": 900}, color_scheme="light")
     found.set_default_timeout(15_000)
+    world.let_in(found)
     yield found
     found.close()
 

@@ -60,6 +60,7 @@ def test_a_page_shows_what_a_person_looks_for(visit, path):
 def dark_context(browser: Browser, world) -> BrowserContext:
     found = browser.new_context(viewport={"width": 1360, "height": 900}, color_scheme="dark")
     found.set_default_timeout(15_000)
+    world.let_in(found)
     yield found
     found.close()
 
@@ -124,6 +125,7 @@ def test_every_button_and_field_has_a_name(visit):
 
 def test_the_first_page_is_under_one_and_a_half_megabytes_and_all_from_this_machine(browser, world):
     context = browser.new_context()
+    world.let_in(context)
     page, sizes, asked = context.new_page(), [], []
     session = context.new_cdp_session(page)
     session.send("Network.enable")

@@ -15,6 +15,7 @@ import masthead
 from masthead.access.conditions import OPERATORS
 from masthead.access.shipped import SHIPPED
 from masthead.access.thing_policies import BUILT_IN, KINDS
+from masthead.access.verbs import VERBS
 from masthead.alerts.channels import _FIELDS as CHANNELS
 from masthead.alerts.rules import AlertRule
 from masthead.api.factory import create_api
@@ -99,12 +100,16 @@ def test_every_route_stands_in_api(tmp_path: Path) -> None:
     assert told == known
 
 
+def test_every_action_of_the_api_and_the_console_stands_in_api() -> None:
+    assert missing(sorted({deed.action for deed in VERBS.values()}), guide("api.md")) == []
+
+
 def test_every_error_stands_in_errors() -> None:
     text = guide("errors.md")
     for name in errors.__all__:
         if name[0].isupper() and name != "MastheadError":
             assert f"`{name}`" in text, name
-    for status in (400, 403, 404, 409, 413, 429, 500, 503):
+    for status in (400, 401, 403, 404, 409, 413, 429, 500, 503):
         assert f"| {status} |" in text, status
 
 

@@ -5,6 +5,8 @@ A page is one session in one empty folder, beside a link `src` to the repository
     ```toml air.toml      a fence that names a file: the file is written
     ```console            `$ ` begins a command, `> ` continues it, other lines are what it prints
     $ masthead serve &    a command that ends in ` &` goes on beside the following ones
+    $ export NAME=value   holds for the following commands of the page, as it does in a shell
+    ```console aws        the commands find the programs of an environment of `CLIENTS` first, and this folder as home
 
 `...` in what a page shows stands for any text, and alone in a line for any lines. Ports 8400, 8401, 8883 and 9000 of a page
 are free ports when it is run.
@@ -24,12 +26,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_clients import NEWER, PINNED, PREDICTOR, client_python
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = ("8400", "8401", "8883", "9000")
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PATIENCE_S = 30.0
+_PATIENCE_S = 90.0
+CLIENTS = {"aws": (*PINNED, "awscli==1.40.18"), "boto3": NEWER, "sagemaker": PREDICTOR}
+"""What stands behind `console WORD`: clients of AWS as their users install them, each with a Python of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +44,35 @@ class Step:
     command: str
     output: str
     file: str = ""
+    client: str = ""
 
 
 def steps_of(page: str) -> list[Step]:
     """Return what a page tells to do, in order."""
     found: list[Step] = []
     for match in _FENCE.finditer(page):
-        kind, _, file = match[1].strip().partition(" ")
-        if file:
-            found.append(Step("", match[2], file))
-        elif kind == "console":
-            found += _commands(match[2])
+        kind, _, word = match[1].strip().partition(" ")
+        if kind == "console":
+            found += _commands(match[2], word)
+        elif word:
+            found.append(Step("", match[2], word))
     return found
 
 
-def _commands(block: str) -> Iterator[Step]:
+def _commands(block: str, client: str) -> Iterator[Step]:
     command: list[str] = []
     output: list[str] = []
     for line in block.splitlines():
         if line.startswith("$ "):
             if command:
-                yield Step("\n".join(command), "\n".join(output))
+                yield Step("\n".join(command), "\n".join(output), client=client)
             command, output = [line[2:]], []
         elif line.startswith("> ") and not output:
             command.append(line[2:])
         else:
             output.append(line)
     if command:
-        yield Step("\n".join(command), "\n".join(output))
+        yield Step("\n".join(command), "\n".join(output), client=client)
 
 
 def shows(expected: str, printed: str) -> bool:
@@ -97,8 +103,8 @@ class Session:
             **kept,
             "PATH": path,
             "MASTHEAD_PORT": self._ports["8400"],
-            "MASTHEAD_MQTT_PORT": self._ports["8883"],
             "MASTHEAD_AWS_PORT": self._ports["8401"],
+            "MASTHEAD_MQTT_PORT": self._ports["8883"],
             "NO_PROXY": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
         }
@@ -110,17 +116,39 @@ class Session:
             (self._folder / step.file).write_text(self._with_ports(step.output))
         elif step.command.endswith(" &"):
             self._go_on(step)
+        elif step.command.startswith("export "):
+            self._export(step)
         else:
             done = subprocess.run(
                 ["bash", "-c", self._with_ports(step.command)],
                 cwd=self._folder,
-                env=self._environment,
+                env=self._environment_of(step),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 timeout=120,
                 check=False,
             )
             self._compare(step, done.stdout.decode())
+
+    def _environment_of(self, step: Step) -> dict[str, str]:
+        """Return the environment of a command: a client of AWS stands first in the path, and writes nothing at home."""
+        if not step.client:
+            return self._environment
+        clients = client_python(*CLIENTS[step.client]).parent
+        path = f"{clients}:{self._environment['PATH']}"
+        return {**self._environment, "PATH": path, "HOME": str(self._folder)}
+
+    def _export(self, step: Step) -> None:
+        done = subprocess.run(
+            ["bash", "-c", f"{self._with_ports(step.command)}\nenv -0"],
+            cwd=self._folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            timeout=120,
+            check=True,
+        )
+        told = done.stdout.decode().rstrip("\0").split("\0")
+        self._environment = dict(line.partition("=")[::2] for line in told)
 
     def _go_on(self, step: Step) -> None:
         log = self._folder / f"beside-{len(self._beside)}.log"

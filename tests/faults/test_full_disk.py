@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from keyed import first_key_header
 
 DISK_MIB, BALLAST_MIB = 96, 40
 PADDING = "x" * 2000
@@ -38,14 +39,16 @@ class Server:
         )
         assert self.process.stdout is not None
         ready = json.loads(self.process.stdout.readline())
-        self.url = ready["url"]
         self.inside = Path(f"/proc/{ready['pid']}/root{place}")
+        self.http = httpx.Client(
+            base_url=ready["url"], headers=first_key_header(self.inside / "data"), timeout=60
+        )
 
     def post(self, numbers: range) -> bool:
         """Send readings of 2 kB in one request; return whether they were acknowledged."""
         lines = [json.dumps({"number": number, "padding": PADDING}) for number in numbers]
         try:
-            answer = httpx.post(f"{self.url}/ingest/lines/a", content="\n".join(lines), timeout=60)
+            answer = self.http.post("/ingest/lines/a", content="\n".join(lines))
         except httpx.HTTPError:
             return False
         if answer.status_code >= 400:
@@ -66,6 +69,7 @@ class Server:
         return sorted(found)
 
     def stop(self) -> None:
+        self.http.close()
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(30)
@@ -97,13 +101,13 @@ def wait_for(what: str, is_so: "object", limit_s: float = 90.0) -> None:
 @pytest.mark.slow
 def test_a_full_disk_loses_nothing_that_was_acknowledged(server: Server) -> None:
     stream = {"name": "kept", "destination": "s3://kept/", "buffer_s": 1, "buffer_mib": 1}
-    assert httpx.post(f"{server.url}/streams", json=stream).status_code < 300
+    assert server.http.post("/streams", json=stream).status_code < 300
     rule = {
         "name": "kept",
         "sql": "SELECT * FROM 'lines/#'",
         "actions": [{"kind": "delivery_stream", "name": "kept"}],
     }
-    assert httpx.post(f"{server.url}/rules", json=rule).status_code < 300
+    assert server.http.post("/rules", json=rule).status_code < 300
     acknowledged: set[int] = set()
     sent: set[int] = set()
     refused = 0

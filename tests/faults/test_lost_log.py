@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from keyed import first_key_header
 from waiting import eventually
 
 from masthead.base.settings import Settings
@@ -25,7 +26,9 @@ DETECTOR = {
 
 def ask(server: Server, path: str, body: bytes | None = None) -> Any:
     assert server.addresses is not None
-    with urllib.request.urlopen(server.addresses.url + path, body, timeout=20) as response:
+    shown = first_key_header(server.settings.data)
+    request = urllib.request.Request(server.addresses.url + path, body, shown)
+    with urllib.request.urlopen(request, timeout=20) as response:
         return json.load(response)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from keyed import first_key_header
 from paho.mqtt.enums import CallbackAPIVersion
 from waiting import eventually
 
@@ -75,7 +76,9 @@ def external(tmp_path: Path) -> Iterator[Callable[..., External]]:
 
 def ask(server: Server, path: str, body: bytes | None = None) -> Any:
     assert server.addresses is not None
-    with urllib.request.urlopen(server.addresses.url + path, body, timeout=20) as response:
+    shown = first_key_header(server.settings.data)
+    request = urllib.request.Request(server.addresses.url + path, body, shown)
+    with urllib.request.urlopen(request, timeout=20) as response:
         return json.load(response)
 
 

@@ -35,7 +35,7 @@ ListEndpoints
 """
 
 IOT = """
-Connect CreatePolicy CreateThing CreateTopicRule DeletePolicy DeleteThing DeleteTopicRule DescribeThing GetPolicy
+Connect CreatePolicy CreatePolicyVersion CreateThing CreateTopicRule DeletePolicy DeleteThing DeleteTopicRule DescribeThing GetPolicy
 GetTopicRule ListPolicies ListThings ListTopicRules Publish Receive ReplaceTopicRule Subscribe TestAuthorization
 UpdateThing
 """
@@ -43,9 +43,9 @@ UpdateThing
 S3 = "DeleteObject GetObject ListBucket PutObject"
 
 MASTHEAD = """
-AcknowledgeGroup CancelJob CreateKey DescribeJob DescribeClock ExportGroups GetChart GetLog GetReadiness GetStatus
-IngestFile ListDeliveries ListJobs ListKeys ListLogs ListSeries MoveClock MuteGroup ReadDocs RenewThing RetryDelivery
-RevokeKey RevokeThing TestAlert TestDetector TestRule TestStream TestThing UpdateKey ValidateDetector WriteBackup
+AcknowledgeGroup CancelJob CreateChannel DeleteChannel DescribeClock DescribeJob ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus ListChannels ListDeliveries
+ListForbidden ListJobs ListLogs ListReadings ListSeries MuteGroup RenewThing RetryDelivery RevokeThing TestAlert TestRule
+TestStream TestThing ValidateDetector
 """
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {

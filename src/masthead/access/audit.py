@@ -82,6 +82,22 @@ class Audit:
             if self._torn:
                 raise LimitReached("audit: the line cannot be written: the disk is full")
 
+    def check(self) -> None:
+        """Return when a line can be written, as far as that can be known before.
+
+        Raises:
+            LimitReached: It cannot; nothing may be changed then.
+        """
+        with self._lock:
+            try:
+                self._turn(self._clock.now().date())
+                if self._torn:
+                    self._torn = os.write(self._handle, b"\n") != 1
+            except OSError as error:
+                raise LimitReached(f"audit: no line can be written: {error.strerror or error}") from error
+            if self._torn:
+                raise LimitReached("audit: no line can be written: the disk is full")
+
     def sync(self) -> None:
         """Bring what was written to the disk; called once a second."""
         with self._lock:

@@ -386,10 +386,10 @@ class KeyService:
 
     def refresh(self) -> None:
         """Follow what another process has changed."""
-        version = self._database.version()
-        if self._known is None or version == self._version:
+        version, known = self._database.version(), self._known
+        if known is None or version == self._version:
             return
-        if self._records.revision() != self._known.revision:
+        if self._records.revision() != known.revision:
             self._forget()
         self._version = version
 

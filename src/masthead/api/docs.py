@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
 router = APIRouter(include_in_schema=False)
 
@@ -13,6 +13,12 @@ _ICON = (
     '<path d="M3 11 6 5l2 4 2-6 3 8" fill="none" stroke="#fff" stroke-width="1.6"/></svg>'
 )
 _ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> JSONResponse:
+    """Return what `/docs` is drawn from."""
+    return JSONResponse(request.app.openapi())
 
 
 @router.get("/docs")

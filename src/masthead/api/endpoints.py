@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
-from masthead.api.factory import Product
+from masthead.api.factory import Product, shown_key
 from masthead.api.shapes import Json, Limit, Token, page_by_name, raw_body
 
 router = APIRouter(tags=["endpoints"])
@@ -48,6 +48,7 @@ def delete_endpoint(masthead: Product, name: str) -> None:
 def invoke_endpoint(
     masthead: Product,
     name: str,
+    key: Annotated[str, Depends(shown_key)],
     content: Annotated[bytes, Depends(raw_body)],
     content_type: Annotated[str, Header(description="Of the body; absent: JSON.")] = "",
     accept: Annotated[str, Header(description="Of the answer; absent or `*/*`: JSON.")] = "",
@@ -55,7 +56,7 @@ def invoke_endpoint(
 ) -> Response:
     """Return what the model answers to one body; 424 when the model refuses or fails."""
     found = masthead.endpoints.invoke(
-        name, content, content_type=content_type, accept=accept, explain=explain
+        name, content, content_type=content_type, accept=accept, explain=explain, key=key
     )
     headers = {"x-amzn-invoked-production-variant": found.variant}
     return Response(found.body, media_type=found.content_type, headers=headers)

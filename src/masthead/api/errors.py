@@ -8,6 +8,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from masthead.access.visit import Refused
+from masthead.api.doorkeeper import AUDITED, Audited, refused_response
 from masthead.api.middleware import error_response
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, MastheadError, NotFound, shown
 from masthead.base.log import get_logger
@@ -32,8 +34,12 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _masthead(_request: Request, error: Exception) -> Response:
+async def _masthead(request: Request, error: Exception) -> Response:
     assert isinstance(error, MastheadError)
+    told = request.scope.get(AUDITED) or Audited()
+    if isinstance(error, Refused):
+        return refused_response(told, error.refusal)
+    told.code = error.code
     status = 503 if isinstance(error, Unavailable) else _STATUS.get(type(error), 500)
     answer = error_response(status, error.code, error.message, error.field)
     if status in (429, 503):

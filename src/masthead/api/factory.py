@@ -3,14 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from types import ModuleType
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Security
+from fastapi.security import APIKeyHeader
 from starlette.middleware import Middleware
 
+from masthead.access.visit import VISIT, Visit
 from masthead.api import errors
+from masthead.api.actions import authorise
+from masthead.api.doorkeeper import REGION, Doorkeeper
 from masthead.api.middleware import LOOPBACK, BodyLimit, HostGuard, RequestLog
 from masthead.app import Masthead
+from masthead.base.addresses import read_networks
 from masthead.base.clock import Beat
 
 _DESCRIPTION = """
@@ -18,8 +24,38 @@ Sees things coming: anomalies in streams of readings, on your own machine.
 
 The nouns and verbs are those of the command line. Times are ISO 8601 with an offset. Lists come in pages: give
 `next_token` back as `token`. Every error is `{"error": {"code", "message", "field"}}`: 400 InvalidInput,
-404 NotFound, 409 Conflict, 413 and 429 LimitReached, 424 ModelFailure, 503 when this process cannot do it now.
+401 Unauthenticated, 403 Forbidden, 404 NotFound, 409 Conflict, 413 and 429 LimitReached, 424 ModelFailure, 503 when this
+process cannot do it now.
+
+Every request shows a key, `x-api-key: ID.SECRET` or `Authorization: Bearer ID.SECRET`; this page uses the console's session.
 """
+_ERROR = {
+    "description": "Refused: 400, 401, 403, 404, 409, 413, 424 or 429.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error"],
+                "properties": {
+                    "error": {
+                        "type": "object",
+                        "required": ["code", "message", "field"],
+                        "properties": {
+                            "code": {"type": "string"},
+                            "message": {"type": "string"},
+                            "field": {"type": ["string", "null"]},
+                        },
+                    }
+                },
+            }
+        }
+    },
+}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    "4XX": _ERROR,
+    503: _ERROR | {"description": "Cannot be done by this process now."},
+}
+_KEY = APIKeyHeader(name="x-api-key", scheme_name="key", description="ID.SECRET", auto_error=False)
 
 
 @dataclass(slots=True)
@@ -55,12 +91,23 @@ def runtime(request: Request) -> Runtime:
     return found
 
 
+def shown_key(request: Request) -> str:
+    """Return the id of the key that a request shows, or whose session it belongs to."""
+    visit: Visit = request.scope[VISIT]
+    return visit.caller.key.id
+
+
 Product = Annotated[Masthead, Depends(product)]
 Process = Annotated[Runtime, Depends(runtime)]
 
 
 def create_api(
-    masthead: Masthead, *, host: str = "127.0.0.1", native: bool = True, process: Runtime | None = None
+    masthead: Masthead,
+    *,
+    host: str = "127.0.0.1",
+    native: bool = True,
+    console: bool = False,
+    process: Runtime | None = None,
 ) -> FastAPI:
     """Return the ASGI application.
 
@@ -68,32 +115,48 @@ def create_api(
         masthead: The opened installation.
         host: Where it will listen; on loopback, foreign Host headers are refused.
         native: False leaves out all but health, `/metrics` and `/docs` (a server without the role api).
+        console: People may sign in: the console will be mounted on what is returned.
         process: The process's state; by default one that is ready and runs no devices.
     """
     masthead.build()
-    most = int(masthead.settings.max_body_mib * 1024 * 1024)
+    most, process = int(masthead.settings.max_body_mib * 1024 * 1024), process or Runtime()
+    doorkeeper = Middleware(
+        Doorkeeper,
+        keys=masthead.keys,
+        gate=masthead.gate,
+        token=process.token,
+        console=console,
+        region=masthead.settings.aws_region or REGION,
+        trusted=read_networks(masthead.settings.trusted_proxies),
+    )
     app = FastAPI(
         title="Masthead",
         version=version("masthead"),
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
         middleware=[
             Middleware(RequestLog),
             Middleware(HostGuard, loopback=host in LOOPBACK),
+            doorkeeper,
             Middleware(BodyLimit, most_bytes=most),
         ],
     )
-    app.state.masthead, app.state.runtime = masthead, process or Runtime()
+    app.state.masthead, app.state.runtime = masthead, process
     errors.install(app)
-    _include(app, native=native)
+    _include(app, native=native, console=console)
     return app
 
 
-def _include(app: FastAPI, *, native: bool) -> None:
-    from masthead.api import docs, health
+def _include(app: FastAPI, *, native: bool, console: bool) -> None:
+    from masthead.api import docs, health, signin
 
-    rooms = [health, docs]
+    if console:
+        app.include_router(signin.router)
+    for open_room in (health, docs):
+        app.include_router(open_room.router, dependencies=[Depends(authorise)])
+    rooms: list[ModuleType] = []
     if native:
         from masthead.api import (
             alerts,
@@ -114,4 +177,4 @@ def _include(app: FastAPI, *, native: bool) -> None:
         rooms += [things, policies, rules, streams, alerts, channels, detectors]
         rooms += [groups, endpoints, jobs, objects, logs, ingest]
     for room in rooms:
-        app.include_router(room.router)
+        app.include_router(room.router, dependencies=[Depends(authorise), Security(_KEY)], responses=_ANSWERS)

@@ -1,14 +1,12 @@
 """Whether the process lives, whether it is ready, what it counts; and what only the folder's owner may ask."""
 
-import hmac
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from masthead.api.errors import Unavailable
-from masthead.api.factory import Process, Product, Runtime
-from masthead.api.middleware import error_response
+from masthead.api.factory import Process, Product
 from masthead.api.shapes import Json, body, text
 from masthead.base.clock import Beat
 from masthead.base.errors import Conflict
@@ -45,13 +43,10 @@ def metrics() -> Response:
 def backup(
     process: Process,
     given: Annotated[Json, body({"path": "/backups/masthead.tar.gz"})],
-    authorization: Annotated[str, Header()] = "",
-) -> Json | Response:
+) -> Json:
     """Write an archive of the running installation; `masthead backup` asks for it with the folder's own token."""
     if process.backup is None:
         raise Unavailable("backup: this process does not offer it")
-    if refusal := _refusal(process, authorization):
-        return refusal
     return process.backup(text(given, "path"))
 
 
@@ -65,29 +60,18 @@ def clock(masthead: Product, process: Process) -> Json:
 def move_clock(
     process: Process,
     given: Annotated[Json, body({"time": 1648164600.0, "factor": 1000, "until": 1648168200.0})],
-    authorization: Annotated[str, Header()] = "",
-) -> Json | Response:
+) -> Json:
     """Move the clock of a server that was started with --virtual-clock, once all acknowledged readings are taken.
 
     Forward to `time`, on at `factor`, and standing still at `until`; answers with what it shows then.
     """
     if process.set_clock is None:
         raise Conflict("clock: this server follows the machine's; start it with --virtual-clock")
-    if refusal := _refusal(process, authorization):
-        return refusal
     return {"virtual": True, "time": process.set_clock(Beat.from_json(given))}
 
 
 @router.post("/follow", include_in_schema=False, response_model=None)
-def follow(process: Process, authorization: Annotated[str, Header()] = "") -> Json | Response:
+def follow(process: Process) -> Json:
     """Follow what another process has changed; answers once that is done. Every command that wrote asks for it."""
-    if refusal := _refusal(process, authorization):
-        return refusal
     process.follow()
     return {"status": "followed"}
-
-
-def _refusal(process: Runtime, authorization: str) -> Response | None:
-    if hmac.compare_digest(authorization.encode(), f"Bearer {process.token}".encode()):
-        return None
-    return error_response(403, "Forbidden", "token: expected the one in the data folder", "authorization")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _METHODS = "GET, POST, PUT, DELETE"
 _READABLE = "x-amzn-RequestId, x-amzn-errortype, Date, Retry-After"
 _REMEMBER_S = 600
+ANY = "*"
 
 
 def preflight(request: Request, origins: Container[str]) -> Response:
@@ -22,7 +23,7 @@ def preflight(request: Request, origins: Container[str]) -> Response:
     The call itself is signed, and is refused when the origin is not one of that very key.
     """
     origin = request.headers.get("origin", "")
-    if origin not in origins:
+    if origin not in origins and ANY not in origins:
         return Response(403, (("Content-Length", "0"),), b"")
     headers = (
         ("Access-Control-Allow-Origin", origin),
@@ -37,7 +38,7 @@ def preflight(request: Request, origins: Container[str]) -> Response:
 def allowed_headers(request: Request, response: Response, key: "Key | None") -> Response:
     """Return an answer that the calling page may read, if its origin is one of the key's."""
     origin = request.headers["origin"]
-    if key is None or origin not in key.origins:
+    if key is None or not _is_of(key, origin):
         return response
     added = (
         ("Access-Control-Allow-Origin", origin),
@@ -50,6 +51,10 @@ def allowed_headers(request: Request, response: Response, key: "Key | None") -> 
 def refusal_of(request: Request, key: "Key") -> Refusal | None:
     """Return why a page may not call with this key; None when it may, or when no page calls."""
     origin = request.headers.get("origin")
-    if origin is None or origin in key.origins:
+    if origin is None or _is_of(key, origin):
         return None
     return Refusal("denied", f"origin: expected one of this key's origins, got {shown(origin, 100)}")
+
+
+def _is_of(key: "Key", origin: str) -> bool:
+    return origin in key.origins or ANY in key.origins

@@ -86,7 +86,7 @@ def serve(
     server.serve(
         chosen,
         tls=None if wanted is None else server.Tls(*wanted),
-        announce=lambda found, first: _announce(found, first, chosen.nats_url, as_json=as_json),
+        announce=lambda found, first, link: _announce(found, first, link, chosen.nats_url, as_json=as_json),
     )
 
 
@@ -117,11 +117,11 @@ def _tls(auto: str, certificate: str, key: str) -> tuple[str, str] | None:
     return (certificate, key) if certificate or auto else None
 
 
-def _announce(found: "Addresses", first: "NewKey | None", nats_url: str, *, as_json: bool) -> None:
+def _announce(found: "Addresses", first: "NewKey | None", link: str, nats_url: str, *, as_json: bool) -> None:
     shown = first if first is not None and not first.preset else None
     if as_json:
-        key = {"first_key": {"id": shown.key.id, "secret": shown.secret}} if shown else {}
-        print_json_line({"ready": True, **found.to_json(), **key})
+        key: dict[str, Any] = {"first_key": {"id": shown.key.id, "secret": shown.secret}} if shown else {}
+        print_json_line({"ready": True, **found.to_json(), **key, **({"console_link": link} if link else {})})
         return
     print(f"ready: console and API at {found.url}")
     if found.aws_port:
@@ -138,5 +138,7 @@ def _announce(found: "Addresses", first: "NewKey | None", nats_url: str, *, as_j
     if shown:
         print(f"       first key, also in {found.data}/credentials; its secret is not shown again:")
         print(f"       id {shown.key.id} secret {shown.secret}")
+    if link:
+        print(f"       open the console, once and within ten minutes, at {link}")
     print(f"       data in {found.data}; stop with Ctrl-C", flush=True)
     sys.stdout.flush()

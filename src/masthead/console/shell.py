@@ -14,8 +14,10 @@ from nicegui import app as pages
 from nicegui import ui
 from starlette.middleware.gzip import GZipMiddleware
 
+from masthead.access.visit import VISIT, Refused, SignedOut
 from masthead.app import Masthead
-from masthead.base.errors import NotFound
+from masthead.base.errors import MastheadError, NotFound
+from masthead.console.guard import Guard
 
 _Seen = TypeVar("_Seen")
 PREFIX = "/ui"
@@ -100,18 +102,33 @@ class Devices(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What the pages read: the product, and the devices' door (None when that role is not run)."""
+    """What the pages read: the product, and the devices' door (None when that role is not run).
 
-    masthead: Masthead
+    Whatever a page asks is asked on behalf of who looks at it; `guard` refuses what their key may not do.
+    """
+
+    whole: Masthead
     devices: Devices | None
+
+    @property
+    def masthead(self) -> Masthead:
+        """Return the product as the page's visitor may use it."""
+        return self._guard().product()
 
     def devices_state(self) -> dict[str, Any]:
         """Return the door's state; empty without a door."""
-        return self.devices.state() if self.devices else {}
+        found: dict[str, Any] = self._guard().do("devices_state", self.devices.state) if self.devices else {}
+        return found
 
     def last_readings(self) -> dict[str, dict[str, Any]]:
         """Return the last reading of each thing; empty without a door."""
-        return self.devices.last_readings() if self.devices else {}
+        devices = self.devices
+        found: dict[str, Any] = self._guard().do("last_readings", devices.last_readings) if devices else {}
+        return found
+
+    def _guard(self) -> Guard:
+        request = ui.context.client.request
+        return Guard(self.whole, request.scope.get(VISIT) if request is not None else None)
 
 
 def mount(api: FastAPI, masthead: Masthead, devices: Devices | None) -> None:
@@ -186,13 +203,17 @@ def frame(section: str, title: str, *, trail: tuple[tuple[str, str], ...] = ()) 
         ui.button(icon=icon, on_click=lambda: _switch_theme(dark)).props(
             f"flat dense color=white aria-label='{label}'"
         )
+        ui.button(icon="logout", on_click=_sign_out).props("flat dense color=white aria-label='Sign out'")
     with ui.column().classes("w-full q-pa-md").style("max-width: 1440px; margin: 0 auto; gap: 16px"):
         with ui.row().classes("items-center w-full").style("gap: 8px"):
             for text, path in trail:
                 ui.link(text, path).classes("mh-link")
                 ui.label("/").classes("mh-soft")
             ui.label(title).classes("mh-title").props("role=heading aria-level=1")
-        yield
+        try:
+            yield
+        except (Refused, SignedOut) as error:
+            _told_instead(error)
 
 
 def _navigation(section: str) -> None:
@@ -217,20 +238,45 @@ def _switch_theme(dark: bool) -> None:
     )
 
 
+def _sign_out() -> None:
+    """End the session by a form, as the sign-in page began it: only an answer to the browser can take the cookie back."""
+    ui.run_javascript(
+        "const form = document.createElement('form'); form.method = 'post'; "
+        f"form.action = '{PREFIX}/signout'; document.body.append(form); form.submit()"
+    )
+
+
+def _told_instead(error: MastheadError) -> None:
+    """Say in the place of a part why it is not shown."""
+    with ui.row().classes("items-center w-full").props("role=status"):
+        ui.icon("lock", size="20px").classes("mh-soft")
+        ui.label(error.message).classes("mh-soft").style("overflow-wrap: anywhere")
+    if isinstance(error, SignedOut):
+        ui.navigate.to("/signin")
+
+
 def watch(update: Callable[[], None], *, every_s: float = 2.0) -> None:
     """Call `update` now and every so often while the page is open; the timer ends with its page.
 
-    When what the page is about is deleted, the page stays as it was last seen and no longer asks.
+    When what the page is about is deleted, or may not be seen any more, the page stays as it was last seen and no longer
+    asks. What may not be seen at all is told in its place.
     """
 
     def look() -> None:
         try:
             update()
-        except NotFound as error:
+        except (NotFound, Refused) as error:
             timer.deactivate()
             ui.notify(error.message, type="warning")
+        except SignedOut:
+            timer.deactivate()
+            ui.navigate.to("/signin")
 
-    update()
+    try:
+        update()
+    except (Refused, SignedOut) as error:
+        _told_instead(error)
+        return
     timer = ui.timer(every_s, look, immediate=False)
 
 
@@ -239,7 +285,11 @@ def follow(read: Callable[[], _Seen], draw: Callable[[_Seen], None], *, every_s:
 
     What a person is about to click must not be drawn anew under the hand: give `read` no more than `draw` shows.
     """
-    shown = read()
+    try:
+        shown = read()
+    except (Refused, SignedOut) as error:
+        _told_instead(error)
+        return
 
     @ui.refreshable
     def part() -> None:

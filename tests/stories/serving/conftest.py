@@ -12,17 +12,19 @@ from typing import Any
 
 import httpx
 import pytest
+from keyed import first_key_header
 from waiting import eventually
 
 COMMAND = [sys.executable, "-m", "masthead.cli.main"]
 
 
 class Running:
-    """A served data folder: its process, addresses and an HTTP client."""
+    """A served data folder: its process, addresses and an HTTP client that shows the key of the first start."""
 
     def __init__(self, process: subprocess.Popen[str], addresses: dict[str, Any]) -> None:
         self.process, self.addresses = process, addresses
-        self.http = httpx.Client(base_url=addresses["url"], trust_env=False, timeout=30)
+        shown = first_key_header(Path(addresses["data"]))
+        self.http = httpx.Client(base_url=addresses["url"], headers=shown, trust_env=False, timeout=30)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to end and return its exit status."""

@@ -57,7 +57,8 @@ def obey(line: Any, heard: list[list[str]], verb: str, topic: str = "", payload:
         return line.subscribe(topic, QOS, keep)[0].result(WAIT_S)["topic"]
     if verb == "heard":
         return heard
-    return line.disconnect().result(WAIT_S) and "disconnected"
+    line.disconnect().result(WAIT_S)
+    return "disconnected"
 
 
 def tell(act: Callable[[], object]) -> None:

@@ -87,7 +87,7 @@ def _run(wishes: Wishes, teller: Teller) -> bool:
         told.greet()
         told.set_up()
         if wishes.browser and sys.stdout.isatty():
-            webbrowser.open(f"{told.url}/")
+            webbrowser.open(told.link)
         told.feed()
         found = told.result(wishes, time.monotonic() - began)
         if wishes.as_json:
@@ -116,6 +116,11 @@ class _Demonstration:
         assert self._server.addresses is not None
         return self._server.addresses.url
 
+    @property
+    def link(self) -> str:
+        """Return an address that opens the console once, within ten minutes."""
+        return self._server.console_link()
+
     # ------------------------------------------------------------------ before
 
     def greet(self) -> None:
@@ -123,7 +128,7 @@ class _Demonstration:
         addresses, say = self._server.addresses, self._teller.say
         assert addresses is not None
         say("Masthead: two days of air quality, from the sensor's reading to an alert.", style="bold")
-        say(f"  console        {self.url}")
+        say(f"  console        {self.link}")
         say(f"  MQTT over TLS  {addresses.host}:{addresses.mqtt_port}   data {self._server.settings.data}")
 
     def set_up(self) -> None:
@@ -323,6 +328,10 @@ class _Demonstration:
         self._clock.run_free()
         self._teller.say(
             f"The console stays at {self.url}. Ctrl-C stops it; `masthead demo clean` removes {self._server.settings.data}."
+        )
+        self._teller.say(
+            f"Sign in at {self.link} (once, within ten minutes); "
+            f"`masthead console link --data {self._server.settings.data}` prints another."
         )
         with contextlib.suppress(KeyboardInterrupt):
             while True:

@@ -67,7 +67,19 @@ def clean(path: Path) -> list[str]:
     return removed
 
 
-_OURS = ("objects", "nats", "metrics", "streams", "things", "logs", "history", "https", "backups")
+_OURS = (
+    "audit",
+    "credentials",
+    "objects",
+    "nats",
+    "metrics",
+    "streams",
+    "things",
+    "logs",
+    "history",
+    "https",
+    "backups",
+)
 _OURS_BEGIN = ("masthead.db", "flows.db", "serve.", "master.key", "access", "readings-log.")
 
 
