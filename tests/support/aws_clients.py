@@ -11,17 +11,19 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PINNED = ("boto3==1.38.19", "botocore==1.38.19", "awscli==1.40.18")
+_BOTO = ("boto3==1.38.19", "botocore==1.38.19")
+PINNED = (*_BOTO, "awscli==1.40.18")
 """The newest with both retired services; boto3 alone would install a botocore without one of them."""
 NEWEST = ("boto3", "botocore-a-la-carte-privatenetworks", "botocore-a-la-carte-lookoutmetrics")
 """Today's, with both retired services given back."""
 BARE = ("boto3",)
 """Today's as it comes: it knows neither."""
 MATRIX = {"pinned": PINNED, "newest": NEWEST}
+
 NEWER = ("boto3==1.44.5", "botocore==1.44.5")
 """Of the time after the retired services: it knows neither."""
 
-PREDICTOR = ("sagemaker==2.245.0", *PINNED)
+PREDICTOR = ("sagemaker==2.245.0", *_BOTO)
 """The SageMaker SDK of version 2, the last with `Predictor`."""
 
 
