@@ -23,10 +23,11 @@ _HEAD = """\
 # What AWS's clients can call
 
 Written by `masthead aws coverage` from the results of `tests/wire`; nobody edits it. A row is an operation of a service
-model. Every client ran it over loopback and in process, where the request that botocore has signed is handed to the
-core without a socket. *Errors* are those that the real verbs and checks answered, with code, message and modelled
-members asserted; beside them each error that a model lists for an operation, also those that only a defect could
-cause, was sent once and met as the client's own exception. *Verbs* are those of Masthead that an answer took.
+model. Each release of boto3 ran it over loopback and in process, where the request that botocore has signed is handed
+to the core without a socket; the AWS CLI ran it over loopback. *Errors* are those that the real verbs and checks
+answered, with code, message and modelled members asserted (the CLI prints code and message alone); beside them each
+error that a model lists for an operation, also those that only a defect could cause, was sent once and met as the
+client's own exception. *Verbs* are those of Masthead that an answer took.
 
 `served` is answered with what Masthead does; `refused` is told no by name, with the code; `later` is routed,
 authenticated and answered with the code, until the capability behind it is here.
