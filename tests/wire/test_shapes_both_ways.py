@@ -61,8 +61,21 @@ def examples(service: str, operation: str, side: str) -> list[Any]:
     shape: Shape | None = getattr(MODELS[service].operations[operation], side)
     if shape is None or any(member.shape.event_stream for member in shape.members.values()):
         return [{}]
-    found = [whole(shape), *drawn(shape, EXAMPLES)]
-    return [{name: value for name, value in one.items() if value is not None} for one in found]
+    return [plain(shape, one) for one in (whole(shape), *drawn(shape, EXAMPLES))]
+
+
+def plain(shape: Shape, given: Any) -> Any:
+    """Return a value without what has no shape in our model: there a client has shapes of its own."""
+    if shape.kind == "structure":
+        return {
+            name: plain(shape.members[name].shape, value)
+            for name, value in given.items()
+            if not shape.members[name].shape.opaque
+        }
+    if shape.kind == "list":
+        assert shape.item is not None
+        return [plain(shape.item, one) for one in given]
+    return given
 
 
 def same(given: Any) -> Any:

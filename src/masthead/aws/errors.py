@@ -89,7 +89,7 @@ class Fault(Exception):
     masthead.aws.errors.Fault: ConcurrentModificationException: CurrentDeliveryStreamVersionId: expected 3, got 2
     """
 
-    def __init__(self, code: str, message: str = "", status: int | None = None, **members: Any) -> None:
+    def __init__(self, code: str, message: str = "", status: int | None = None, /, **members: Any) -> None:
         super().__init__(f"{code}: {message}")
         self.code, self.message, self.status, self.members = code, message, status, members
 
