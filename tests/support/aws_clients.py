@@ -18,10 +18,7 @@ NEWEST = ("boto3", "botocore-a-la-carte-privatenetworks", "botocore-a-la-carte-l
 BARE = ("boto3",)
 """Today's as it comes: it knows neither."""
 MATRIX = {"pinned": PINNED, "newest": NEWEST}
-NEWER = ("boto3==1.44.5", "botocore==1.44.5")
-"""Of the time after the retired services: it knows neither."""
-
-PREDICTOR = ("sagemaker==2.245.0", *PINNED)
+PREDICTOR = ("sagemaker==2.245.0", "boto3==1.38.19", "botocore==1.38.19")
 """The SageMaker SDK of version 2, the last with `Predictor`."""
 
 
