@@ -11,14 +11,15 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PINNED = ("boto3==1.38.19", "botocore==1.38.19", "awscli==1.40.18")
+_BOTO = ("boto3==1.38.19", "botocore==1.38.19")
+PINNED = (*_BOTO, "awscli==1.40.18")
 """The newest with both retired services; boto3 alone would install a botocore without one of them."""
 NEWEST = ("boto3", "botocore-a-la-carte-privatenetworks", "botocore-a-la-carte-lookoutmetrics")
 """Today's, with both retired services given back."""
 BARE = ("boto3",)
 """Today's as it comes: it knows neither."""
 MATRIX = {"pinned": PINNED, "newest": NEWEST}
-PREDICTOR = ("sagemaker==2.245.0", "boto3==1.38.19", "botocore==1.38.19")
+PREDICTOR = ("sagemaker==2.245.0", *_BOTO)
 """The SageMaker SDK of version 2, the last with `Predictor`."""
 
 

@@ -34,6 +34,10 @@ class ClientFailed(Exception):
         self.message: str = response["Error"].get("Message", "")
         self.status: int = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
 
+    def says(self, **members: Any) -> bool:
+        """Return whether the error has these modelled members; the AWS CLI prints none of them."""
+        return self.kind == "cli" or {name: self.response.get(name) for name in members} == members
+
 
 @dataclass
 class Agent:

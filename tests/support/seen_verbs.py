@@ -5,7 +5,7 @@ from typing import Any
 
 from masthead.app import Masthead
 
-_ROOMS = ("metrics", "alerts", "streams", "endpoints")
+_ROOMS = ("metrics", "alerts", "streams", "endpoints", "notes")
 _OWN = ("ingest", "invoke_later")
 
 
