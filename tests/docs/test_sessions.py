@@ -231,6 +231,7 @@ def _is_page(item: Any) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # the first time clients of AWS are installed, the SageMaker SDK among them
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if "```console" in page.read_text()], ids=lambda page: page.name
 )
