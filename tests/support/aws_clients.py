@@ -16,6 +16,8 @@ NEWER = ("boto3==1.44.5", "botocore==1.44.5")
 PREDICTOR = ("sagemaker==2.245.0", *PINNED)
 """The SageMaker SDK of version 2, the last with `Predictor`."""
 
+IOT = "awsiotsdk==1.31.0"
+
 
 def client_python(*packages: str) -> Path:
     """Return the Python of an environment that holds these packages."""
