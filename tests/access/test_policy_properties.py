@@ -242,7 +242,7 @@ json_values = st.recursive(
 )
 
 
-@law
+@settings(max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(json_values | st.lists(json_values, max_size=3).map(lambda found: {"Statement": found}))
 def test_any_json_is_a_policy_or_refused_with_its_path(value: Any) -> None:
     refused: list[str | None] = []

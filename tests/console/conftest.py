@@ -36,6 +36,9 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+expect.set_options(
+    timeout=15_000
+)  # as long as for a click: a crowded machine takes 5 s to save, activate and draw
 STEP = timedelta(minutes=5)
 LATER = 24  # live rows kept back, for the tests that watch something arrive
 

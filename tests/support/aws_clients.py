@@ -1,24 +1,30 @@
 """Environments with AWS's own clients in them: botocore must not stand beside the product, so each has its venv.
 
-An environment is made with its first use, in `.clients/` beside the sources, and kept: the versions are pinned.
+An environment is made with its first use, in `.clients/` beside the sources, and kept; what is not pinned is the
+newest of that day.
 """
 
+import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PINNED = ("boto3==1.38.19", "botocore==1.38.19")
+PINNED = ("boto3==1.38.19", "botocore==1.38.19", "awscli==1.40.18")
 """The newest with both retired services; boto3 alone would install a botocore without one of them."""
-NEWER = ("boto3==1.44.5", "botocore==1.44.5")
-"""Of the time after the retired services: it knows neither."""
-
-PREDICTOR = ("sagemaker==2.245.0", *PINNED)
+NEWEST = ("boto3", "botocore-a-la-carte-privatenetworks", "botocore-a-la-carte-lookoutmetrics")
+"""Today's, with both retired services given back."""
+BARE = ("boto3",)
+"""Today's as it comes: it knows neither."""
+MATRIX = {"pinned": PINNED, "newest": NEWEST}
+PREDICTOR = ("sagemaker==2.245.0", "boto3==1.38.19", "botocore==1.38.19")
 """The SageMaker SDK of version 2, the last with `Predictor`."""
-
 IOT = "awsiotsdk==1.31.0"
+"""The SDK of IoT devices."""
 
 
+@cache
 def client_python(*packages: str) -> Path:
     """Return the Python of an environment that holds these packages."""
     name = "-".join(packages).replace("==", "-").replace("/", "_")
@@ -31,3 +37,16 @@ def client_python(*packages: str) -> Path:
         assert done.returncode == 0, f"cannot install {' '.join(packages)}: {done.stderr[-2000:]}"
         ready.touch()
     return python
+
+
+@cache
+def version_of(python: Path, package: str) -> str:
+    """Return the version of a package in an environment, "" when it is not there."""
+    asked = (
+        "import importlib.metadata as m, json\n"
+        f"print(json.dumps([d.version for d in m.distributions() if d.name == {package!r}]))"
+    )
+    found: list[str] = json.loads(
+        subprocess.run([str(python), "-c", asked], capture_output=True, check=True).stdout
+    )
+    return found[0] if found else ""

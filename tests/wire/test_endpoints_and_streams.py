@@ -1,24 +1,20 @@
-"""SageMaker Runtime and Firehose over loopback by unmodified boto3, against a whole server with its own broker.
-
-`MASTHEAD_CLIENTS` names interpreters that have boto3, by commas; without it, the one that runs the tests.
-"""
+"""SageMaker Runtime and Firehose over loopback by unmodified boto3, against a whole server with its own broker."""
 
 import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_clients import MATRIX, client_python
 from waiting import eventually
 
 from masthead.base.settings import Settings
 from masthead.server import Server
 
-CLIENTS = [one for one in os.environ.get("MASTHEAD_CLIENTS", sys.executable).split(",") if one]
 PROGRAM = Path(__file__).parent / "clients" / "endpoints_and_streams.py"
 AIR = Path(__file__).parents[2] / "src/masthead/samples/air"
 
@@ -51,7 +47,7 @@ def told(client: str, part: str, server: Server) -> dict[str, Any]:
     """Return what a client's program printed."""
     credentials = server.settings.data / "credentials"
     done = subprocess.run(
-        [client, str(PROGRAM), part],
+        [str(client_python(*MATRIX[client])), str(PROGRAM), part],
         env={
             "PATH": os.environ["PATH"],
             "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
@@ -76,7 +72,7 @@ def is_error(found: dict[str, Any] | None, code: str, status: int, text: str) ->
     return True
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", MATRIX)
 def test_an_endpoint_answers_boto3(client: str, server: Server) -> None:
     server.masthead.objects.put("s3://inputs/one.json", b'{"TIMESTAMP": "2022-03-24 23:30", "SO2": 61}')
     found = told(client, "endpoints", server)
@@ -109,7 +105,7 @@ def test_an_endpoint_answers_boto3(client: str, server: Server) -> None:
     assert is_error(found["streamed"], "ValidationError", 400, "use InvokeEndpoint")
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", MATRIX)
 def test_a_delivery_stream_takes_records_of_boto3(client: str, server: Server) -> None:
     found = told(client, "streams", server)
     arn = "arn:aws:firehose:us-east-1:000000000000:deliverystream/sales"

@@ -44,7 +44,7 @@ def register(console: Console) -> None:
 
 
 def _line(entry: dict[str, object]) -> str:
-    rest = {key: value for key, value in entry.items() if key not in ("at", "event")}
+    rest = {key: value for key, value in entry.items() if key not in ("at", "event") and value is not None}
     fields = "  ".join(
         f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in rest.items()
     )
