@@ -21,6 +21,8 @@ BARE = ("boto3",)
 MATRIX = {"pinned": PINNED, "newest": NEWEST}
 PREDICTOR = ("sagemaker==2.245.0", *_BOTO)
 """The SageMaker SDK of version 2, the last with `Predictor`."""
+IOT = "awsiotsdk==1.31.0"
+"""The SDK of IoT devices."""
 
 
 @cache
