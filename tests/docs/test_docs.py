@@ -173,6 +173,12 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(found.read_text()), f"{page.name}: {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_source_that_a_page_quotes_stands_there(page: Path) -> None:
+    for path, text in re.findall(r"^```python (src/\S+)\n(.*?)^```$", page.read_text(), flags=re.M | re.S):
+        assert text in (ROOT / path).read_text(), f"{page.name}: {path}"
+
+
 def test_every_page_is_reached_from_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     for page in (ROOT / "docs").glob("*.md"):

@@ -26,14 +26,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_clients import NEWER, PINNED, PREDICTOR, client_python
+from aws_clients import BARE, IOT, PINNED, PREDICTOR, client_python
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = ("8400", "8401", "8883", "9000")
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PATIENCE_S = 90.0
-CLIENTS = {"aws": PINNED, "boto3": NEWER, "sagemaker": PREDICTOR}
+CLIENTS = {"aws": PINNED, "boto3": BARE, "sagemaker": PREDICTOR, "iot": (IOT,)}
 """What stands behind `console WORD`: clients of AWS as their users install them, each with a Python of its own."""
 
 
@@ -231,6 +231,7 @@ def _is_page(item: Any) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # the first time clients of AWS are installed, the SageMaker SDK among them
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if "```console" in page.read_text()], ids=lambda page: page.name
 )

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_clients import client_python
+from aws_clients import IOT, client_python
 
-SDK = "awsiotsdk==1.31.0"
 AGENT = Path(__file__).parents[1] / "wire" / "clients" / "iot.py"
 Ask = Callable[..., dict[str, Any]]
 
@@ -22,7 +21,7 @@ def device() -> Iterator[Callable[..., Ask]]:
 
     def start(**settings: Any) -> Ask:
         process = subprocess.Popen(
-            [str(client_python(SDK)), str(AGENT), json.dumps(settings)],
+            [str(client_python(IOT)), str(AGENT), json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -19,12 +19,10 @@ NEWEST = ("boto3", "botocore-a-la-carte-privatenetworks", "botocore-a-la-carte-l
 BARE = ("boto3",)
 """Today's as it comes: it knows neither."""
 MATRIX = {"pinned": PINNED, "newest": NEWEST}
-
-NEWER = ("boto3==1.44.5", "botocore==1.44.5")
-"""Of the time after the retired services: it knows neither."""
-
 PREDICTOR = ("sagemaker==2.245.0", *_BOTO)
 """The SageMaker SDK of version 2, the last with `Predictor`."""
+IOT = "awsiotsdk==1.31.0"
+"""The SDK of IoT devices."""
 
 
 @cache
