@@ -35,17 +35,17 @@ ListEndpoints
 """
 
 IOT = """
-Connect CreatePolicy CreatePolicyVersion CreateThing CreateTopicRule DeletePolicy DeleteThing DeleteTopicRule DescribeThing GetPolicy
-GetTopicRule ListPolicies ListThings ListTopicRules Publish Receive ReplaceTopicRule Subscribe TestAuthorization
-UpdateThing
+Connect CreatePolicy CreatePolicyVersion CreateThing CreateTopicRule DeletePolicy DeleteThing DeleteTopicRule
+DescribeThing GetPolicy GetTopicRule ListPolicies ListThings ListTopicRules Publish Receive ReplaceTopicRule
+Subscribe TestAuthorization UpdateThing
 """
 
 S3 = "DeleteObject GetObject ListBucket PutObject"
 
 MASTHEAD = """
-AcknowledgeGroup CancelJob CreateChannel DeleteChannel DescribeClock DescribeJob ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus ListChannels ListDeliveries
-ListForbidden ListJobs ListLogs ListReadings ListSeries MuteGroup RenewThing RetryDelivery RevokeThing TestAlert TestRule
-TestStream TestThing ValidateDetector
+AcknowledgeGroup CancelJob CreateChannel DeleteChannel DescribeClock DescribeJob ExportGroups GetChannel GetChart
+GetDelivery GetLog GetStatus ListChannels ListDeliveries ListForbidden ListJobs ListLogs ListReadings ListSeries
+MuteGroup RenewThing RetryDelivery RevokeThing TestAlert TestRule TestStream TestThing ValidateDetector
 """
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {

@@ -35,7 +35,6 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
         "masthead:Describe*",
         "masthead:Get*",
         "masthead:List*",
-        "masthead:Read*",
         "masthead:Export*",
     ),
     "metrics": _allow(
