@@ -33,6 +33,7 @@ PLANS = {
     "wire": ["wire.py"],
     "start": ["start.py"],
     "policy": ["policy.py"],
+    "laws": ["laws.py"],
     "ingest-always": ["ingest.py", "--sync", "always"],
     "ingest-interval": ["ingest.py", "--sync", "interval"],
     "faults": ["faults.py"],

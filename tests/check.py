@@ -50,10 +50,10 @@ def steps(whole: bool) -> list[tuple[str, list[str]]]:
     parallel = [*pytest, "-n", "2", "--dist", "worksteal"]
     ignored = [f"--ignore=tests/{folder}" for folder in SLOW_FOLDERS]
     if not whole:
-        return [*fast, ("unit tests", [*parallel, "-m", "not slow", *ignored])]
+        return [*fast, ("unit tests", [*parallel, "-m", "not slow and not big", *ignored])]
     # A process each: a broker, a Spark or a browser that one folder starts cannot disturb the next.
     folders = [(f"{folder} tests", [*pytest, "--durations=5", f"tests/{folder}"]) for folder in SLOW_FOLDERS]
-    return [*fast, ("unit tests", [*parallel, "--durations=10", *ignored]), *folders]
+    return [*fast, ("unit tests", [*parallel, "-m", "not big", "--durations=10", *ignored]), *folders]
 
 
 def run(name: str, command: list[str]) -> bool:

@@ -97,26 +97,26 @@ def said(documents: list[dict[str, Any]], one: Request) -> str:
     return decide(parsed, action=one.action, resource=one.resource, context=context).word
 
 
-def law(test: Any) -> Any:
-    """Run a property on few examples in the fast check, and on 10,000 in the whole test."""
+def law(*drawn: Any) -> Any:
+    """Run a property on few examples, and at full size on 10,000."""
 
-    def marked(examples: int) -> Any:
-        quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
-        return settings(max_examples=examples, deadline=None, database=None, suppress_health_check=quiet)
+    def decorate(test: Any) -> Any:
+        @pytest.mark.parametrize(
+            "examples",
+            [pytest.param(FEW, id="few"), pytest.param(MANY, id="10,000", marks=pytest.mark.big)],
+        )
+        def run(examples: int) -> None:
+            quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
+            sized = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=quiet)
+            sized(given(*drawn)(test))()
 
-    @pytest.mark.parametrize(
-        "examples",
-        [pytest.param(FEW, id="few"), pytest.param(MANY, id="10,000", marks=pytest.mark.slow)],
-    )
-    def run(examples: int) -> None:
-        marked(examples)(test)()
+        run.__name__, run.__doc__ = test.__name__, test.__doc__
+        return run
 
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
+    return decorate
 
 
-@law
-@given(chances)
+@law(chances)
 def test_both_evaluators_say_the_same(chance: random.Random) -> None:
     documents = [policy(chance) for _ in range(chance.randint(0, 3))]
     wanted = UNIVERSE.decisions(documents)
@@ -128,16 +128,14 @@ def test_both_evaluators_say_the_same(chance: random.Random) -> None:
     assert found == wanted
 
 
-@law
-@given(chances)
+@law(chances)
 def test_another_deny_never_widens(chance: random.Random) -> None:
     before, one = policy(chance), chance.choice(REQUESTS)
     after = said([document([*before["Statement"], statement(chance, "Deny")])], one)
     assert after != "allow" or said([before], one) == "allow"
 
 
-@law
-@given(chances)
+@law(chances)
 def test_another_allow_never_narrows(chance: random.Random) -> None:
     given_one, one = policy(chance), chance.choice(REQUESTS)
     before = said([given_one], one)
@@ -145,8 +143,7 @@ def test_another_allow_never_narrows(chance: random.Random) -> None:
     assert after == before or (before, after) == ("implicit deny", "allow")
 
 
-@law
-@given(chances)
+@law(chances)
 def test_order_and_repetition_are_irrelevant(chance: random.Random) -> None:
     documents, one = [policy(chance) for _ in range(chance.randint(1, 3))], chance.choice(REQUESTS)
     mixed = [document([*given["Statement"], *given["Statement"][:1]]) for given in documents]
@@ -157,8 +154,7 @@ def test_order_and_repetition_are_irrelevant(chance: random.Random) -> None:
     assert said([*documents, *documents], one) == said(documents, one)
 
 
-@law
-@given(chances)
+@law(chances)
 def test_one_element_is_a_list_of_one(chance: random.Random) -> None:
     given_one, one = statement(chance), chance.choice(REQUESTS)
     plain = {
@@ -175,8 +171,7 @@ def test_one_element_is_a_list_of_one(chance: random.Random) -> None:
     assert said([alone], one) == said([document([plain])], one) == said([document([as_list])], one)
 
 
-@law
-@given(chances)
+@law(chances)
 def test_not_action_is_the_complement_of_action(chance: random.Random) -> None:
     names, one = one_or_list(chance, ACTION_PATTERNS), chance.choice(REQUESTS)
     rest = {"Effect": "Allow", "Resource": "*"}
@@ -184,16 +179,14 @@ def test_not_action_is_the_complement_of_action(chance: random.Random) -> None:
     assert {said([document([plain])], one), said([document([negated])], one)} == {"allow", "implicit deny"}
 
 
-@law
-@given(chances)
+@law(chances)
 def test_an_empty_policy_adds_nothing_and_alone_denies(chance: random.Random) -> None:
     documents, one = [policy(chance) for _ in range(chance.randint(0, 2))], chance.choice(REQUESTS)
     assert said([*documents, document([])], one) == said(documents, one)
     assert said([document([])], one) == said([], one) == "implicit deny"
 
 
-@law
-@given(chances)
+@law(chances)
 def test_a_document_survives_json(chance: random.Random) -> None:
     given_one, one = policy(chance), chance.choice(REQUESTS)
     kept = Policy.parse(given_one).document
@@ -201,15 +194,13 @@ def test_a_document_survives_json(chance: random.Random) -> None:
     assert said([json.loads(json.dumps(kept))], one) == said([given_one], one)
 
 
-@law
-@given(st.text(alphabet="ab*?:", max_size=12), st.text(alphabet="ab:", max_size=14), st.booleans())
+@law(st.text(alphabet="ab*?:", max_size=12), st.text(alphabet="ab:", max_size=14), st.booleans())
 def test_a_wildcard_match_equals_the_table_of_prefixes(pattern: str, text: str, loose: bool) -> None:
     found = compile_pattern(pattern, "", loose=loose).match(text, lambda _: None)
     assert found == matches(pattern, text, loose=loose)
 
 
-@law
-@given(st.text(alphabet="ab*?:", max_size=12), st.text(alphabet="ab:", max_size=14))
+@law(st.text(alphabet="ab*?:", max_size=12), st.text(alphabet="ab:", max_size=14))
 def test_a_strict_match_is_a_loose_one_too(pattern: str, text: str) -> None:
     strict, loose = (
         compile_pattern(pattern, "", loose=one).match(text, lambda _: None) for one in (False, True)
@@ -217,8 +208,7 @@ def test_a_strict_match_is_a_loose_one_too(pattern: str, text: str) -> None:
     assert loose or not strict
 
 
-@law
-@given(st.text(max_size=6), st.text(alphabet="ab*?:${}", max_size=6))
+@law(st.text(max_size=6), st.text(alphabet="ab*?:${}", max_size=6))
 def test_the_value_of_a_variable_is_literal(before: str, value: str) -> None:
     literal = before.replace("*", "a").replace("?", "a").replace("$", "a")
     pattern = compile_pattern(literal + "${aws:username}", "", variables=True)

@@ -95,8 +95,8 @@ def test_some_made_up_requests_are_answered_as_documented(masthead: Masthead, se
     assert {200, 400, 404} <= set(seen)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.big
+@pytest.mark.timeout(3600)
 def test_ten_thousand_made_up_requests_are_answered_as_documented(
     masthead: Masthead, served: httpx.Client
 ) -> None:

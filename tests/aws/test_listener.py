@@ -362,7 +362,7 @@ def _resigned(rng: random.Random, bench: Bench) -> bytes:
     return raw(bench.request(service, method, path, query, headers, body))
 
 
-@pytest.mark.parametrize("cases", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cases", [300, pytest.param(10_000, marks=pytest.mark.big)])
 def test_no_bytes_whatever_make_a_500_a_hang_or_a_growing_process(bench: Bench, cases: int) -> None:
     with listening(Gateway(bench.core, read_s=0.05)) as port:
         _bombard(bench, port, cases)

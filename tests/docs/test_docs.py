@@ -24,7 +24,7 @@ from masthead.base import errors
 from masthead.base.log import JOURNAL_KINDS
 from masthead.base.settings import ROLES, Settings, load_settings
 from masthead.base.telemetry import REGISTRY
-from masthead.cli.main import app
+from masthead.cli.main import build
 from masthead.metrics.spec import AGGREGATIONS, DetectorSpec
 from masthead.metrics.state import REASONS
 from masthead.streams.records import DeliveryStream, TopicRule
@@ -74,7 +74,7 @@ def test_every_command_and_option_stands_in_cli() -> None:
     for part in re.split(r"^#+ ", guide("cli.md"), flags=re.M)[1:]:
         title, _, body = part.partition("\n")
         sections[" ".join(word for word in re.sub("`", "", title).split() if word.islower())] = body
-    for path, command in commands(typer.main.get_command(app)):
+    for path, command in commands(typer.main.get_command(build())):
         assert path in sections, f"{path} has no section in cli.md"
         options = [
             option
@@ -86,7 +86,7 @@ def test_every_command_and_option_stands_in_cli() -> None:
 
 
 def test_cli_names_no_command_that_is_gone() -> None:
-    known = {path for path, _ in commands(typer.main.get_command(app))}
+    known = {path for path, _ in commands(typer.main.get_command(build()))}
     titles = re.findall(r"^#+ `(masthead [^`]+)`", guide("cli.md"), flags=re.M)
     told = {" ".join(word for word in title.split() if word.islower()) for title in titles}
     assert told == known

@@ -7,12 +7,13 @@ import typer
 from masthead.cli.grammar import Noun, add_create, add_verbs, answer, new_room
 from masthead.cli.installation import AsJson, Data, Name, installation, warn
 from masthead.cli.output import print_json, print_table
+from masthead.cli.rooms import ROOMS
 
 if TYPE_CHECKING:
     from masthead.alerts.rules import AlertRule
     from masthead.app import Masthead
 
-app = new_room("Alert rules: who hears of which anomalies, through which channel.")
+app = new_room(ROOMS["alerts"])
 add_create(app, "alert rule", lambda masthead, given: _created(masthead, given))
 add_verbs(
     app,

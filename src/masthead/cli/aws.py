@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from masthead.cli.grammar import new_room
+from masthead.cli.rooms import ROOMS
 
-app = new_room("AWS clients: what they need to know of Masthead.")
+app = new_room(ROOMS["aws"])
 models = new_room("Models of the services that AWS has retired.")
 app.add_typer(models, name="models")
 _PAGE = "docs/aws-coverage.md"

@@ -1,8 +1,9 @@
 """`masthead channels`: channels of alerts that have a name of their own."""
 
 from masthead.cli.grammar import Noun, add_create, add_verbs, new_room
+from masthead.cli.rooms import ROOMS
 
-app = new_room("Named channels: what an alert rule may speak to by name, before it exists.")
+app = new_room(ROOMS["channels"])
 add_create(app, "channel", lambda masthead, given: masthead.alerts.create_channel(given))
 add_verbs(
     app,

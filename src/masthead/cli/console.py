@@ -8,8 +8,9 @@ from masthead.cli.addresses import served
 from masthead.cli.grammar import new_room
 from masthead.cli.installation import AsJson, Data, installation
 from masthead.cli.output import print_json
+from masthead.cli.rooms import ROOMS
 
-app = new_room("Console: a one-time link to sign in with.")
+app = new_room(ROOMS["console"])
 
 
 @app.callback()

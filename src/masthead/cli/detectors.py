@@ -16,6 +16,7 @@ from masthead.cli.installation import INVALID, AsJson, Data, File, Name, install
 from masthead.cli.output import print_json, print_table
 from masthead.cli.portraits import tell_detector, tell_quality
 from masthead.cli.progress import follow
+from masthead.cli.rooms import ROOMS
 
 if TYPE_CHECKING:
     from masthead.app import Masthead
@@ -24,7 +25,7 @@ _ENDED = ("active", "learning", "stopped", "failed", "backtested")
 _LOOK_S = 0.2
 _SAMPLE_ROWS = 5
 
-app = new_room("Detectors: data sets that are watched, and the anomalies found in them.")
+app = new_room(ROOMS["detectors"])
 app.add_typer(groups.app, name="groups")
 groups.add_former_names(app)
 add_verbs(

@@ -5,8 +5,9 @@ from typing import Any
 from masthead.cli.grammar import answer, new_room
 from masthead.cli.installation import AsJson, Data, Name, installation
 from masthead.cli.output import print_fields, print_json, print_table
+from masthead.cli.rooms import ROOMS
 
-app = new_room("Endpoints: models that answer, under which names, and what is counted of their calls.")
+app = new_room(ROOMS["endpoints"])
 _COUNTED = (
     ("Calls", "calls"),
     ("Errors", "errors"),

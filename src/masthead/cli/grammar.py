@@ -36,7 +36,7 @@ class Noun:
 
 
 def new_room(help_text: str) -> typer.Typer:
-    """Return a room's group of commands."""
+    """Return a room's group of commands, empty as yet."""
     return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None)
 
 

@@ -3,8 +3,9 @@
 from masthead.cli.grammar import answer, new_room
 from masthead.cli.installation import AsJson, Data, Name, installation
 from masthead.cli.output import print_json, print_table
+from masthead.cli.rooms import ROOMS
 
-app = new_room("Jobs: activations that learn a history, and back-tests; they go on after a crash.")
+app = new_room(ROOMS["jobs"])
 
 
 @app.command("list")

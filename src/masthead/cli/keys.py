@@ -11,11 +11,12 @@ from masthead.cli.documents import read_document
 from masthead.cli.grammar import answer, new_room
 from masthead.cli.installation import AsJson, Data, installation, warn
 from masthead.cli.output import print_json, print_table
+from masthead.cli.rooms import ROOMS
 
 if TYPE_CHECKING:
     from masthead.access.policy import Decision
 
-app = new_room("Keys: what programs show, with policies, limits and an end.")
+app = new_room(ROOMS["keys"])
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", show_default=False)]
 COLUMNS = (

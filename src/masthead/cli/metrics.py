@@ -9,6 +9,7 @@ from masthead.base.errors import InvalidInput, LimitReached, shown
 from masthead.cli.grammar import new_room
 from masthead.cli.installation import INVALID
 from masthead.cli.progress import working
+from masthead.cli.rooms import ROOMS
 from masthead.cli.simulate import simulate
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from masthead.metrics.spec import Measure
     from masthead.metrics.validation import Validation
 
-app = new_room("Measures: score files without a server, look at data before it is used.")
+app = new_room(ROOMS["metrics"])
 app.command()(simulate)
 
 Files = Annotated[

@@ -11,8 +11,9 @@ from masthead.base.units import format_bytes
 from masthead.cli.grammar import new_room
 from masthead.cli.installation import AsJson, Data, installation
 from masthead.cli.output import print_json, print_table
+from masthead.cli.rooms import ROOMS
 
-app = new_room("Objects by address, s3://bucket/key.")
+app = new_room(ROOMS["objects"])
 Uri = Annotated[str, typer.Argument(metavar="s3://BUCKET/KEY", show_default=False)]
 
 

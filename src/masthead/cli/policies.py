@@ -8,8 +8,9 @@ from masthead.base.errors import InvalidInput
 from masthead.cli.documents import read_document
 from masthead.cli.grammar import Noun, add_create, add_verbs, answer, new_room
 from masthead.cli.installation import AsJson, Data, Message, Name, installation
+from masthead.cli.rooms import ROOMS
 
-app = new_room("Policies: IAM-shaped documents that say what a thing may publish and subscribe to.")
+app = new_room(ROOMS["policies"])
 add_create(
     app,
     "policy",

@@ -8,8 +8,9 @@ from masthead.base.errors import InvalidInput
 from masthead.cli.documents import read_bytes
 from masthead.cli.grammar import Noun, add_create, add_verbs, answer, new_room
 from masthead.cli.installation import AsJson, Data, Message, installation
+from masthead.cli.rooms import ROOMS
 
-app = new_room("Topic rules: SQL over messages, and the actions that take what it selects.")
+app = new_room(ROOMS["rules"])
 add_create(app, "rule", lambda masthead, given: masthead.streams.create_rule(given))
 add_verbs(
     app,

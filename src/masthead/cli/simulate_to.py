@@ -119,15 +119,17 @@ class _Mqtt:
 class _Stream:
     def __init__(self, running: Served, topic: str) -> None:
         self._url, self._open, self.name = f"{running.url}/ingest/{topic}", opener(running), topic
+        self._headers = {
+            "Content-Type": "application/x-ndjson",
+            "Authorization": f"Bearer {running.token}",
+        }
 
     def send(self, readings: Sequence[SimulatedReading]) -> None:
         """Send a body; while the server says that it has no room, wait and try again."""
         body = b"\n".join(_payload(one) for one in readings)
         deadline = time.monotonic() + _FULL_S
         while True:
-            request = urllib.request.Request(
-                self._url, body, {"Content-Type": "application/x-ndjson"}, method="POST"
-            )
+            request = urllib.request.Request(self._url, body, self._headers, method="POST")
             try:
                 with self._open.open(request, timeout=_FULL_S):
                     return

@@ -4,8 +4,9 @@ from masthead.base.errors import InvalidInput
 from masthead.cli.documents import read_bytes
 from masthead.cli.grammar import Noun, add_create, add_verbs, answer, new_room
 from masthead.cli.installation import AsJson, Data, Message, Name, installation
+from masthead.cli.rooms import ROOMS
 
-app = new_room("Delivery streams: records to objects, partitioned by the time in which they happened.")
+app = new_room(ROOMS["streams"])
 add_create(app, "delivery stream", lambda masthead, given: masthead.streams.create_stream(given))
 add_verbs(
     app,

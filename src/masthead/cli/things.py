@@ -12,12 +12,13 @@ from masthead.cli.documents import read_bytes, read_document
 from masthead.cli.grammar import Noun, add_verbs, answer, new_room
 from masthead.cli.installation import AsJson, Data, Message, Name, installation
 from masthead.cli.output import cell, print_fields, print_json, print_table
+from masthead.cli.rooms import ROOMS
 
 if TYPE_CHECKING:
     from masthead.access.service import Credentials
     from masthead.app import Masthead
 
-app = new_room("Things: devices with a certificate each, and what they may publish and hear.")
+app = new_room(ROOMS["things"])
 add_verbs(
     app,
     Noun(

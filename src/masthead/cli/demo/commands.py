@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from masthead.base.errors import InvalidInput, shown
+from masthead.cli.rooms import ROOMS
 
 DEFAULT_DATA = Path("masthead-demo")
 DEFAULT_SPEED = "1440"  # a day of readings in a minute
@@ -26,7 +27,7 @@ class _AirByDefault(TyperGroup):
 
 app = typer.Typer(
     cls=_AirByDefault,
-    help="The product at work on published readings, in a folder of its own.",
+    help=ROOMS["demo"],
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
