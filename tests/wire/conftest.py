@@ -13,6 +13,9 @@ from collections.abc import Iterator
 import pytest
 from wire_matrix import Ledger, results_path
 
+collect_ignore_glob = ["clients/*"]
+"""Programs for other environments, with AWS's clients in them."""
+
 
 @pytest.fixture(scope="session")
 def ledger() -> Iterator[Ledger]:
