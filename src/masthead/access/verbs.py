@@ -170,8 +170,8 @@ VERBS: Mapping[str, Deed] = {
     "objects.put": Deed("s3:PutObject", (_OBJECT,)),
     "objects.delete": Deed("s3:DeleteObject", (_OBJECT,)),
     # Models that answer
-    "endpoints.list": Deed("sagemaker:ListEndpoints"),
-    "endpoints.get": Deed("sagemaker:DescribeEndpoint", (_ENDPOINT,)),
+    "list_endpoints": Deed("sagemaker:ListEndpoints"),
+    "get_endpoint": Deed("sagemaker:DescribeEndpoint", (_ENDPOINT,)),
     "endpoints.delete": Deed("sagemaker:DeleteEndpoint", (_ENDPOINT,)),
     "endpoints.invoke": Deed("sagemaker:InvokeEndpoint", (_ENDPOINT,)),
     # Masthead itself

@@ -147,7 +147,7 @@ def _channels(console: Console) -> None:
     channels = table(
         (("name", "Name"), ("kind", "Kind"), ("created", "Made (UTC)")),
         [],
-        empty="None yet: rules may have a channel of their own, or speak to one by name",
+        empty="No channels yet: rules may have a channel of their own, or speak to one by name",
         actions={
             "Show": (
                 "visibility",
