@@ -23,6 +23,9 @@ KERNEL += ["--history", f"{SAMPLES}/historic_data.json", "--interval", "5m", "--
 KERNEL += ["--timestamp-format", "yyyy-MM-dd HH:mm", "--dimension", "LOCATION_ID", "--measure", "CO"]
 """Scores once, so that the compiled kernel lies on disk before two test processes would both compile it."""
 
+CLIENTS = [sys.executable, "tests/support/aws_clients.py"]
+"""Installs AWS's clients in environments of their own while the unit tests run; a test that finds none makes it."""
+
 
 def missing_parts() -> list[str]:
     """Return one line, with its remedy, for each system part that the whole test needs and this machine lacks."""
@@ -71,9 +74,12 @@ def main() -> int:
     failed = []
     quiet = subprocess.DEVNULL  # when it fails, the tests of the same command tell why
     kernel = subprocess.Popen(KERNEL, cwd=ROOT, env=ENVIRONMENT, stdout=quiet, stderr=quiet)
+    clients = subprocess.Popen(CLIENTS if whole else ["true"], cwd=ROOT, stdout=quiet, stderr=quiet)
     for name, command in steps(whole):
         if is_test := command[0] == sys.executable:
             kernel.wait()
+        if is_test and command[-1].removeprefix("tests/") in SLOW_FOLDERS:
+            clients.wait()
         if not run(name, [*command, *(sys.argv[2:] if is_test else [])]):
             failed.append(name)
     missing = missing_parts() if whole else []

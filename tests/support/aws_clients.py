@@ -51,3 +51,8 @@ def version_of(python: Path, package: str) -> str:
         subprocess.run([str(python), "-c", asked], capture_output=True, check=True).stdout
     )
     return found[0] if found else ""
+
+
+if __name__ == "__main__":  # all of them, while the machine has other work
+    for wanted in (PINNED, NEWEST, BARE, PREDICTOR, (IOT,)):
+        client_python(*wanted)
