@@ -1,13 +1,10 @@
 """One suite for every object store: a local folder, and a real S3-like server in a process of its own.
 
-moto brings its own botocore, so it lives in `.venv-moto` beside the project, made once.
+moto brings its own botocore, so it lives in an environment of its own, made once.
 """
 
-import hashlib
-import json
 import os
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -16,37 +13,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aws_clients import MOTO, client_python
 
 from masthead.base.errors import InvalidInput, NotFound
 from masthead.store.objects import Objects
 
-ROOT = Path(__file__).parents[2]
-MOTO = "moto[server]>=5.2,<6"
 OPTIONS = "region=us-east-1,access_key_id=test,secret_access_key=test,allow_http=true"
 
 
 @pytest.fixture(scope="session")
-def moto_python() -> Path:
-    """Return the Python of a venv that holds moto's server; made on first use."""
-    folder = ROOT / ".venv-moto"
-    stamp = folder / "masthead.json"
-    wanted = hashlib.sha256(f"{MOTO} {sys.version_info[:2]}".encode()).hexdigest()
-    if not stamp.exists() or json.loads(stamp.read_text()) != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run(
-            [folder / "bin/python", "-m", "pip", "install", "--quiet", MOTO], check=True, timeout=280
-        )
-        stamp.write_text(json.dumps(wanted))
-    return folder / "bin/python"
-
-
-@pytest.fixture(scope="session")
-def s3_server(moto_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the address of a running S3-like server with the bucket `physical`."""
     log = tmp_path_factory.mktemp("moto") / "log"
     with log.open("wb") as out:
         server = subprocess.Popen(
-            [moto_python, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
+            [client_python(MOTO), "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
             stdout=out,
             stderr=out,
             cwd=log.parent,

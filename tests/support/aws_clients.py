@@ -5,6 +5,7 @@ newest of that day.
 """
 
 import json
+import re
 import subprocess
 import sys
 from functools import cache
@@ -23,12 +24,14 @@ PREDICTOR = ("sagemaker==2.245.0", *_BOTO)
 """The SageMaker SDK of version 2, the last with `Predictor`."""
 IOT = "awsiotsdk==1.31.0"
 """The SDK of IoT devices."""
+MOTO = "moto[server]>=5.2,<6"
+"""Not a client but a server that speaks like S3; it brings botocore too."""
 
 
 @cache
 def client_python(*packages: str) -> Path:
     """Return the Python of an environment that holds these packages."""
-    name = "-".join(packages).replace("==", "-").replace("/", "_")
+    name = re.sub("[^A-Za-z0-9.]+", "-", "-".join(packages)).strip("-")
     folder = ROOT / ".clients" / name
     python, ready = folder / "bin" / "python", folder / "ready"
     if not ready.exists():
@@ -54,5 +57,5 @@ def version_of(python: Path, package: str) -> str:
 
 
 if __name__ == "__main__":  # all of them, while the machine has other work
-    for wanted in (PINNED, NEWEST, BARE, PREDICTOR, (IOT,)):
+    for wanted in ((MOTO,), PINNED, NEWEST, BARE, PREDICTOR, (IOT,)):
         client_python(*wanted)
