@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,36 +9,18 @@ from typing import Any
 
 import pytest
 from aws_clients import MATRIX, client_python
+from served_air import served_air
 from waiting import eventually
 
-from masthead.base.settings import Settings
 from masthead.server import Server
 
 PROGRAM = Path(__file__).parent / "clients" / "endpoints_and_streams.py"
-AIR = Path(__file__).parents[2] / "src/masthead/samples/air"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose detector has learned the article's history and is deployed."""
-    folder = tmp_path_factory.mktemp("wire")
-    shutil.copy(AIR / "historic_data.json", folder)
-    settings = Settings(data=folder / "data", port=0, aws_port=0, mqtt_port=0, sync="interval")
-    with Server(settings) as found:
-        metrics = found.masthead.metrics
-        metrics.create_detector(
-            {
-                "name": "air",
-                "time": {"column": "TIMESTAMP", "format": "yyyy-MM-dd HH:mm"},
-                "measures": ["CO", "SO2"],
-                "dimensions": ["LOCATION_ID"],
-                "source": {"kind": "stream", "topic": "sensors/+/air"},
-                "history": {"paths": [str(folder / "historic_data.json")]},
-            }
-        )
-        metrics.activate("air")
-        metrics.wait("air")
-        metrics.deploy("air")
+    with served_air(tmp_path_factory.mktemp("wire")) as found:
         yield found
 
 
