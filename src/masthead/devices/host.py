@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import uvloop
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
@@ -189,7 +190,7 @@ class DeviceHost:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._main())
+            uvloop.run(self._main())
         except BaseException as error:
             if not self._started.done():
                 self._started.set_exception(error)

@@ -41,6 +41,7 @@ class Puller:
         self._waiting: list[Pulled] = []
         self._arrived = asyncio.Event()
         self._demand = 0
+        self._flowing = False
         self._last = 0
         self._trouble: str | None = None
         self._subscription: Any = None
@@ -58,38 +59,69 @@ class Puller:
         if self._client.is_connected:
             await self._subscription.unsubscribe()
 
-    async def next(self, *, linger_s: float, most: int) -> list[Pulled]:
-        """Return 1 to `most` messages, `linger_s` after the first of them came.
+    async def next(self, *, most: int) -> list[Pulled]:
+        """Return 1 to `most` messages, as soon as there is one.
 
         Raises:
             Interrupted: See the class.
         """
         while not self._waiting:
             await self._ask()
-            self._arrived.clear()
-            try:
-                async with asyncio.timeout(_EXPIRES_S + 2.0):
-                    await self._arrived.wait()
-            except TimeoutError:
-                raise Interrupted("the server owes an answer") from None
-            if self._trouble and not self._waiting:
-                raise Interrupted(self._trouble)
-        if linger_s and len(self._waiting) < most:
-            await asyncio.sleep(linger_s)
+            await self._wait()
         found, self._waiting = self._waiting[:most], self._waiting[most:]
         if self._trouble is None:
             await self._ask()
         return found
 
+    async def burst(self, *, pause_s: float) -> list[Pulled]:
+        """Return 1 to `ahead` messages: those that lie ready `pause_s` after the first of them came.
+
+        They are asked for together, so they come in few packets. Message by message, both processes would wake for
+        each: a fifth more CPU for every reading.
+
+        Raises:
+            Interrupted: See the class.
+        """
+        while True:
+            while not (self._flowing or self._waiting):
+                if self._demand == 0:
+                    await self._request(1)
+                await self._wait()
+            await asyncio.sleep(pause_s)
+            await self._request(self._ahead - len(self._waiting), at_once=True)
+            while self._demand > 0 and self._trouble is None:
+                await self._wait()
+            found, self._waiting = self._waiting, []
+            self._flowing = len(found) > 1
+            if found:
+                return found
+
+    async def _wait(self) -> None:
+        """Return when something came since the last call; at times nothing did, so callers ask in a loop."""
+        try:
+            async with asyncio.timeout(_EXPIRES_S + 2.0):
+                await self._arrived.wait()
+        except TimeoutError:
+            raise Interrupted("the server owes an answer") from None
+        self._arrived.clear()
+        if self._trouble and not self._waiting:
+            raise Interrupted(self._trouble)
+
     async def _ask(self) -> None:
         """Keep the demand near `ahead`; ask in halves, so that a request is rare and large."""
-        if not self._client.is_connected:
-            raise Interrupted("not connected")
         room = self._ahead - len(self._waiting) - self._demand
         if room >= self._ahead // 2 or self._demand == 0 < room:
-            self._demand += room
-            request = {"batch": room, "expires": int(_EXPIRES_S * 1e9)}
-            await self._client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
+            await self._request(room)
+
+    async def _request(self, count: int, *, at_once: bool = False) -> None:
+        if self._trouble:
+            raise Interrupted(self._trouble)
+        if not self._client.is_connected:
+            raise Interrupted("not connected")
+        self._demand += count
+        until = {"no_wait": True} if at_once else {"expires": int(_EXPIRES_S * 1e9)}
+        request = {"batch": count, **until}
+        await self._client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
 
     async def _receive(self, message: Msg) -> None:
         if not message.reply:

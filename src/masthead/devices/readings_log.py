@@ -45,12 +45,11 @@ COPIED = "Masthead-Mqtt-Last"
 
 _TIME = "Masthead-Mqtt-Time"
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-_AHEAD = 8_000
 _FAR = 1 << 32  # messages of 64 bytes, the least that one takes, would be 256 GiB
 _MOST_READINGS = 4_000
 CHUNK_BYTES = 1_000_000
 MOST_PAYLOAD_BYTES = 4_000_000  # below nats-server's max_payload of 8 MB, so that a chunk of one fits
-_LINGER_S = 0.02
+_PAUSE_S = 0.02
 _PUBLISH_S = 10.0
 # A person or a program waits at the other doors: an answer, even a no, within 10 s.
 _DOOR_TRIES, _DOOR_S = 2, 4.0
@@ -185,7 +184,7 @@ class ReadingsLog:
                 name = await self._reader(done + 1)
                 async with Puller(self._client, stream=READINGS, consumer=name, ahead=16) as puller:
                     while True:
-                        for message in await puller.next(linger_s=0, most=16):
+                        for message in await puller.next(most=16):
                             if message.sequence > done:
                                 await take(message.sequence, message.data)
                                 done = message.sequence
@@ -245,9 +244,11 @@ class ReadingsLog:
     async def _copy_run(self) -> None:
         self.place = await self._stated_place()
         consumer = await self._door.consumer(self.place.sequence)
-        async with Puller(self._client, stream=MQTT_STREAM, consumer=consumer, ahead=_AHEAD) as puller:
+        async with Puller(
+            self._client, stream=MQTT_STREAM, consumer=consumer, ahead=_MOST_READINGS
+        ) as puller:
             while True:
-                messages = await puller.next(linger_s=_LINGER_S, most=_MOST_READINGS)
+                messages = await puller.burst(pause_s=_PAUSE_S)
                 fresh = [message for message in messages if not self.place.has(message)]
                 for part in _by_size(fresh):
                     await self._copy_part(part)

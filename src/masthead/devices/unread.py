@@ -121,7 +121,7 @@ async def _write_frames(client: Client, file: BinaryIO, first: int, last: int) -
     count = 0
     async with Puller(client, stream=READINGS, consumer=str(made.name), ahead=16) as puller:
         while True:
-            for message in await puller.next(linger_s=0, most=16):
+            for message in await puller.next(most=16):
                 if message.sequence <= last:
                     file.write(_FRAME.pack(message.sequence, len(message.data)) + message.data)
                     count += 1
