@@ -12,6 +12,7 @@ ROOMS = {
     "jobs": "Jobs: activations that learn a history, and back-tests; they go on after a crash.",
     "keys": "Keys: what programs show, with policies, limits and an end.",
     "console": "Console: a one-time link to sign in with.",
+    "fraud": "Transactions: generate, train, evaluate, and score them on their graph.",
     "metrics": "Measures: score files without a server, look at data before it is used.",
     "objects": "Objects by address, s3://bucket/key.",
     "aws": "AWS clients: what they need to know of Masthead.",
