@@ -189,7 +189,7 @@ class GraphStore:
 
     def __init__(self, database: Database, *, sync: Literal["full", "normal"] = "full") -> None:
         self.database, self._sync = database, sync
-        self._connection: Connection | None = None
+        self._driver: Any = None
         self._turn = threading.Lock()
 
     # ------------------------------------------------------------------ writing
@@ -226,12 +226,10 @@ class GraphStore:
 
     def _opened(self) -> Any:
         """Return the driver's connection of the writer: SQLAlchemy's own costs each statement 30 us."""
-        if self._connection is None:
-            connection = self.database.engine.connect()
-            connection.detach()
-            self._connection = connection
-            driver = connection.connection.driver_connection
-            assert driver is not None
+        if self._driver is None:
+            connection = self.database.engine.raw_connection()
+            self._driver = driver = connection.driver_connection
+            connection.detach()  # its settings are not for those who take one from the pool
             if self.database.is_sqlite:
                 for pragma in (
                     f"synchronous={self._sync.upper()}",
@@ -242,7 +240,7 @@ class GraphStore:
                     driver.execute(f"PRAGMA {pragma}")
             else:
                 driver.prepare_threshold = 0
-        return self._connection.connection.driver_connection
+        return self._driver
 
     def _take_back(self, driver: Any) -> None:
         try:
@@ -251,10 +249,10 @@ class GraphStore:
             self._close_writer()
 
     def _close_writer(self) -> None:
-        if self._connection is not None:
+        if self._driver is not None:
             with contextlib.suppress(Exception):
-                self._connection.close()
-            self._connection = None
+                self._driver.close()
+            self._driver = None
 
     def settle(self) -> None:
         """Bring what was taken away out of the write-ahead log, too."""
@@ -448,7 +446,8 @@ def _columns(connection: Connection, statement: str, values: Mapping[str, Any]) 
     assert found is not None
     columns: list[list[Any]] = []
     while rows := found.fetchmany(_AT_ONCE):
-        for column, more in zip(columns or [[] for _ in rows[0]], zip(*rows, strict=True), strict=True):
+        columns = columns or [[] for _ in rows[0]]
+        for column, more in zip(columns, zip(*rows, strict=True), strict=True):
             column.extend(more)
     return columns
 
