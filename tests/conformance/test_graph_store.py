@@ -1,6 +1,7 @@
 """Transactions are kept alike by both engines."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,9 +199,8 @@ def test_an_erased_entity_leaves_nothing_and_others_keep_theirs(store: GraphStor
         erase_entity(store, LIVE, "card", "ann-1234567")
     if store.database.is_sqlite:
         path = store.database.engine.url.database
-        assert not any(
-            text in open(f"{path}{end}", "rb").read() for end in ("", "-wal") for text in (b"ann-123", b"hers-765")
-        )
+        files = [Path(f"{path}{end}").read_bytes() for end in ("", "-wal")]
+        assert not any(text in file for file in files for text in (b"ann-123", b"hers-765"))
 
 
 def test_many_rows_at_once_are_the_same_rows(store: GraphStore) -> None:

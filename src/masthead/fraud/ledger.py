@@ -4,49 +4,33 @@ A state is a cache of the log. Before a group is written it is brought to the lo
 commit fail, the states are ahead of the log: they are rebuilt before the next answer.
 """
 
+import heapq
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, MastheadError, shown
 from masthead.fraud.counting import LATE, REBUILD_S, REBUILDS
 from masthead.fraud.events import Event
-from masthead.fraud.features import Layout
 from masthead.fraud.packing import amount_of, body_of, feat_of
-from masthead.fraud.records import GraphStore, Group, Head, NewDecision, NewLabel, NewTransaction
+from masthead.fraud.records import GraphStore, Group, Head, History, NewDecision, NewLabel, NewTransaction
 from masthead.fraud.replaying import take_history
 from masthead.fraud.schema import Schema
 from masthead.fraud.state import GraphState
 from masthead.fraud.writer import Job
 
-__all__ = ["Book", "Lane", "Ledger", "Mark", "Marking", "Scoring", "Swap"]
+if TYPE_CHECKING:
+    from masthead.fraud.model import FraudModel
 
+__all__ = ["Book", "Differs", "Lane", "Ledger", "Mark", "Marking", "Scoring", "Swap"]
+
+_DAY_US = 86_400_000_000
 _REBUILT_BY = ("failed commit", "taken away")
-
-
-class Scorer(Protocol):
-    """What a model computes of a vector."""
-
-    def score(self, x: NDArray[np.float32]) -> tuple[float, float]:
-        """Return raw score and probability."""
-
-
-class Served(Protocol):
-    """What is needed of a model to serve it."""
-
-    id: str
-    schema: Schema
-    layout: Layout
-    scorer: Scorer
-
-    def decide(self, id: str, probability: float) -> dict[str, Any]:
-        """Return flag, threshold and action."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +38,22 @@ class Lane:
     """A model under its name; one in shadow scores everything and decides nothing."""
 
     alias: str
-    model: Any
+    id: str
+    model: "FraudModel"
     shadow: bool = False
+
+    def decide(self, transaction: str, probability: float) -> dict[str, Any]:
+        """Return a decision as JSON values."""
+        cuts = self.model.thresholds
+        return {
+            "id": transaction,
+            "flag": probability >= cuts.review,
+            "pred_prob": probability,
+            "threshold": cuts.review,
+            "action": cuts.action(probability),
+            "model": self.id,
+            "reasons": [],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +67,12 @@ class Scoring:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A label: what is said of a transaction, by whom, and when it became known (UTC microseconds)."""
+    """A label: what is said of a transaction, by whom, and when it became known (UTC microseconds; None: now)."""
 
     id: str
     value: int
     source: str
-    arrived_at: int
+    arrived_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +110,23 @@ class Book:
         self.eids: dict[tuple[str, str], int] = {}
         self.waiting: set[str] = set()  # ids with labels and no transaction yet
         self._keys: dict[int, str] = {}
+        self._coming: list[tuple[int, int, int, int]] = []  # labels by arrival
+
+    def rehearse(self) -> None:
+        """Go once through everything that is compiled with its first use, so that no transaction waits for it."""
+        width = len(self.relations)
+        key = ("rehearsal",) * width
+        numerics = np.full(len(self.schema.numerics), np.nan)
+        event = Event("", 0, 1.0, key, numerics, (None,) * len(self.schema.categoricals))
+        for lane in self.lanes:
+            state = GraphState(lane.model.layout)
+            lane.model.scorer.score(state.observe(1, event))
+            state.label(1, 1, 1)
+            one = History(
+                *(np.array([2], np.int64), np.array([0], np.int64), np.array([1.0]), np.ones((1, width), np.int32)),
+                *(np.array([3], np.int64), np.array([2], np.int64), np.array([1], np.int8), np.array([1], np.int64)),
+            )
+            take_history(state, one, self.schema, {1: "rehearsal"})
 
     def rebuild(self, store: GraphStore, head: Head) -> None:
         """Begin anew and take all that the log holds."""
@@ -124,15 +139,41 @@ class Book:
         history = store.replay(
             self.last + 1, space=self.space, relations=len(self.relations), until=last
         )
+        self.newest = max(self.newest, int(history.ts.max()) if len(history.ts) else 0)
+        due = history.arrived_at <= self.newest
         for eid, rel, key in store.entity_keys(space=self.space, from_eid=max(self._keys, default=0) + 1):
             self.eids[rel, key] = eid
             self._keys[eid] = key
         for state in self.states:
-            take_history(state, history, self.schema, self._keys)
+            take_history(state, history.told(due), self.schema, self._keys)
+        for place in np.flatnonzero(~due).tolist():
+            self.hear(
+                int(history.label_seq[place]),
+                int(history.labelled[place]),
+                int(history.value[place]),
+                int(history.arrived_at[place]),
+            )
+        self.arrive(self.newest)
         self.waiting |= store.waiting_labels(self.space, from_seq=self.last + 1)
-        if len(history.ts):
-            self.newest = max(self.newest, int(history.ts.max()))
         self.last = last
+
+    def hear(self, label_seq: int, seq: int, value: int, arrived_at: int) -> None:
+        """Take a label of a transaction that is there; it is known to those that happen when it arrives, or later."""
+        heapq.heappush(self._coming, (arrived_at, label_seq, seq, value))
+
+    def arrive(self, now: int) -> None:
+        """Make labels known that have arrived by a time, which is that of transactions."""
+        while self._coming and self._coming[0][0] <= now:
+            at, _, seq, value = heapq.heappop(self._coming)
+            for state in self.states:
+                state.label(seq, value, at)
+
+    def present(self, now: int) -> int:
+        """Return the time at which something said now is known, as transactions count time.
+
+        That is now, but where they happened long ago, as in a replay of an old year: there it is the newest's.
+        """
+        return now if abs(now - self.newest) <= _DAY_US or not self.newest else self.newest
 
     def know(self, made: Mapping[tuple[str, str], int]) -> None:
         """Take new entities, whose numbers rise."""
@@ -277,12 +318,12 @@ class Ledger:
             return _repeated(group, book, known, event, page)
         seq = page.next()
         ents = self._ents(group, book, event)
+        book.arrive(event.ts)
         vectors = [state.observe(seq, event) for state in book.states]
         if event.id in book.waiting:
             book.waiting.discard(event.id)
-            for _, value, at in group.labels_of(book.space, event.id):
-                for state in book.states:
-                    state.label(seq, value, at)
+            for label_seq, value, at in group.labels_of(book.space, event.id):
+                book.hear(label_seq, seq, value, at)
         answer, score, flagged = b"", 0.0, False
         for one in book.lanes:
             decides = one is lane
@@ -290,13 +331,13 @@ class Ledger:
                 continue
             vector = vectors[book.place[one.alias]]
             _, probability = one.model.scorer.score(vector)
-            told = one.model.decide(event.id, probability)
+            told = one.decide(event.id, probability)
             body = orjson.dumps(told)
             page.decisions.append(
                 NewDecision(
                     seq,
                     one.alias,
-                    one.model.id,
+                    one.id,
                     int(not decides),
                     probability,
                     body,
@@ -324,6 +365,7 @@ class Ledger:
         if event.ts < book.newest:
             LATE.inc()
         book.newest = max(book.newest, event.ts)
+        book.arrive(book.newest)
         return answer, True
 
     def _ents(self, group: Group, book: Book, event: Event) -> list[int]:
@@ -339,8 +381,11 @@ class Ledger:
     def _mark(self, group: Group, space: str, mark: Mark, page: _Page) -> bool:
         """Take one label; return whether its transaction is there."""
         seq, row = page.next(), page.found.get((space, mark.id))
-        page.labels.append(NewLabel(seq, space, mark.id, mark.value, mark.source, mark.arrived_at))
         book = self.books.get(space)
+        at = mark.arrived_at
+        if at is None:
+            at = page.now if book is None else book.present(page.now)
+        page.labels.append(NewLabel(seq, space, mark.id, mark.value, mark.source, at))
         if book is not None:
             if row is None:
                 # Its transaction may come in this very group: it must find the label in the table.
@@ -348,8 +393,8 @@ class Ledger:
                 page.labels.clear()
                 book.waiting.add(mark.id)
             else:
-                for state in book.states:
-                    state.label(row.seq, mark.value, mark.arrived_at)
+                book.hear(seq, row.seq, mark.value, at)
+                book.arrive(book.newest)
         return row is not None
 
 
@@ -368,10 +413,10 @@ def _repeated(
         return (told or b"", False)
     names = ("time", "amount", "entities", "numerics", "categories")
     differ = [name for name, a, b in zip(names, given, stored, strict=True) if a != b]
-    return _Differs(known, event, differ)
+    return Differs(known, event, differ)
 
 
-class _Differs(Conflict):
+class Differs(Conflict):
     """The same id with other content; the service, which may read, says what is stored."""
 
     def __init__(self, known: NewTransaction, event: Event, differ: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ numbers rise without holes and a process that keeps a state in memory sees at on
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -176,6 +176,11 @@ class History:
     labelled: NDArray[np.int64]
     value: NDArray[np.int8]
     arrived_at: NDArray[np.int64]
+
+    def told(self, which: NDArray[np.bool_]) -> "History":
+        """Return the same transactions with some of the labels."""
+        names = ("label_seq", "labelled", "value", "arrived_at")
+        return replace(self, **{name: getattr(self, name)[which] for name in names})
 
 
 class GraphStore:
