@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput, shown
-from masthead.fraud.events import Event, Events
+from masthead.fraud.columns import Event, Events
 from masthead.fraud.schema import Schema
 
 __all__ = ["Column", "Layout"]

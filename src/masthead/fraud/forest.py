@@ -11,6 +11,7 @@ Source: LightGBM 4.7, `include/LightGBM/tree.h`, `NumericalDecision` and `Catego
 
 import io
 import re
+import zipfile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from masthead.base.errors import InvalidInput, shown
 from masthead.learn.compiled import compiled
 
-__all__ = ["Forest", "Trees"]
+__all__ = ["Forest", "Trees", "read_arrays"]
 
 Array = Any
 
@@ -117,15 +118,22 @@ class Forest:
         Raises:
             InvalidInput: The bytes are none.
         """
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as found:
-                arrays = {
-                    name: np.asarray(found[name], kind)
-                    for name, kind in zip(Trees._fields, KINDS, strict=True)
-                }
-                return Forest(Trees(**arrays), int(found["columns"]))
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise InvalidInput(f"forest.npz: expected the arrays of a forest, got {shown(error)}") from error
+        *arrays, columns = read_arrays(data, *Trees._fields, "columns")
+        kinds = zip(arrays, KINDS, strict=True)
+        return Forest(Trees(*(np.asarray(array, kind) for array, kind in kinds)), int(columns))
+
+
+def read_arrays(data: bytes, *names: str) -> list[NDArray[Any]]:
+    """Return these arrays of an npz file.
+
+    Raises:
+        InvalidInput: The bytes are none, or lack one.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as found:
+            return [found[name] for name in names]
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise InvalidInput(f"forest.npz: expected the arrays of a forest, got {shown(error)}") from error
 
 
 def _append(parts: dict[str, list[NDArray[Any]]], block: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput
-from masthead.fraud.events import Event, Events, Labels
+from masthead.fraud.columns import Event, Events, Labels
 from masthead.fraud.features import Encoder, Layout
 from masthead.fraud.kernel import (
     BUCKET,
@@ -154,6 +154,20 @@ class GraphState:
         while not replay_rows(self._plan, self._memory, arrays, seqs, told, wanted, out, place):
             self._grow()
         return out
+
+    def compile(self) -> None:
+        """Have every compiled function ready: seconds for the first process of a machine, one for the next."""
+        spare = GraphState(self.layout)
+        names, numbers = self.layout.schema_categoricals, np.full(len(self.layout.schema_numerics), np.nan)
+        blank = Event("", 0, float("nan"), ("",) * len(self.layout.relations), numbers, (None,) * len(names))
+        spare.features(blank)
+        spare.add(0, blank)
+        spare.observe(1, blank)
+        spare.label(0, 1, 0)
+        nothing = np.empty(0, np.int64)
+        rows = Rows(*(array[:0] for array in spare._rows(blank, make=False)))
+        out, labels = np.empty((0, self._width), np.float32), np.empty((0, 4), np.int64)
+        replay_rows(spare._plan, spare._memory, rows, nothing, labels, nothing, out, np.zeros(2, np.int64))
 
     def _rows(self, event: Event, *, make: bool) -> Rows:
         """Return one event as arrays; its entities are made, or never seen = 0."""
