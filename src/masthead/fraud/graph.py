@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Direction", "Edges", "Graph", "Rows", "directions", "empty_direction", "rows_of", "with_attributes"]
+__all__ = [
+    "Direction",
+    "Edges",
+    "Graph",
+    "Rows",
+    "directions",
+    "empty_direction",
+    "rows_of",
+    "with_attributes",
+]
 
 _CHUNK = 1 << 19  # edges whose messages are in memory at once: 130 MB at 64 numbers a message
 
@@ -182,6 +191,7 @@ def _carried(edges: Edges, receivers: Places, count: int) -> tuple[Floats, Float
         total[some, column] = sums[some]
         largest[some, column] = top[some]
     return mean, total, largest
+
 
 def empty_direction(name: str, sender: str, receiver: str, names: tuple[str, ...], count: int) -> Direction:
     """Return a direction without edges to `count` receivers."""

@@ -5,6 +5,7 @@ those whose label is known. A target never counts itself, and while training it 
 its own label would come back to it through what the others have in common.
 """
 
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,11 @@ def folds_of(ids: Sequence[str]) -> NDArray[np.int8]:
 
 
 def columns_of(
-    target: str, known: Known, directions: Mapping[str, Direction], names: Sequence[str], chosen: Sequence[int]
+    target: str,
+    known: Known,
+    directions: Mapping[str, Direction],
+    names: Sequence[str],
+    chosen: Sequence[int],
 ) -> Floats:
     """Return (targets, columns): the own features, then a block for each direction in the order of `names`.
 
@@ -54,7 +59,6 @@ def columns_of(
         names: Directions that training knew.
         chosen: Places of the features whose means over neighbours are taken.
     """
-    count = len(known.x)
     blocks: list[Floats] = [known.x]
     heard = _Heard(known, chosen)
     for name in names:
@@ -67,7 +71,7 @@ def columns_of(
             blocks.append(heard.direct(one))
         else:
             blocks.append(heard.through(one, directions[_back(name)]))
-    return np.concatenate(blocks, axis=1) if count else np.empty((0, sum(one.shape[1] for one in blocks)))
+    return np.concatenate(blocks, axis=1)
 
 
 class _Heard:
@@ -128,7 +132,7 @@ def _back(name: str) -> str:
     return ("<" if name[0] == ">" else ">") + name[1:]
 
 
-def fit_trees(x: Floats, labels: NDArray[np.int8], fit: Any, check: Any, *, seed: int, threads: int) -> Any:
+def fit_trees(x: Floats, labels: NDArray[np.int8], fit: Any, check: Any, *, seed: int) -> Any:
     """Return a LightGBM booster of the rows `fit`, stopped where the rows `check` gain no more."""
     import lightgbm
 
@@ -142,7 +146,7 @@ def fit_trees(x: Floats, labels: NDArray[np.int8], fit: Any, check: Any, *, seed
         "bagging_freq": 1,
         "lambda_l2": 5.0,
         "max_bin": 127,
-        "num_threads": threads,
+        "num_threads": _threads(len(fit) * x.shape[1]),
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
@@ -154,6 +158,11 @@ def fit_trees(x: Floats, labels: NDArray[np.int8], fit: Any, check: Any, *, seed
     later = lightgbm.Dataset(x[check], labels[check], reference=data)
     stop = lightgbm.early_stopping(_PATIENCE, verbose=False)
     return lightgbm.train(settings, data, _ROUNDS, valid_sets=[later], callbacks=[stop])
+
+
+def _threads(cells: int) -> int:
+    """Return how many threads help: one for what takes seconds, since two on a busy machine wait for each other."""
+    return 1 if cells < 20_000_000 else max(1, min(4, os.cpu_count() or 1))
 
 
 def own_columns(x: Floats) -> Floats:

@@ -26,8 +26,9 @@ _SUFFIXES = ("_src", "_dst", "_1", "_2", ".1")
 _PREFIXES = ("from_", "to_", "src_", "dst_", "source_", "target_", "sender_", "receiver_")
 # Heads of edge lists that name the role of a node and not its type.
 _ROLES = frozenset(
-    "source target src dst from to sender receiver payer payee u v node1 node2 id1 id2 id_1 id_2 "
-    "from_id to_id src_id dst_id source_id target_id node_1 node_2".split()
+    ("source", "target", "src", "dst", "from", "to", "sender", "receiver", "payer", "payee", "u", "v")
+    + tuple(f"{head}{end}" for head in ("node", "id", "node_", "id_") for end in "12")
+    + tuple(f"{head}_id" for head in ("from", "to", "src", "dst", "source", "target"))
 )
 _LABELS = ("label", "tag", "fraud", "is_fraud", "isfraud", "target", "class", "y")
 _RELATION = re.compile(r"relation_(.+)_edgelist(\.csv|\.csv\.gz|\.parquet)?")
@@ -295,9 +296,7 @@ class _EdgeList:
     attributes: NDArray[np.float32]
 
     @staticmethod
-    def read(
-        name: str, path: Path, target: str, own: Any, strict: bool, notes: list[str]
-    ) -> "_EdgeList":
+    def read(name: str, path: Path, target: str, own: Any, strict: bool, notes: list[str]) -> "_EdgeList":
         table = read_table(path, id_columns=2)
         if len(table.names) < 2:
             raise InvalidInput(
@@ -324,9 +323,7 @@ class _EdgeList:
         return Edges(self.name, self.source, self.target, sources, targets, self.names, self.attributes)
 
 
-def _kind(
-    cell: str, ends: Any, target: str, own: Any, file: str, strict: bool, notes: list[str]
-) -> str:
+def _kind(cell: str, ends: Any, target: str, own: Any, file: str, strict: bool, notes: list[str]) -> str:
     """Return the node type of one column of an edge list."""
     if cell == target or any(cell == target + end for end in _SUFFIXES):
         return target

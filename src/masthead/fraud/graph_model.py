@@ -5,7 +5,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -35,7 +35,7 @@ BLENDS = (("network",), ("network", "trees"), ("trees",), ("network", "own"), ("
 def standardised(x: Floats, centre: Floats, scale: Floats) -> Floats:
     """Return features in deviations of the training rows; a missing one is the mean, an extreme one is cut at 10."""
     values = (x - centre) / scale
-    return np.clip(np.nan_to_num(values), -_MOST_DEVIATIONS, _MOST_DEVIATIONS).astype(np.float32)
+    return np.asarray(np.clip(np.nan_to_num(values), -_MOST_DEVIATIONS, _MOST_DEVIATIONS), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +160,13 @@ class GraphModel:
         places = np.asarray(
             pc.index_in(pa.array(ids, pa.string()), self.ids[kind]).fill_null(len(self.vectors[kind]))
         )
-        return np.concatenate([self.vectors[kind], self.mean_vector(kind)[None]])[places]
+        return np.asarray(np.concatenate([self.vectors[kind], self.mean_vector(kind)[None]])[places])
 
     def _labels_of(self, graph: Graph) -> NDArray[np.int8]:
         """Return the labels of training for the targets of a graph; those of the graph itself are not read."""
         places = pc.index_in(pa.array(graph.ids[graph.target], pa.string()), self.ids[self.target])
         places = np.asarray(places.fill_null(len(self.labels)))
-        return np.concatenate([self.labels, np.array([-1], np.int8)])[places]
+        return np.asarray(np.concatenate([self.labels, np.array([-1], np.int8)])[places])
 
     def _directions(self, graph: Graph) -> dict[str, Direction]:
         """Return the directions that the model knows, with its attributes; those that the graph lacks are empty."""
@@ -206,8 +206,6 @@ class GraphModel:
                 f"data: expected the model's {len(self.columns)} columns of features, "
                 f"got none named {shown(', '.join(missing[:5]))}"
             )
-        from dataclasses import replace
-
         order = [places[name] for name in self.columns]
         return replace(graph, features=graph.features[:, order], columns=self.columns)
 
@@ -238,7 +236,9 @@ class GraphModel:
             return pa.table({"id": self.ids[kind], "label": pa.array(self.labels)})
         vectors = self.vectors[kind]
         flat = pa.array(vectors.ravel(), pa.float32())
-        return pa.table({"id": self.ids[kind], "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
+        return pa.table(
+            {"id": self.ids[kind], "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])}
+        )
 
     def _card(self, folder: Path) -> dict[str, Any]:
         files = ["weights.npz", "model.txt", "own.txt", *(_nodes_file(kind) for kind in self.types)]
@@ -252,7 +252,9 @@ class GraphModel:
             "target": self.target,
             "columns": list(self.columns),
             "types": list(self.types),
-            "directions": [{name: getattr(one, name) for name in Signature.__slots__} for one in self.signatures],
+            "directions": [
+                {name: getattr(one, name) for name in Signature.__slots__} for one in self.signatures
+            ],
             "options": {name: getattr(self.options, name) for name in Options.__slots__},
             "base": self.base,
             "shift": self.shift,
@@ -300,7 +302,9 @@ def _loaded(folder: Path, card: dict[str, Any]) -> GraphModel:
         tuple(card["columns"]),
         tuple(card["types"]),
         tuple(
-            Signature(**{key: tuple(value) if isinstance(value, list) else value for key, value in one.items()})
+            Signature(
+                **{key: tuple(value) if isinstance(value, list) else value for key, value in one.items()}
+            )
             for one in card["directions"]
         ),
         Options(**card["options"]),

@@ -88,7 +88,11 @@ def write_sample(sample: Sample, folder: Path) -> None:
     pacsv.write_csv(pa.table({"user_id": ids, **features}), folder / "features.csv")
     pacsv.write_csv(pa.table({"user_id": ids, "fraud": sample.labels}), folder / "tags.csv")
     (folder / "test.csv").write_text("".join(f"{one}\n" for one in ids[sample.tested]))
-    transfers = {"user_id_src": ids[sample.sources], "user_id_dst": ids[sample.targets], "amount": sample.amounts}
+    transfers = {
+        "user_id_src": ids[sample.sources],
+        "user_id_dst": ids[sample.targets],
+        "amount": sample.amounts,
+    }
     parquet.write_table(pa.table(transfers), folder / "relation_transfers_edgelist.parquet")
     owned = pa.table({"user_id": ids, "device": sample.devices})
     pacsv.write_csv(owned, folder / "relation_device_edgelist.csv")
@@ -115,5 +119,7 @@ def _inside(
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(group.max() + 2))
     mine = group[sources]
-    near = order[starts[mine] + (chance.random(len(sources)) * (starts[mine + 1] - starts[mine])).astype(np.int64)]
+    near = order[
+        starts[mine] + (chance.random(len(sources)) * (starts[mine + 1] - starts[mine])).astype(np.int64)
+    ]
     return np.where(chance.random(len(sources)) < share, near, targets)

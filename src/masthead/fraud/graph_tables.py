@@ -229,5 +229,4 @@ def _csv(file: Path, names: Sequence[str], id_columns: int, others: Any) -> list
 def _joined(parts: list[Any]) -> Any:
     if len({str(one.type) for one in parts}) > 1:
         parts = [one.cast(pa.string()) for one in parts]
-    joined = pa.chunked_array(parts).combine_chunks()
-    return joined
+    return pa.chunked_array(parts).combine_chunks()

@@ -18,7 +18,7 @@ from masthead.base.errors import InvalidInput
 from masthead.fraud.graph import Floats, Graph, directions
 from masthead.fraud.graph_features import Known, columns_of, fit_trees, folds_of, most_important, own_columns
 from masthead.fraud.graph_model import BLENDS, GraphModel, standardised
-from masthead.fraud.rgcn import Epoch, fit, signatures_of, threads
+from masthead.fraud.rgcn import Epoch, fit, signatures_of
 from masthead.fraud.rgcn_task import Options, Task
 from masthead.learn.scores import average_precision, pr_auc, roc_auc
 
@@ -151,7 +151,7 @@ def _trees(
     graph: Graph, known: Known, ways: dict[str, Any], split: Split, options: Options
 ) -> tuple[Any, Any, tuple[int, ...]]:
     """Return the trees of own columns, those with neighbours, and the features whose means they read."""
-    how = {"seed": options.seed, "threads": threads()}
+    how = {"seed": options.seed}
     own = fit_trees(own_columns(graph.features), graph.labels, split.fit, split.check, **how)
     blocks = sum(one.receiver == graph.target for one in ways.values())
     chosen = most_important(own, graph.features.shape[1], blocks)

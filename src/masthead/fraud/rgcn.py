@@ -6,10 +6,9 @@ end. Which epoch is kept is decided on validation rows.
 
 import contextlib
 import math
-import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ from masthead.fraud.rgcn_scoring import Signature, Wiring, forward, label_signal
 from masthead.fraud.rgcn_task import Options, Task
 from masthead.learn.scores import average_precision
 
-__all__ = ["Epoch", "Trained", "class_weight", "fit", "signatures_of", "threads"]
+__all__ = ["Epoch", "Trained", "class_weight", "fit", "signatures_of"]
 
 _MOST_WEIGHT = 12.0
 _SLOPE = 0.01
@@ -72,17 +71,12 @@ def signatures_of(directions: Sequence[Direction]) -> tuple[Signature, ...]:
     for one in directions:
         values = one.attributes.astype(np.float64)
         there = ~np.isnan(values)
-        some = there.any(0) if len(values) else np.zeros(len(one.names), bool)
+        some = np.atleast_1d(np.asarray(there.any(0)))
         centre = [float(values[there[:, i], i].mean()) if some[i] else 0.0 for i in range(len(one.names))]
         spread = [float(values[there[:, i], i].std()) if some[i] else 1.0 for i in range(len(one.names))]
         scale = tuple(value if value > 1e-9 else 1.0 for value in spread)
         found.append(Signature(one.name, one.sender, one.receiver, one.names, tuple(centre), scale))
     return tuple(found)
-
-
-def threads() -> int:
-    """Return how many cores training may use: those of this process, at most 4, since memory is the bound."""
-    return max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
 
 
 def fit(task: Task, options: Options, told: Callable[[Epoch], None] = lambda epoch: None) -> Trained:
@@ -111,7 +105,12 @@ def _fit(torch: Any, task: Task, options: Options, told: Callable[[Epoch], None]
         begun = time.monotonic()
         rows, signal = speaker.some()
         logits = forward(
-            network.weights(), wiring, network.inputs(x, replaced=True), _column(torch, signal), options.n_layers, does
+            network.weights(),
+            wiring,
+            network.inputs(x, replaced=True),
+            _column(torch, signal),
+            options.n_layers,
+            does,
         )
         truth = torch.from_numpy(task.labels[rows].astype(np.float32))
         loss = torch.nn.functional.binary_cross_entropy_with_logits(
@@ -250,7 +249,9 @@ def _optimizer(torch: Any, parameters: list[Any], options: Options) -> Any:
 def _calm(torch: Any, seed: int) -> Iterator[None]:
     """Seed and bound torch for a while, then leave it as it was."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads())
+    # One thread: the same sums in the same order everywhere. Two on a busy machine wait for each other in loops:
+    # 2.7 s an epoch of 500,000 edges instead of 0.45 s.
+    torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             # Told once per process of a state that we know: compressed rows are in beta.

@@ -9,7 +9,9 @@ from masthead.fraud.rgcn_task import Options, Task
 
 __all__ = ["Network"]
 
-_REPLACED = 0.1  # share of entities whose vector is their type's mean in a step, so that an unseen one is no surprise
+_REPLACED = (
+    0.1  # share of entities whose vector is their type's mean in a step, so that an unseen one is no surprise
+)
 _BASES, _MANY = 8, 20  # beyond so many relations their weights are mixtures of a few
 
 

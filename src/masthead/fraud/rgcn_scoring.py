@@ -59,7 +59,7 @@ class Numpy:
         """Return values after LayerNorm and leaky ReLU."""
         centred = values - values.mean(1, keepdims=True)
         scaled = centred / np.sqrt((centred**2).mean(1, keepdims=True) + _EPSILON) * gain + shift
-        return np.where(scaled > 0, scaled, _SLOPE * scaled).astype(np.float32)
+        return np.asarray(np.where(scaled > 0, scaled, _SLOPE * scaled), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
