@@ -1,5 +1,6 @@
 """`masthead fraud graph train|predict`: a graph network on any graph in the file contract."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -77,6 +78,7 @@ def train(
 ) -> None:
     """Train the relational graph network, print its measures, and write the model."""
     _wait_politely()
+    from masthead.fraud.graph_model import require_room
     from masthead.fraud.graph_training import train_graph_model
     from masthead.fraud.rgcn_task import Options
 
@@ -84,6 +86,7 @@ def train(
         n_layers, n_hidden, embedding_size, n_epochs, optimizer, lr, dropout, weight_decay, threshold, seed
     )
     options.check()
+    require_room(out)
     graph = _graph(data, nodes, edges, labels, test)
     _note(graph)
     with _bar(n_epochs) as (told, said):
@@ -91,9 +94,7 @@ def train(
     outcome.model.save(out)
     _tell(outcome)
     if as_json:
-        from masthead.cli.output import print_json
-
-        print_json(outcome.metrics)
+        print(json.dumps(outcome.metrics))
 
 
 @room.command()
@@ -119,9 +120,7 @@ def predict(
     _note(graph)
     written = write_scores(learned, graph, out, None if ids is None else read_ids(ids))
     if as_json:
-        from masthead.cli.output import print_json
-
-        print_json(written)
+        print(json.dumps(written))
     else:
         print(f"{written['n']:,} scores in {out}")
 

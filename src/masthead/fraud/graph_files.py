@@ -25,10 +25,10 @@ __all__ = ["read_graph", "read_graph_files", "read_ids"]
 _SUFFIXES = ("_src", "_dst", "_1", "_2", ".1")
 _PREFIXES = ("from_", "to_", "src_", "dst_", "source_", "target_", "sender_", "receiver_")
 # Heads of edge lists that name the role of a node and not its type.
-_ROLES = frozenset(
-    ("source", "target", "src", "dst", "from", "to", "sender", "receiver", "payer", "payee", "u", "v")
-    + tuple(f"{head}{end}" for head in ("node", "id", "node_", "id_") for end in "12")
-    + tuple(f"{head}_id" for head in ("from", "to", "src", "dst", "source", "target"))
+_ROLES = (
+    *("source", "target", "src", "dst", "from", "to", "sender", "receiver", "payer", "payee", "u", "v"),
+    *(f"{head}{end}" for head in ("node", "id", "node_", "id_") for end in "12"),
+    *(f"{head}_id" for head in ("from", "to", "src", "dst", "source", "target")),
 )
 _LABELS = ("label", "tag", "fraud", "is_fraud", "isfraud", "target", "class", "y")
 _RELATION = re.compile(r"relation_(.+)_edgelist(\.csv|\.csv\.gz|\.parquet)?")

@@ -22,14 +22,20 @@ from masthead.fraud.graph_features import Known, columns_of, folds_of, own_colum
 from masthead.fraud.rgcn_scoring import Numpy, Signature, forward, label_signal, wire
 from masthead.fraud.rgcn_task import Options
 
-__all__ = ["BLENDS", "GraphModel", "standardised"]
+__all__ = ["BLENDS", "GraphModel", "require_room", "standardised"]
 
 _FORMAT = 1
 _KIND = "fraud-graph"
 _MOST_DEVIATIONS = 10.0
 
 # What may be averaged to a score. Own columns alone stand among them: where the graph says nothing, it must not hurt.
-BLENDS = (("network",), ("network", "trees"), ("trees",), ("network", "own"), ("own",))
+BLENDS: tuple[tuple[str, ...], ...] = (
+    ("network",),
+    ("network", "trees"),
+    ("trees",),
+    ("network", "own"),
+    ("own",),
+)
 
 
 def standardised(x: Floats, centre: Floats, scale: Floats) -> Floats:
@@ -217,8 +223,7 @@ class GraphModel:
         Raises:
             InvalidInput: The folder holds something else.
         """
-        if folder.exists() and any(folder.iterdir()) and not (folder / "card.json").exists():
-            raise InvalidInput(f"out: expected a new folder or one of a model, got {shown(str(folder))}")
+        require_room(folder)
         (folder / "nodes").mkdir(parents=True, exist_ok=True)
         (folder / "card.json").unlink(missing_ok=True)
         for old in (folder / "nodes").glob("*.parquet"):
@@ -286,6 +291,18 @@ class GraphModel:
             ) from error
 
 
+def require_room(folder: Path) -> None:
+    """Check that a model may be written to a folder.
+
+    Raises:
+        InvalidInput: It holds something else, or is a file.
+    """
+    if folder.is_file() or (
+        folder.exists() and any(folder.iterdir()) and not (folder / "card.json").exists()
+    ):
+        raise InvalidInput(f"out: expected a new folder or one of a model, got {shown(str(folder))}")
+
+
 def _loaded(folder: Path, card: dict[str, Any]) -> GraphModel:
     for name, expected in card["files"].items():
         if not (folder / name).is_file():
@@ -301,12 +318,7 @@ def _loaded(folder: Path, card: dict[str, Any]) -> GraphModel:
         target,
         tuple(card["columns"]),
         tuple(card["types"]),
-        tuple(
-            Signature(
-                **{key: tuple(value) if isinstance(value, list) else value for key, value in one.items()}
-            )
-            for one in card["directions"]
-        ),
+        tuple(_signature(one) for one in card["directions"]),
         Options(**card["options"]),
         weights.pop("x.centre"),
         weights.pop("x.scale"),
@@ -326,6 +338,11 @@ def _loaded(folder: Path, card: dict[str, Any]) -> GraphModel:
         (folder / "own.txt").read_text(),
         card,
     )
+
+
+def _signature(told: dict[str, Any]) -> Signature:
+    centre, scale = (tuple(map(float, told[name])) for name in ("centre", "scale"))
+    return Signature(told["name"], told["sender"], told["receiver"], tuple(told["names"]), centre, scale)
 
 
 def _nodes_file(kind: str) -> str:

@@ -136,7 +136,9 @@ def _relation(model: GraphModel, head: str, tail: str) -> Signature | None:
     named = [one for one in known if one.name[1:] == tail]
     far = model.target if tail == _TARGET and _TARGET not in model.types[1:] else tail
     typed = [one for one in known if _far(one, model.target) == far]
-    return (named or (typed if len(typed) == 1 else [None]))[0]
+    if named:
+        return named[0]
+    return typed[0] if len(typed) == 1 else None
 
 
 def _far(one: Signature, target: str) -> str:

@@ -1,12 +1,11 @@
 """Scores of a graph's targets as a CSV file."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pacsv
 
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.graph import Graph
@@ -39,13 +38,11 @@ def write_scores(
             )
         rows = [places[one] for one in wanted]
         ids, scores = list(wanted), scores[rows]
-    table = pa.table([pa.array(ids, pa.string()), pa.array(scores)], names=[graph.target, "score"])
-    # The header is written by hand: pyarrow quotes it.
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(f"{_quoted(graph.target)},score\n".encode())
-        options = pacsv.WriteOptions(include_header=False, quoting_style="needed")
-        pacsv.write_csv(table, file, options)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow((graph.target, "score"))
+        writer.writerows(zip(ids, scores.tolist(), strict=True))
     unseen = {
         kind: len(set(graph.ids[kind]) - set(model.ids[kind].to_pylist()))
         for kind in model.types
@@ -53,7 +50,3 @@ def write_scores(
     }
     mean = float(np.mean(scores)) if len(scores) else None
     return {"n": len(ids), "mean_score": mean, "unseen": unseen, "blend": list(model.blend)}
-
-
-def _quoted(cell: str) -> str:
-    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\n') else cell

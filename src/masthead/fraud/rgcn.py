@@ -22,7 +22,7 @@ from masthead.fraud.rgcn_scoring import Signature, Wiring, forward, label_signal
 from masthead.fraud.rgcn_task import Options, Task
 from masthead.learn.scores import average_precision
 
-__all__ = ["Epoch", "Trained", "class_weight", "fit", "signatures_of"]
+__all__ = ["Epoch", "Trained", "calm", "class_weight", "fit", "signatures_of", "torch_of"]
 
 _MOST_WEIGHT = 12.0
 _SLOPE = 0.01
@@ -85,8 +85,8 @@ def fit(task: Task, options: Options, told: Callable[[Epoch], None] = lambda epo
     Raises:
         InvalidInput: torch is not installed.
     """
-    torch = _torch()
-    with _calm(torch, options.seed):
+    torch = torch_of()
+    with calm(torch, options.seed):
         return _fit(torch, task, options, told)
 
 
@@ -246,7 +246,7 @@ def _optimizer(torch: Any, parameters: list[Any], options: Options) -> Any:
 
 
 @contextlib.contextmanager
-def _calm(torch: Any, seed: int) -> Iterator[None]:
+def calm(torch: Any, seed: int) -> Iterator[None]:
     """Seed and bound torch for a while, then leave it as it was."""
     before = torch.get_num_threads()
     # One thread: the same sums in the same order everywhere. Two on a busy machine wait for each other in loops:
@@ -262,7 +262,12 @@ def _calm(torch: Any, seed: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _torch() -> Any:
+def torch_of() -> Any:
+    """Return torch, loaded.
+
+    Raises:
+        InvalidInput: It is not installed.
+    """
     try:
         import torch
     except ImportError as error:

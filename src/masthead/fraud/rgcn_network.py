@@ -40,7 +40,7 @@ class Network:
 
     def _layer(self, layer: int, signatures: Sequence[Signature], hidden: int) -> dict[str, Any]:
         torch, count = self._torch, len(signatures)
-        found: dict[str, Any] = {f"{layer}.label": torch.zeros(1, hidden)}
+        found: dict[str, Any] = {f"{layer}.label": _drawn(torch, (1, hidden), 1)}
         for role in ("target", "entity"):
             found[f"{layer}.self.{role}.w"] = _drawn(torch, (hidden, hidden), hidden)
             found[f"{layer}.self.{role}.b"] = torch.zeros(hidden)
