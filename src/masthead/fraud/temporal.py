@@ -276,7 +276,7 @@ def _inputs(
         own.append((code[:, None] == np.arange(count)).astype(np.float32))
     relations = []
     for block in blocks.relations:
-        there = ~np.isnan(x[:, list(block)]).all(1)
+        there = (~np.isnan(x[:, list(block)])).any(1)
         relations.append((np.ascontiguousarray(filled[:, list(block)]), there[:, None].astype(np.float32)))
     return np.concatenate(own, axis=1), relations
 
