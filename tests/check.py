@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -82,22 +83,25 @@ def folder_tests(folder: str, options: list[str]) -> Check:
 
 
 def run(check: Check, *, held_back: bool = False) -> bool:
-    """Return whether a check passed, and print its time; `held_back`: what it says only when it has ended."""
+    """Return whether a check passed; print its time, and the CPU time of it and its children.
+
+    Args:
+        held_back: What it says is printed when it has ended, as checks beside it speak too.
+    """
     started = time.monotonic()
     if not held_back:
         print(f"== {check.name}", flush=True)
-    found = subprocess.run(
-        check.command,
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE if held_back else None,
-        stderr=subprocess.STDOUT if held_back else None,
-        text=True,
-    )
-    said = f"== {check.name}\n{found.stdout}" if held_back else ""
-    verdict = "ok" if found.returncode == 0 else "FAILED"
-    print(f"{said}   {check.name}: {verdict}, {time.monotonic() - started:.0f} s", flush=True)
-    return found.returncode == 0
+    with tempfile.TemporaryFile() as said:
+        told = said if held_back else None
+        process = subprocess.Popen(check.command, cwd=ROOT, env=ENVIRONMENT, stdout=told, stderr=told)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        text = f"== {check.name}\n{said.read().decode(errors='replace')}" if held_back else ""
+    verdict = "ok" if process.returncode == 0 else "FAILED"
+    took, cpu = time.monotonic() - started, used.ru_utime + used.ru_stime
+    print(f"{text}   {check.name}: {verdict}, {took:.0f} s, {cpu:.0f} s of CPU", flush=True)
+    return process.returncode == 0
 
 
 def run_all(checks: Iterable[Check], *, held_back: bool = False) -> list[str]:
