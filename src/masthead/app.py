@@ -63,7 +63,9 @@ class Masthead:
         self.database = Database.open(settings.database_url or self.folder.database_path)
         migrate(self.database, copy_from=self.folder.database_path if self.database.is_sqlite else None)
         self.secrets = self._open_secrets()
-        self.objects = Objects(settings.objects_url or self.folder.objects, settings.objects_options)
+        self.objects = Objects(
+            settings.objects_url or self.folder.objects, settings.objects_options, settings.buckets
+        )
         self._ingest: Ingest | None = None
         self._behind_s: Callable[[], float | None] = lambda: None
         self._watched = self._housekept = 0.0
