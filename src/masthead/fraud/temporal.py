@@ -276,8 +276,8 @@ def _inputs(
         own.append((code[:, None] == np.arange(count)).astype(np.float32))
     relations = []
     for block in blocks.relations:
-        there = (~np.isnan(x[:, list(block)])).any(1)
-        relations.append((np.ascontiguousarray(filled[:, list(block)]), there[:, None].astype(np.float32)))
+        there = np.asarray((~np.isnan(x[:, list(block)])).any(1), np.float32)
+        relations.append((np.ascontiguousarray(filled[:, list(block)]), there.reshape(-1, 1)))
     return np.concatenate(own, axis=1), relations
 
 
