@@ -1,6 +1,6 @@
 """Train the graph network on users with transfers between them: how long it takes, and what the graph adds.
 
-    python benchmarks/graph.py [--nodes 12000] [--edges 500000] [--kinds relational,company,amounts,nothing] [--seeds 0]
+    python benchmarks/fraud_graph.py [--nodes 12000] [--edges 500000] [--kinds relational,company,amounts,nothing] [--seeds 0]
 
 Generates the graphs of `masthead.fraud.graph_samples`, writes them in the file contract and trains as `masthead fraud
 graph train` does with its defaults. Prints, for the held-out quarter, ROC AUC of trees on own features, of trees with
