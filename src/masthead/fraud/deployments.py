@@ -73,19 +73,17 @@ class Deployments:
             NotFound: The folder holds no model.
             Conflict: The space's transactions have another schema than the model, or the endpoint serves another kind.
         """
+        from masthead.fraud.endpoint import is_graph
         from masthead.fraud.model import FraudModel
 
         check_endpoint_name(name)
         check_name(space, "space")
+        if is_graph(model):
+            return self._deploy_graph(name, model)
         loaded = FraudModel.load(model)
         id = check_name(loaded.id, "model")
         self._check_space(space, loaded.schema)
-        target = self._folder.models / id
-        if not target.exists():
-            self._folder.models.mkdir(parents=True, exist_ok=True, mode=0o700)
-            beside = self._folder.models / new_id("part")
-            shutil.copytree(model, beside)
-            beside.rename(target)
+        self._keep(id, model)
         self._make_space(space, "live", loaded.schema)
         found = self._endpoints.create(
             name, KIND, {"name": name, "model": id, "space": space, "shadow": shadow}
@@ -93,6 +91,25 @@ class Deployments:
         if self._ledger is not None:
             self.refresh()
         return found
+
+    def _deploy_graph(self, name: str, model: Path) -> Endpoint:
+        """Deploy a graph network: it answers to the article's payload and scores no stored transaction."""
+        from masthead.fraud.graph_model import GraphModel
+
+        GraphModel.load(model)  # an intact one, or an error that says what is wrong
+        id = check_name(_card_id(model), "model")
+        self._keep(id, model)
+        source = {"name": name, "model": id, "space": "", "shadow": False, "graph": True}
+        return self._endpoints.create(name, KIND, source)
+
+    def _keep(self, id: str, model: Path) -> None:
+        """Copy a model's folder under its id, whole or not at all."""
+        target = self._folder.models / id
+        if not target.exists():
+            self._folder.models.mkdir(parents=True, exist_ok=True, mode=0o700)
+            beside = self._folder.models / new_id("part")
+            shutil.copytree(model, beside)
+            beside.rename(target)
 
     def _check_space(self, space: str, schema: "Schema") -> None:
         known = {one.name: one for one in self.spaces()}.get(space)
@@ -138,7 +155,9 @@ class Deployments:
         found = []
         for path in sorted(self._folder.models.glob("*/card.json")):
             card = orjson.loads(path.read_bytes())
-            if "schema.toml" in card.get("files", {}):  # other rooms keep models there, too
+            if (
+                "schema.toml" in card.get("files", {}) or "directions" in card
+            ):  # other rooms' models lie there, too
                 told = {name: card[name] for name in ("created", "metrics", "windows") if name in card}
                 found.append({"id": path.parent.name, "deployed": used.get(path.parent.name, []), **told})
         return found
@@ -282,3 +301,8 @@ class Deployments:
         if writer is not None:
             writer.close()
         self.store.close()
+
+
+def _card_id(model: Path) -> str:
+    found: Json = orjson.loads((model / "card.json").read_bytes())
+    return str(found["id"])
