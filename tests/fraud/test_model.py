@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 import card_events
 import lightgbm as lgb
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from masthead.base.clock import ManualClock
 from masthead.base.errors import Conflict, InvalidInput
+from masthead.fraud import FraudModel
 from masthead.fraud.columns import Labels
-from masthead.fraud.model import FraudModel
+from masthead.fraud.schema import Schema
 from masthead.fraud.truth import training_rows
 
 DAY = card_events.DAY
@@ -104,10 +107,11 @@ def test_leakage_without_arrived_labels_none_is_used(world, model):
     assert a == b
 
 
+@pytest.mark.slow  # two threads wait for each other wherever the machine is busy
 def test_the_same_data_and_seed_give_the_same_files_whatever_the_threads(world, tmp_path):
     events, labels = world
-    small = events.take(np.arange(1500))
-    known = labels.rows < 1500
+    small = events.take(np.arange(1000))
+    known = labels.rows < 1000
     few = Labels(
         labels.rows[known],
         [one for one, keep in zip(labels.ids, known, strict=True) if keep],
@@ -269,3 +273,38 @@ def test_the_card_tells_what_the_model_was_made_of(model):
     assert set(card["reference"]) == {*model.columns, "score"}
     assert len(model.thresholds.curve) > 50
     assert 0 < model.thresholds.review <= model.thresholds.block <= 1
+
+
+@pytest.mark.parametrize("relations", [0, 1, 51])
+def test_any_number_of_relations_will_do(relations, tmp_path):
+    names = [f"r{i}" for i in range(relations)]
+    rng = np.random.default_rng(relations)
+    n = 800
+    fraud = rng.random(n) < 0.1
+    columns = {
+        "id": [f'a-{i}, "q"' for i in range(n)],
+        "when": (np.arange(n) * 3600).tolist(),
+        "bad": fraud.astype(int),
+        "x": np.where(rng.random(n) < 0.2, np.nan, fraud + rng.normal(0, 0.5, n)),
+    }
+    columns |= {name: [f"00{v}" for v in rng.integers(0, 50, n)] for name in names}
+    parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    schema = Schema.parse(
+        f"""
+        counterparties = {names[:4]}
+        numerics = ["x"]
+        [transaction]
+        id = "id"
+        time = {{ column = "when", unit = "s" }}
+        [label]
+        column = "bad"
+        delay = "1h"
+        [entities]
+        """
+        + "\n".join(f'{name} = "{name}"' for name in names)
+    )
+    found = FraudModel.train(schema, tmp_path / "t.parquet", train_until=600 * 3600, threads=1)
+    assert found.layout.present == tuple(names)
+    metrics = found.evaluate(tmp_path / "t.parquet", test_from=600 * 3600, test_until=801 * 3600).metrics
+    assert metrics["n"] == 200
+    assert metrics["roc_auc"] > 0.7
