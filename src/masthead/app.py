@@ -46,8 +46,10 @@ if TYPE_CHECKING:
     from masthead.learn.records import Endpoint, Usage
     from masthead.metrics.service import MetricsService
     from masthead.store.notes import Notes
+    from masthead.streams.actions import Action
     from masthead.streams.readings import Batch, Ingest, Reading
     from masthead.streams.service import StreamsService
+    from masthead.streams.works import Outcome
 
 _WATCH_S = 5.0
 _HOUSEKEEPING_S = 3600.0
@@ -151,6 +153,7 @@ class Masthead:
             keep_gib=self.settings.objects_max_gib,
         )
         made.register_action("webhook", send_webhook)
+        made.register_work("fraud", self._score_actions)
         made.on_sealed(lambda stream, start_s: self.metrics.sealed(stream, start_s))
         return made
 
@@ -216,6 +219,12 @@ class Masthead:
             sync=self.settings.fraud_sync,
             jobs=self.flows,
         )
+
+    def _score_actions(self, actions: "Sequence[Action]") -> "list[Outcome]":
+        """Score what rules selected; the room is built with the first transaction."""
+        from masthead.fraud.rule_action import score_actions
+
+        return score_actions(self.fraud, actions)
 
     def _load_fraud(self, source: "Mapping[str, Any]") -> "ServedModel":
         from masthead.fraud.endpoint import FraudEndpoint, GraphEndpoint
@@ -529,10 +538,10 @@ class Masthead:
             self.metrics.close()
         if "endpoints" in built:
             self.endpoints.close()
-        if "fraud" in built:
-            self.fraud.close()
         if "streams" in built:
             self.streams.close()
+        if "fraud" in built:  # behind the rules whose transactions it scores
+            self.fraud.close()
         if "gate" in built:
             self.gate.close()
         self.database.close()

@@ -1,6 +1,7 @@
 """A real `masthead serve` beside the test, and the command line as a person types it."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -68,7 +69,8 @@ class Served:
         """Run a command on the folder and return what it printed as JSON; `given` is its `--file`."""
         file = [] if given is None else ["--file", "-"]
         done = subprocess.run(
-            [*MASTHEAD, *arguments, *file, "--json", "--data", str(self.data)],
+            [*MASTHEAD, *arguments, *file, "--json"],
+            env={**os.environ, "MASTHEAD_DATA": str(self.data)},  # `--data` of `fraud` is something else
             input=None if given is None else json.dumps(given),
             capture_output=True,
             text=True,

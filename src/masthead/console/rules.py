@@ -118,12 +118,14 @@ def _new_rule(console: Console) -> None:
     """Open the dialog that makes a rule."""
     streams = [stream.name for stream in console.masthead.streams.list_streams()]
     detectors = [detector.name for detector in console.masthead.metrics.list_detectors()]
+    deployments = [one.name for one in console.masthead.fraud.deployments() if not one.source.get("graph")]
 
     def save() -> None:
         actions: list[dict[str, Any]] = [
             {"kind": "delivery_stream", "name": one} for one in into_streams.value
         ]
         actions += [{"kind": "detector", "name": one} for one in into_detectors.value]
+        actions += [{"kind": "fraud", "name": one} for one in into_fraud.value]
         actions += [{"kind": "subject", "name": subject.value}] if subject.value else []
         actions += [{"kind": "webhook", "url": webhook.value}] if webhook.value else []
         if not actions:
@@ -139,5 +141,8 @@ def _new_rule(console: Console) -> None:
         into_detectors = ui.select(detectors, multiple=True, value=[], label="Into detectors").classes(
             "w-full"
         )
+        into_fraud = ui.select(
+            deployments, multiple=True, value=[], label="Scored as transactions by"
+        ).classes("w-full")
         subject = ui.input("Onto a subject", placeholder="air.high").classes("w-full")
         webhook = ui.input("To a webhook", placeholder="https://example.org/hook").classes("w-full")

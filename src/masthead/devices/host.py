@@ -77,6 +77,8 @@ class DeviceHost:
             LimitReached: nats-server, or the one at `nats_url`, does not answer.
         """
         external.check_settings(self._app.settings)
+        # Before the first reading: what a rule publishes at once would find nobody who sends it.
+        self._app.streams.register_action("subject", self._send_action)
         self._thread = threading.Thread(target=self._run, name="devices", daemon=True)
         self._thread.start()
         try:
@@ -85,7 +87,6 @@ class DeviceHost:
             self._thread.join()
             raise
         self._app.register_ingest(self.ingest, self.behind_s)
-        self._app.streams.register_action("subject", self._send_action)
         self._app.alerts.register_channel("subject", self._send_alert)
 
     def stop(self) -> None:

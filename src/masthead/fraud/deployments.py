@@ -135,6 +135,19 @@ class Deployments:
         """Return every deployment by name, with what was counted of its calls."""
         return [one for one in self._endpoints.list() if one.kind == KIND]
 
+    def space_of(self, name: str) -> str:
+        """Return the space whose transactions a deployment scores.
+
+        Raises:
+            NotFound: Nothing is deployed under that name. Conflict: It is a graph network, which scores no stored ones.
+        """
+        found = self._endpoints.get(name)
+        if found.kind != KIND:
+            raise NotFound(f"deployment: there is none named {shown(name)}")
+        if found.source.get("graph"):
+            raise Conflict(f"deployment: {name} is a graph network, which scores no transactions of a stream")
+        return str(found.source["space"])
+
     def undeploy(self, name: str) -> None:
         """Take a deployment away; its model and what it decided stay.
 

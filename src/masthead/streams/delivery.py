@@ -156,9 +156,9 @@ class Delivery:
             self._marks.clear()  # the log is read past all that an earlier run delivered
         self.flush_due(now)
 
-    def take_failed(self, sequence: int, entries: Sequence[Entry], now: float) -> None:
+    def take_failed(self, sequence: int, entries: Sequence[Entry], reason: str, now: float) -> None:
         """Bring failed actions to the error place, as an object of their own: the log cannot tell them again."""
-        lines = [error_line(entry.reading, entry.error or "action failed", sequence) for entry in entries]
+        lines = [error_line(entry.reading, reason, sequence) for entry in entries]
         size = sum(map(len, lines))
         arrived = entries[0].reading.arrived
         self._pend(Chunk(FAILED, arrived, sequence, sequence, lines, size, [], now))

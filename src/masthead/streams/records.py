@@ -32,11 +32,12 @@ from masthead.streams.eventtime import EventTime, zone_of
 from masthead.streams.prefixes import check_prefixes
 from masthead.streams.rules import parse_rule
 
-ACTION_KINDS = ("delivery_stream", "detector", "subject", "webhook")
+ACTION_KINDS = ("delivery_stream", "detector", "fraud", "subject", "webhook")
 _MOST_ACTIONS = 10  # as in AWS IoT Core
 _ACTION_FIELDS = {
     "delivery_stream": {"name", "separator", "batch"},
     "detector": {"name"},
+    "fraud": {"name", "subject", "batch"},
     "subject": {"name"},
     "webhook": {"url", "headers"},
 }
@@ -221,8 +222,12 @@ def _check_action(action: object, name: str) -> None:
         raise InvalidInput(
             f"{name}: expected {', '.join(sorted(_ACTION_FIELDS[kind]))} for {kind}, got {shown(unknown)}"
         )
-    if kind in ("delivery_stream", "detector"):
+    if kind in ("delivery_stream", "detector", "fraud"):
         check_name(action.get("name"), name)
+    if kind == "fraud":
+        subject = action.get("subject", "")
+        if not isinstance(subject, str) or any(char in subject for char in "*>+# \t\r\n\0"):
+            raise InvalidInput(f"{name}: expected a subject or topic without wildcards, got {shown(subject)}")
     elif kind == "subject" and not (isinstance(action.get("name"), str) and action["name"].strip()):
         raise InvalidInput(f"{name}: expected a subject's name, got {shown(action.get('name'))}")
     elif kind == "webhook" and urlsplit(str(action.get("url"))).scheme not in ("http", "https"):

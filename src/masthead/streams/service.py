@@ -19,13 +19,14 @@ from masthead.base.ids import check_name
 from masthead.base.log import Journal
 from masthead.store.engine import Database
 from masthead.store.objects import Objects
-from masthead.streams.actions import Failure, Outbox, Sender
+from masthead.streams.actions import Failure, Sender
 from masthead.streams.delivery import WINDOW_S, Delivery, Entry
 from masthead.streams.feeds import Feed, feed_of
 from masthead.streams.readings import Batch, Reading
 from masthead.streams.records import Configuration, DeliveryStream, Records, TopicRule
 from masthead.streams.retention import remove_old
 from masthead.streams.router import DIRECT, Routed, Router
+from masthead.streams.works import Outboxes, Worker
 
 _SAVE_S = (
     1.0  # positions are written down at most this often: what is read again after a crash is passed over
@@ -71,7 +72,7 @@ class StreamsService:
         self._records, self._objects, self._clock, self._journal = Records(database), objects, clock, journal
         self._keep_days, self._keep_gib = keep_days, keep_gib
         self._lock = threading.RLock()
-        self._outbox = Outbox()
+        self._outbox = Outboxes()
         self._sealed: list[Callable[[str, int], None]] = []
         self._routes: dict[str, str] = {}
         self._by_rule: dict[str, str] = {}
@@ -252,6 +253,10 @@ class StreamsService:
     def register_action(self, kind: str, sender: Sender) -> None:
         """Let `subject` or `webhook` actions go through `sender(action, payload, reading)`, at least once each."""
         self._outbox.register(kind, sender)
+
+    def register_work(self, kind: str, worker: Worker) -> None:
+        """Let `fraud` actions be done by `worker(actions)`, many at a time, until each is done or refused."""
+        self._outbox.register_work(kind, worker)
 
     def on_sealed(self, listener: Callable[[str, int], None]) -> None:
         """Call `listener(stream, interval_start_s)` when an interval's objects are all put.
@@ -472,7 +477,7 @@ class StreamsService:
         routing = self._router.failed_action(action, failure.reason)
         for name, entries in routing.entries.items():
             if name in self._deliveries:
-                self._deliveries[name].take_failed(action.sequence, entries, now)
+                self._deliveries[name].take_failed(action.sequence, entries, failure.reason, now)
         for each in routing.actions:
             self._outbox.put(each)
 

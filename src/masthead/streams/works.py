@@ -1,0 +1,149 @@
+"""Rule actions that another room of the house does, in batches, and every queue that actions wait in.
+
+A sender's receiver may be dead, so it gets four tries. A room is not: what has no room there now is tried until it has,
+and only what the room refuses fails. What the room answers is published from a queue of its own, so that a webhook
+that does not answer holds up nothing else. An action is owed until its answer is published.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice, takewhile
+
+from masthead.base.errors import LimitReached
+from masthead.base.log import get_logger
+from masthead.streams.actions import Action, Failure, Outbox, Sender
+
+__all__ = ["MOST_TOGETHER", "Outboxes", "Outcome", "Worker"]
+
+MOST_TOGETHER = 256
+_FIRST_DELAY_S, _MOST_DELAY_S = 0.5, 10.0
+_TRIES = 4  # of what fails in a way that nobody foresaw
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an action: a `reason` when it was refused, else what is published on `subject`, "" = nothing."""
+
+    reason: str = ""
+    subject: str = ""
+    payload: bytes = b""
+
+
+# Returns one outcome per action, in order. LimitReached: none of them counts, all come again later.
+Worker = Callable[[Sequence[Action]], Sequence[Outcome]]
+
+
+class _Works(Outbox):
+    """The queue of what rooms do; the answers go to `told`."""
+
+    def __init__(self, told: Outbox) -> None:
+        super().__init__()
+        self._told = told
+        self._workers: dict[str, Worker] = {}
+
+    def register_work(self, kind: str, worker: Worker) -> None:
+        self._workers[kind] = worker
+
+    def does(self, kind: str) -> bool:
+        return kind in self._workers
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._waiting) or self._stopping.is_set())
+                if self._stopping.is_set():
+                    return
+                batch = self._batch()
+            found = self._outcomes(self._workers[batch[0].action["kind"]], batch)
+            if found is None:
+                return
+            for action, outcome in zip(batch, found, strict=True):
+                if outcome.subject:  # owed there before it is no longer owed here
+                    to = {"kind": "subject", "name": outcome.subject}
+                    self._told.put(Action(action.sequence, action.rule, to, outcome.payload, action.reading))
+            with self._changed:
+                for action, outcome in zip(batch, found, strict=True):
+                    if outcome.reason:
+                        self._failures.append(Failure(action, outcome.reason[:500]))
+                    self._waiting.popleft()
+                self._changed.notify_all()
+
+    def _batch(self) -> list[Action]:
+        """Return the oldest actions of one kind."""
+        kind = self._waiting[0].action["kind"]
+        return list(islice(takewhile(lambda each: each.action["kind"] == kind, self._waiting), MOST_TOGETHER))
+
+    def _outcomes(self, worker: Worker, batch: Sequence[Action]) -> list[Outcome] | None:
+        """Return what became of each, or None when stopping."""
+        delay_s, failed, told = _FIRST_DELAY_S, 0, False
+        while True:
+            try:
+                return list(worker(batch))
+            except LimitReached as error:
+                reason = error.message
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                if len(batch) > 1:  # one of them may be the cause: it must not hold up the others
+                    return self._one_by_one(worker, batch)
+                failed += 1
+                if failed == _TRIES:
+                    return [Outcome(reason)]
+            if not told:
+                get_logger("streams").warning("rule actions wait", actions=len(batch), reason=reason)
+                told = True
+            if self._stopping.wait(delay_s):
+                return None
+            delay_s = min(2 * delay_s, _MOST_DELAY_S)
+
+    def _one_by_one(self, worker: Worker, batch: Sequence[Action]) -> list[Outcome] | None:
+        found: list[Outcome] = []
+        for action in batch:
+            one = self._outcomes(worker, [action])
+            if one is None:
+                return None
+            found += one
+        return found
+
+
+class Outboxes:
+    """Every queue that actions of rules wait in, as one."""
+
+    def __init__(self) -> None:
+        self._sent, self._told = Outbox(), Outbox()
+        self._works = _Works(self._told)
+        # An action moves from the works to what is told, never back: looked at in this order, none is missed.
+        self._all = (self._works, self._told, self._sent)
+
+    def register(self, kind: str, sender: Sender) -> None:
+        """Let actions of a kind go through `sender(action, payload, reading)`, which raises what went wrong."""
+        self._sent.register(kind, sender)
+        self._told.register(kind, sender)
+
+    def register_work(self, kind: str, worker: Worker) -> None:
+        """Let actions of a kind be done by `worker(actions)`, many at a time."""
+        self._works.register_work(kind, worker)
+
+    def put(self, action: Action) -> None:
+        """Queue an action; one that nobody can do fails at once."""
+        (self._works if self._works.does(action.action["kind"]) else self._sent).put(action)
+
+    def has_room(self) -> bool:
+        """Return whether more may come; while not, the log is not read on."""
+        return all(each.has_room() for each in self._all)
+
+    def owed_from(self) -> int | None:
+        """Return the lowest sequence with an action that is not settled, or None."""
+        return min((owed for each in self._all if (owed := each.owed_from()) is not None), default=None)
+
+    def failures(self) -> list[Failure]:
+        """Return the actions that failed for good since the last call; settle them before the next `owed_from`."""
+        return [failure for each in self._all for failure in each.failures()]
+
+    def wait_until_empty(self, timeout_s: float) -> bool:
+        """Return whether everything was done or failed in time."""
+        return all(each.wait_until_empty(timeout_s) for each in self._all)
+
+    def close(self) -> None:
+        """Stop; what waits is owed and done after the next start."""
+        for each in self._all:
+            each.close()
