@@ -60,6 +60,11 @@ class DataFolder:
         return self.path / "credentials"
 
     @property
+    def cache(self) -> Path:
+        """What can be made again from the rest."""
+        return self.path / "cache"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 

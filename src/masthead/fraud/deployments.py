@@ -53,6 +53,7 @@ class Deployments:
     ) -> None:
         self._database, self._folder, self._clock, self._journal = database, folder, clock, journal
         self._endpoints, self.store = endpoints, store
+        self._snapshots = folder.cache / "fraud"
         self._lock = threading.RLock()
         self._seen: tuple[Any, ...] = ()
         self._version: int | None = None
@@ -147,6 +148,11 @@ class Deployments:
         if found.source.get("graph"):
             raise Conflict(f"deployment: {name} is a graph network, which scores no transactions of a stream")
         return str(found.source["space"])
+
+    def _forget_snapshots(self) -> None:
+        """Remove what a start would begin with: something was taken away, which must not live on there."""
+        for path in self._snapshots.glob("*.npz"):
+            path.unlink(missing_ok=True)
 
     def undeploy(self, name: str) -> None:
         """Take a deployment away; its model and what it decided stay.
@@ -254,7 +260,7 @@ class Deployments:
         from masthead.fraud.ledger import Book
 
         began = time.monotonic()
-        book = Book(space, lanes[0].model.schema, lanes)
+        book = Book(space, lanes[0].model.schema, lanes, snapshots=self._snapshots)
         book.rehearse()
         book.rebuild(self.store, self.store.head())
         self._journal.write("fraud", space, "state built", seconds=round(time.monotonic() - began, 3))
@@ -310,9 +316,13 @@ class Deployments:
         """Write what waits and let go of the connection."""
         with self._lock:
             writer, self._writer = self._writer, None
-            self._ledger = None
+            ledger, self._ledger = self._ledger, None
         if writer is not None:
             writer.close()
+        if (
+            ledger is not None and self._followed
+        ):  # a command that scores one transaction leaves that to the server
+            ledger.keep()
         self.store.close()
 
 

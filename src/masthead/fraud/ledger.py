@@ -5,9 +5,11 @@ commit fail, the states are ahead of the log: they are rebuilt before the next a
 """
 
 import heapq
+import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +17,14 @@ import orjson
 
 from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, MastheadError, shown
+from masthead.base.log import get_logger
 from masthead.fraud.counting import LATE, REBUILD_S, REBUILDS
 from masthead.fraud.events import Event
 from masthead.fraud.packing import amount_of, body_of, feat_of
 from masthead.fraud.records import GraphStore, Group, Head, History, NewDecision, NewLabel, NewTransaction
 from masthead.fraud.replaying import take_history
 from masthead.fraud.schema import Schema
+from masthead.fraud.snapshots import Frozen, freeze, read_snapshot, snapshot_path, write_snapshot
 from masthead.fraud.state import GraphState
 from masthead.fraud.writer import Job
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Book", "Differs", "Lane", "Ledger", "Mark", "Marking", "Scoring", "Swap"]
 
+SNAPSHOT_EVERY = 100_000  # entries of the log
 _DAY_US = 86_400_000_000
 _REBUILT_BY = ("failed commit", "taken away")
 
@@ -94,12 +99,17 @@ class Book:
 
     Args:
         lanes: The newest first; models with the same columns share a state.
+        snapshots: The folder that keeps what is remembered over a restart; None: the log alone does.
     """
 
-    def __init__(self, space: str, schema: Schema, lanes: Sequence[Lane]) -> None:
+    def __init__(
+        self, space: str, schema: Schema, lanes: Sequence[Lane], *, snapshots: Path | None = None
+    ) -> None:
+        self.snapshot = None if snapshots is None else snapshot_path(snapshots, space)
         self.space, self.schema, self.lanes = space, schema, tuple(lanes)
         self.relations = tuple(relation.name for relation in schema.relations)
         self.last, self.newest, self.epoch = 0, 0, -1
+        self.kept = 0  # up to which number a snapshot was made
         self._begin()
 
     def _begin(self) -> None:
@@ -109,7 +119,7 @@ class Book:
         self.eids: dict[tuple[str, str], int] = {}
         self.waiting: set[str] = set()  # ids with labels and no transaction yet
         self._keys: dict[int, str] = {}
-        self._coming: list[tuple[int, int, int, int]] = []  # labels by arrival
+        self.coming: list[tuple[int, int, int, int]] = []  # labels by arrival
 
     def rehearse(self) -> None:
         """Go once through everything that is compiled with its first use, so that no transaction waits for it."""
@@ -138,10 +148,23 @@ class Book:
             take_history(state, one, {1: "rehearsal"})
 
     def rebuild(self, store: GraphStore, head: Head) -> None:
-        """Begin anew and take all that the log holds."""
+        """Begin anew and take all that the log holds; what a snapshot holds of it is not read again."""
         self.last, self.newest, self.epoch = 0, 0, head.epoch
         self._begin()
+        if self.snapshot is not None:
+            read_snapshot(self.snapshot, self, store, head)
+            self.kept = self.last
         self.follow(store, head.last)
+
+    def thaw(
+        self, told: Mapping[str, Any], eids: Sequence[int], coming: Sequence[tuple[int, int, int, int]]
+    ) -> None:
+        """Take what a snapshot says of everything but the states."""
+        self.last, self.newest = told["last"], told["newest"]
+        self.eids = {(rel, key): eid for (rel, key), eid in zip(told["pairs"], eids, strict=True)}
+        self._keys = {eid: key for (_, key), eid in self.eids.items()}
+        self.waiting = set(told["waiting"])
+        self.coming = [tuple(one) for one in coming]  # a heap stays one
 
     def follow(self, store: GraphStore, last: int) -> None:
         """Take what the log holds behind what was taken, up to a number."""
@@ -166,12 +189,12 @@ class Book:
 
     def hear(self, label_seq: int, seq: int, value: int, arrived_at: int) -> None:
         """Take a label of a transaction that is there; it is known to those that happen when it arrives, or later."""
-        heapq.heappush(self._coming, (arrived_at, label_seq, seq, value))
+        heapq.heappush(self.coming, (arrived_at, label_seq, seq, value))
 
     def arrive(self, now: int) -> None:
         """Make labels known that have arrived by a time, which is that of transactions."""
-        while self._coming and self._coming[0][0] <= now:
-            at, _, seq, value = heapq.heappop(self._coming)
+        while self.coming and self.coming[0][0] <= now:
+            at, _, seq, value = heapq.heappop(self.coming)
             for state in self.states:
                 state.label(seq, value, at)
 
@@ -244,6 +267,7 @@ class Ledger:
         self.books: Mapping[str, Book] = {}
         self._head = Head(0, 0)
         self._dirty = False
+        self._keeping: threading.Thread | None = None
 
     def work(self, jobs: Sequence[Job]) -> None:
         """Answer each job, once everything of all of them is durable."""
@@ -280,6 +304,25 @@ class Ledger:
         self._head = Head(page.seq, self._head.epoch)
         for book in self.books.values():
             book.last = page.seq
+            if page.seq - book.kept >= SNAPSHOT_EVERY and book.snapshot is not None:
+                self._keep_beside(book, book.snapshot)
+
+    def _keep_beside(self, book: Book, path: Path) -> None:
+        """Let a thread write a snapshot; only the copy in memory holds up the next group."""
+        if self._keeping is not None and self._keeping.is_alive():
+            return
+        book.kept = book.last
+        args = (path, freeze(book), self._store)
+        self._keeping = threading.Thread(target=_keep_one, args=args, name="fraud-snapshot", daemon=True)
+        self._keeping.start()
+
+    def keep(self) -> None:
+        """Write a snapshot of every space that has grown. To be called when nothing is written any more."""
+        if self._keeping is not None:
+            self._keeping.join()
+        for book in self.books.values():
+            if book.snapshot is not None and book.last > book.kept and not self._dirty:
+                _keep_one(book.snapshot, freeze(book), self._store)
 
     def _catch_up(self, head: Head) -> None:
         """Bring the states to the log's head, when another process has written or something was taken away."""
@@ -416,6 +459,13 @@ class Ledger:
                 book.hear(seq, row.seq, mark.value, at)
                 book.arrive(book.newest)
         return row is not None
+
+
+def _keep_one(path: Path, frozen: Frozen, store: GraphStore) -> None:
+    try:
+        write_snapshot(path, frozen, store)
+    except Exception as error:  # a full disk, say: the next start reads the tables
+        get_logger("fraud").warning("a snapshot was not written", error=repr(error))
 
 
 def _repeated(

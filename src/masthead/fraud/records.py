@@ -324,6 +324,19 @@ class GraphStore:
             np.array(arrived_at, np.int64),
         )
 
+    def trace(self, space: str, last: int) -> list[list[Any]]:
+        """Return the last transaction and the last label of a space up to a number, by which its log is known again."""
+        found: list[list[Any]] = []
+        with self.database.read() as connection:
+            for table, time in (("fraud_transactions", "arrived"), ("fraud_labels", "arrived_at")):
+                statement = (
+                    f"SELECT seq, id, {time} FROM {table} WHERE space = :space AND seq <= :last "
+                    "ORDER BY seq DESC LIMIT 1"
+                )
+                row = connection.execute(text(statement), {"space": space, "last": last}).first()
+                found.append([] if row is None else list(row))
+        return found
+
     def entity_keys(self, *, space: str = LIVE, from_eid: int = 0) -> list[tuple[int, str, str]]:
         """Return (number, relation, key) of the entities of a space from a number on, by number."""
         with self.database.read() as connection:

@@ -380,6 +380,7 @@ class FraudService(Deployments):
         if relation not in known:
             raise NotFound(f"entity: expected a relation of {', '.join(known)}, got {shown(relation)}")
         found = results.erase_entity(self.store, space, relation, value)
+        self._forget_snapshots()
         self._journal.write("fraud", space, "erased", relation=relation, **found)  # not whose
         return found
 
@@ -404,6 +405,7 @@ class FraudService(Deployments):
             raise NotFound(f"simulation: there is none named {shown(name)}")
         with self.store.group() as group:
             count = results.empty_space(group, name)
+        self._forget_snapshots()
         self._tell_others()
         if self._ledger is not None:
             self.refresh()

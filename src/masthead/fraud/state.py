@@ -4,9 +4,12 @@ A cache: it is rebuilt from the transactions and labels by the same compiled ste
 after that are the same to the bit.
 """
 
+from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput
@@ -154,6 +157,41 @@ class GraphState:
         while not replay_rows(self._plan, self._memory, arrays, seqs, told, wanted, out, place):
             self._grow()
         return out
+
+    def dump(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all that is remembered: bytes of records, and the names of entities as JSON."""
+        m = self._memory
+        used = dict(zip(Memory._fields, self._used(), strict=True))
+        names = [list(ids) for ids in self._ids]
+        return {
+            "names": np.frombuffer(orjson.dumps(names), np.uint8),
+            "numbers": np.array([number for ids in self._ids for number in ids.values()], np.int64),
+            "entities_made": np.array(self._entities, np.int64),
+            **{
+                name: getattr(m, name)[:size].copy().reshape(-1).view(np.uint8) for name, size in used.items()
+            },
+        }
+
+    def restore(self, dumped: Mapping[str, NDArray[Any]]) -> None:
+        """Remember what `dump` returned, instead of anything else."""
+        self._entities = int(dumped["entities_made"])
+        numbers = iter(dumped["numbers"].tolist())
+        self._ids = [
+            dict(zip(names, islice(numbers, len(names)), strict=True))
+            for names in orjson.loads(dumped["names"].tobytes())
+        ]
+        arrays = {}
+        for name, empty in self._memory._asdict().items():
+            given = dumped[name].view(empty.dtype).reshape(-1, *empty.shape[1:])
+            room = 0 if name == "heap" else len(empty) + len(given) // 8
+            arrays[name] = np.zeros((len(given) + room, *empty.shape[1:]), empty.dtype)
+            arrays[name][: len(given)] = given
+        self._memory = Memory(**arrays)
+
+    def _used(self) -> tuple[int, ...]:
+        """Return how much of each array is in use."""
+        slots, slabs, rows = (int(self._memory.heap[place]) for place in (0, 4, 5))
+        return (self._entities, slots, slots, slabs, len(self._memory.heap), *(rows,) * 5)
 
     def compile(self) -> None:
         """Have every compiled function ready: seconds for the first process of a machine, one for the next."""

@@ -34,7 +34,7 @@ from masthead.store.portable import check_portable, restored, snapshot, write_po
 FORMAT = 1
 _MANIFEST, _DATA = "manifest.json", "data"
 _OBJECTS, _BROKER, _DATABASE = "objects", "nats", "masthead.db"
-_LEFT_OUT = ("serve.lock", "serve.json")
+_LEFT_OUT = ("serve.lock", "serve.json", "cache")
 
 
 @dataclass(frozen=True, slots=True)
