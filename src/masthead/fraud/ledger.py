@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, MastheadError, shown
@@ -157,14 +158,13 @@ class Book:
         self.follow(store, head.last)
 
     def thaw(
-        self, told: Mapping[str, Any], eids: Sequence[int], coming: Sequence[tuple[int, int, int, int]]
+        self, told: Mapping[str, Any], eids: dict[tuple[str, str], int], coming: NDArray[np.int64]
     ) -> None:
         """Take what a snapshot says of everything but the states."""
         self.last, self.newest = told["last"], told["newest"]
-        self.eids = {(rel, key): eid for (rel, key), eid in zip(told["pairs"], eids, strict=True)}
-        self._keys = {eid: key for (_, key), eid in self.eids.items()}
+        self.eids, self._keys = eids, {eid: key for (_, key), eid in eids.items()}
         self.waiting = set(told["waiting"])
-        self.coming = [tuple(one) for one in coming]  # a heap stays one
+        self.coming = list(zip(*coming.T.tolist(), strict=True))  # a heap stays one
 
     def follow(self, store: GraphStore, last: int) -> None:
         """Take what the log holds behind what was taken, up to a number."""

@@ -300,15 +300,15 @@ class GraphStore:
             found = _columns(
                 connection,
                 "SELECT seq, ts, amount, ents FROM fraud_transactions "
-                "WHERE space = :space AND seq >= :first AND seq <= :until ORDER BY seq",
+                "WHERE space || '' = :space AND seq >= :first AND seq <= :until ORDER BY seq",
                 bounds,
             )
             # A label counts from when both it and its transaction are there.
             marked = _columns(
                 connection,
-                "SELECT l.seq, t.seq, l.value, l.arrived_at FROM fraud_labels l JOIN fraud_transactions t "
-                "ON t.space = l.space AND t.id = l.id WHERE l.space = :space "
-                "AND (l.seq >= :first OR t.seq >= :first) AND l.seq <= :until AND t.seq <= :until ORDER BY l.seq",
+                f"{_LABELS_FROM} ORDER BY 1"
+                if from_seq <= 1
+                else f"{_LABELS_FROM} UNION ALL {_LABELS_OF} ORDER BY 1",
                 bounds,
             )
         seq, ts, amount, ents = found or ((), (), (), ())
@@ -330,7 +330,7 @@ class GraphStore:
         with self.database.read() as connection:
             for table, time in (("fraud_transactions", "arrived"), ("fraud_labels", "arrived_at")):
                 statement = (
-                    f"SELECT seq, id, {time} FROM {table} WHERE space = :space AND seq <= :last "
+                    f"SELECT seq, id, {time} FROM {table} WHERE space || '' = :space AND seq <= :last "
                     "ORDER BY seq DESC LIMIT 1"
                 )
                 row = connection.execute(text(statement), {"space": space, "last": last}).first()
@@ -342,7 +342,7 @@ class GraphStore:
         with self.database.read() as connection:
             found = connection.execute(
                 text(
-                    "SELECT eid, rel, key FROM fraud_entities WHERE space = :space AND eid >= :first ORDER BY eid"
+                    "SELECT eid, rel, key FROM fraud_entities WHERE space || '' = :space AND eid >= :first ORDER BY eid"
                 ),
                 {"space": space, "first": from_eid},
             )
@@ -354,7 +354,7 @@ class GraphStore:
             found = connection.execute(
                 text(
                     "SELECT DISTINCT l.id FROM fraud_labels l LEFT JOIN fraud_transactions t "
-                    "ON t.space = l.space AND t.id = l.id WHERE l.space = :space AND l.seq >= :first AND t.seq IS NULL"
+                    "ON t.space = l.space AND t.id = l.id WHERE l.space || '' = :space AND l.seq >= :first AND t.seq IS NULL"
                 ),
                 {"space": space, "first": from_seq},
             )
@@ -470,6 +470,17 @@ class Group:
         self.each(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})", rows)
 
 
+# `space || ''` and `+ 0` keep an engine from every index but the numbers': what is asked for lies at the log's end.
+_LABELS_FROM = (
+    "SELECT l.seq, t.seq, l.value, l.arrived_at FROM fraud_labels l JOIN fraud_transactions t "
+    "ON t.space = l.space AND t.id = l.id WHERE l.space || '' = :space "
+    "AND l.seq >= :first AND l.seq <= :until AND t.seq + 0 <= :until"
+)
+_LABELS_OF = (  # earlier ones, which waited for these transactions
+    "SELECT l.seq, t.seq, l.value, l.arrived_at FROM fraud_transactions t JOIN fraud_labels l "
+    "ON l.space = t.space AND l.id = t.id WHERE t.space || '' = :space "
+    "AND t.seq >= :first AND t.seq <= :until AND l.seq + 0 < :first"
+)
 _HEAD = (
     "SELECT (SELECT coalesce(max(last), 0) FROM (SELECT max(seq) AS last FROM fraud_transactions "
     "UNION ALL SELECT max(seq) AS last FROM fraud_labels) AS both_logs), "

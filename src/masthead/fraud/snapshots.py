@@ -46,6 +46,7 @@ def _code() -> str:
 def freeze(book: "Book") -> Frozen:
     """Return copies of all that a book remembers, as arrays."""
     eids = np.fromiter(book.eids.values(), np.int64, len(book.eids))
+    places = {name: place for place, name in enumerate(book.relations)}
     told = {
         "code": _code(),
         "space": book.space,
@@ -55,11 +56,12 @@ def freeze(book: "Book") -> Frozen:
         "newest": book.newest,
         "epoch": book.epoch,
         "waiting": sorted(book.waiting),
-        "pairs": list(book.eids),
+        "keys": [key for _, key in book.eids],  # flat: half a million small lists keep the collector busy
     }
     found: Frozen = {
         "told": np.frombuffer(orjson.dumps(told), np.uint8),
         "eids": eids,
+        "rels": np.array([places[rel] for rel, _ in book.eids], np.int16),
         "coming": np.array(book.coming, np.int64).reshape(-1, 4),
     }
     for place, one in enumerate(book.states):
@@ -104,7 +106,12 @@ def read_snapshot(path: Path, book: "Book", store: GraphStore, head: Head) -> bo
     if not fits or not set(wanted) <= set(layouts):
         path.unlink(missing_ok=True)
         return False
-    book.thaw(told, found["eids"].tolist(), found["coming"].tolist())
+    rels = [book.relations[place] for place in found["rels"].tolist()]
+    book.thaw(
+        told,
+        dict(zip(zip(rels, told["keys"], strict=True), found["eids"].tolist(), strict=True)),
+        found["coming"],
+    )
     for one, layout in zip(book.states, wanted, strict=True):
         start = f"{layouts.index(layout)}."
         one.restore(
