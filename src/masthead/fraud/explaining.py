@@ -13,10 +13,11 @@ from masthead.base.errors import MastheadError
 from masthead.fraud.evidence import Evidence
 from masthead.fraud.explain import Scene
 from masthead.fraud.link_records import LinkRows
-from masthead.fraud.reasons import DAY_US, noun_of, spelled
+from masthead.fraud.reasons import noun_of, spelled
 from masthead.fraud.records import GraphStore, Head
 from masthead.fraud.rings import WINDOW_US, Ring, Rings
 from masthead.fraud.schema import Schema
+from masthead.fraud.values import DAY_US
 
 if TYPE_CHECKING:
     from masthead.fraud.model import FraudModel
@@ -131,9 +132,7 @@ class Explainer:
     def _told(self, rows: LinkRows, schema: Schema, ring: Ring) -> Json:
         members = rows.transactions(ring.members[:_MEMBERS])
         relation = {
-            eid: schema.relations[place].name
-            for one in members
-            for place, eid in enumerate(one.ents)
+            eid: schema.relations[place].name for one in members for place, eid in enumerate(one.ents)
         }
         eids = [eid for eid in ring.entities if eid in relation][:_LINKS]
         names = rows.names(eids)
