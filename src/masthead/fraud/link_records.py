@@ -189,7 +189,7 @@ _DECIDED = (
     "WHERE t.space = ? AND t.id = ?"
 )
 _DEGREE = (
-    "SELECT count(*) FROM (SELECT 1 FROM fraud_edges WHERE eid = ? AND ts <= ? AND seq < ? LIMIT ?) AS some"
+    "SELECT count(*) FROM (SELECT 1 FROM fraud_edges WHERE eid = ? AND ts <= ? AND seq < ? LIMIT ?) AS few"
 )
 _LINKED = (
     "SELECT t.seq, t.id, t.ts, t.amount, t.flagged, t.ents FROM fraud_edges e "
