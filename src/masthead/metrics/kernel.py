@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from masthead.metrics.compiled import compiled
+from masthead.learn.compiled import compiled
 from masthead.metrics.state import (
     CHANNELS,
     COURSE,

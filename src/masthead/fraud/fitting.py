@@ -1,0 +1,87 @@
+"""LightGBM on rows of features: one configuration for all data, early stopping on the latest rows."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CONFIGURATION", "Fit", "fit"]
+
+CONFIGURATION: dict[str, Any] = {
+    "objective": "binary",
+    "learning_rate": 0.05,
+    "num_leaves": 31,
+    "min_data_in_leaf": 50,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "max_bin": 127,
+    "metric": "binary_logloss",
+    "deterministic": True,
+    "force_row_wise": True,  # the fastest way is else chosen by a stopwatch, and the choice changes sums
+    "verbose": -1,
+}
+"""Frozen: what differs between data sets is learned from their rows."""
+
+ROUNDS = 500
+PATIENCE = 30
+_BLIND_ROUNDS = 150  # where the latest rows have one class, so that nothing says when to stop
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fitted forest in LightGBM's text form, and how many trees it has."""
+
+    text: str
+    trees: int
+
+
+def fit(
+    x: NDArray[np.float32],
+    y: NDArray[np.int8],
+    check: NDArray[np.bool_],
+    *,
+    names: list[str],
+    categoricals: list[int],
+    seed: int,
+    threads: int,
+) -> Iterator[tuple[Fit | None, int]]:
+    """Yield (None, rounds done) while it learns and (the fit, rounds) at the end.
+
+    Args:
+        x: (rows, columns), NaN = missing.
+        y: (rows,) 1 or 0, both among the rows that are not to check.
+        check: (rows,) which rows only tell when to stop.
+        seed: Same data and seed, same forest, whatever `threads` is.
+    """
+    import lightgbm as lgb  # half a second, and only training needs it
+
+    settings = {**CONFIGURATION, "seed": seed, "num_threads": threads}
+    columns: dict[str, Any] = {
+        "feature_name": [
+            f"c{i}" for i in range(len(names))
+        ],  # LightGBM refuses some of the characters of ours
+        "categorical_feature": categoricals,
+        "params": settings,
+    }
+    learn = lgb.Dataset(x[~check], y[~check], **columns)
+    booster = lgb.Booster(settings, learn)
+    blind = len(np.unique(y[check])) < 2
+    if not blind:
+        booster.add_valid(lgb.Dataset(x[check], y[check], reference=learn, **columns), "latest")
+    best, best_round = np.inf, 0
+    for done in range(1, (_BLIND_ROUNDS if blind else ROUNDS) + 1):
+        stuck = booster.update()
+        loss = 0.0 if blind else float(booster.eval_valid()[0][2])
+        if blind or loss < best:
+            best, best_round = loss, done
+        if stuck or done - best_round >= PATIENCE:
+            break
+        yield None, done
+    text = booster.model_to_string(num_iteration=best_round)
+    text = re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", text)  # how it was made is no part of it
+    yield Fit(text, best_round), done

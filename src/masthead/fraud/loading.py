@@ -1,0 +1,188 @@
+"""History into the tables, thousands of transactions a commit. No model is needed; served states follow by themselves."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from masthead.fraud.events import Events, Labels
+from masthead.fraud.packing import MOST_TEXT
+from masthead.fraud.records import GraphStore, Group, NewLabel, NewTransaction
+from masthead.fraud.schema import Schema
+
+__all__ = ["Loaded", "load_events", "load_labels"]
+
+AT_ONCE = 5_000  # a commit holds back others for about 0.2 s
+MOST_TOLD = 1_000
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What a load did.
+
+    Attributes:
+        repeated: Were there already, with the same content.
+        refused: Could not be taken; the first thousand in `problems`: row, id, reason.
+    """
+
+    total: int = 0
+    loaded: int = 0
+    repeated: int = 0
+    refused: int = 0
+    labels: int = 0
+    problems: list[dict[str, Any]] = field(default_factory=list)
+
+    def refuse(self, row: int, id: str, reason: str) -> None:
+        """Count a row that cannot be taken."""
+        self.refused += 1
+        if len(self.problems) < MOST_TOLD:
+            self.problems.append({"row": row, "id": id, "reason": reason})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts and the first problems as JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class _Loader:
+    """Entities' numbers by code, kept from one commit to the next."""
+
+    def __init__(self, space: str, schema: Schema, events: Events) -> None:
+        self.space, self.events = space, events
+        self.relations = [relation.name for relation in schema.relations]
+        self.epoch, self.last = -1, -1
+        self._tables: list[NDArray[np.int32]] = []
+
+    def begin(self, group: Group) -> bool:
+        """Return whether nobody else has written since the last commit."""
+        alone = group.head.last == self.last or group.head.last == 0
+        if group.head.epoch != self.epoch:  # entities may be gone
+            self._tables = [np.zeros(len(one), np.int32) for one in self.events.vocabularies]
+            self.epoch = group.head.epoch
+        return alone
+
+    def ents(self, group: Group, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return (rows, relations) numbers of entities, 0 = no edge; those that are not there are made."""
+        found = np.zeros((len(rows), len(self.relations)), np.int32)
+        for r, (rel, table) in enumerate(zip(self.relations, self._tables, strict=True)):
+            codes = self.events.codes[rows, r]
+            there = codes >= 0
+            unknown = np.unique(codes[there & (table[codes] == 0)]).tolist()
+            if unknown:
+                vocabulary = self.events.vocabularies[r]
+                pairs = [(rel, vocabulary[code]) for code in unknown]
+                known = group.entities(self.space, pairs)
+                known |= group.new_entities(self.space, [pair for pair in pairs if pair not in known])
+                table[unknown] = [known[pair] for pair in pairs]
+            found[there, r] = table[codes[there]]
+        return found
+
+    def body(self, row: int) -> bytes:
+        """Return the categoricals as they are stored."""
+        codes = self.events.category_codes[row].tolist()
+        values = self.events.category_values
+        return orjson.dumps(
+            [known[code] if code >= 0 else None for code, known in zip(codes, values, strict=True)]
+        )
+
+
+def load_events(
+    store: GraphStore,
+    space: str,
+    schema: Schema,
+    events: Events,
+    *,
+    now_us: int,
+    told: Callable[[int], None] = lambda done: None,
+    at_once: int = AT_ONCE,
+) -> Loaded:
+    """Store transactions that are history: without decisions, idempotent on their ids; return what was done.
+
+    Args:
+        told: Is given how many rows are done, after each commit.
+    """
+    found, loader = Loaded(total=len(events)), _Loader(space, schema, events)
+    usable = _usable(schema, events, found)
+    for start in range(0, len(usable), at_once):
+        rows = usable[start : start + at_once]
+        with store.group() as group:
+            alone = loader.begin(group)
+            ids = [events.ids[row] for row in rows.tolist()]
+            known = {} if alone else group.find(space, ids)
+            seq, made, links = group.head.last, [], []
+            for row, ents in zip(rows.tolist(), loader.ents(group, rows), strict=True):
+                one = _row(loader, events, row, ents, now_us)
+                if one.id in known:
+                    _count_known(found, row, one, known[one.id])
+                    continue
+                seq += 1
+                made.append(one._replace(seq=seq))
+                links += [(eid, one.ts, seq) for eid in ents.tolist() if eid]
+            links.sort()  # in the order of the table: a third of the time
+            group.add(made, links)
+        loader.last = seq
+        found.loaded += len(made)
+        told(start + len(rows))
+    return found
+
+
+def _row(loader: _Loader, events: Events, row: int, ents: NDArray[np.int32], now_us: int) -> NewTransaction:
+    amount = float(events.amount[row])
+    return NewTransaction(
+        0,
+        loader.space,
+        events.ids[row],
+        int(events.ts[row]),
+        None if math.isnan(amount) else amount,
+        ents.tobytes(),
+        events.numerics[row].astype("<f4").tobytes(),
+        loader.body(row),
+        now_us,
+        None,
+        0,
+    )
+
+
+def _count_known(found: Loaded, row: int, given: NewTransaction, stored: NewTransaction) -> None:
+    names = ("ts", "amount", "ents", "feat", "body")
+    differ = [name for name in names if getattr(given, name) != getattr(stored, name)]
+    if not differ:
+        found.repeated += 1
+        return
+    words = {"ts": "time", "ents": "entities", "feat": "numerics", "body": "categories"}
+    told = ", ".join(words.get(name, name) for name in differ)
+    found.refuse(row, given.id, f"id: is stored with other {told}")
+
+
+def _usable(schema: Schema, events: Events, found: Loaded) -> NDArray[np.int64]:
+    """Return the rows whose texts both engines can hold."""
+    bad = [_unfit(text) for text in events.ids]
+    for r, known in enumerate(events.vocabularies):
+        wrong = np.array([_unfit(text) for text in known] + [False])
+        if wrong.any():
+            for row in np.flatnonzero(wrong[events.codes[:, r]]).tolist():
+                bad[row] = True
+    for row in np.flatnonzero(bad).tolist():
+        found.refuse(row, events.ids[row][:80], f"expected texts of at most {MOST_TEXT:,} characters without NUL")
+    return np.flatnonzero(~np.array(bad, bool))
+
+
+def _unfit(text: str) -> bool:
+    return len(text) > MOST_TEXT or "\0" in text
+
+
+def load_labels(store: GraphStore, space: str, labels: Labels, *, source: str, at_once: int = 20_000) -> int:
+    """Store labels in the order of their arrival; return how many."""
+    rows = list(zip(labels.ids, labels.value.tolist(), labels.arrived_at.tolist(), strict=True))
+    for start in range(0, len(rows), at_once):
+        with store.group() as group:
+            group.note(
+                [
+                    NewLabel(group.head.last + place, space, id, value, source, at)
+                    for place, (id, value, at) in enumerate(rows[start : start + at_once], start=1)
+                ]
+            )
+    return len(rows)
