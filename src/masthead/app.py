@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from masthead.alerts.service import AlertsService
     from masthead.flows.run import Run
     from masthead.flows.service import Flow, Flows
+    from masthead.fraud.service import FraudService
     from masthead.learn.endpoints import Endpoints
     from masthead.learn.later import Later
     from masthead.learn.models import ServedModel
@@ -195,7 +196,29 @@ class Masthead:
             self.database, SystemClock(), self.journal, timeout_s=self.settings.endpoint_timeout_s
         )
         made.register("detector", self._load_detector, self._remove_detector)
+        made.register("fraud", self._load_fraud)  # its files stay: decisions refer to them
         return made
+
+    @cached_property
+    def fraud(self) -> "FraudService":
+        """Transactions, the models that score them, and what was said of them."""
+        from masthead.fraud.service import FraudService
+
+        # Transactions concern people and shops, so they live in real time.
+        return FraudService(
+            self.database,
+            self.folder,
+            SystemClock(),
+            self.journal,
+            self.endpoints,
+            sync=self.settings.fraud_sync,
+            jobs=self.flows,
+        )
+
+    def _load_fraud(self, source: "Mapping[str, Any]") -> "ServedModel":
+        from masthead.fraud.endpoint import FraudEndpoint
+
+        return FraudEndpoint(self.fraud, source)
 
     def _load_detector(self, source: "Mapping[str, Any]") -> "ServedModel":
         from masthead.metrics.endpoint import load_detector  # brings the scorer: only where one answers
@@ -291,6 +314,7 @@ class Masthead:
             self.alerts,
             self.metrics,
             self.endpoints,
+            self.fraud,
         )
         self.flows.make_ready()
 
@@ -302,6 +326,7 @@ class Masthead:
         self.alerts.start()
         self.metrics.on_change(self._route)
         self.metrics.start()
+        self.fraud.start()  # the states are warm before the server is ready
         self.flows.open()
         self.refresh()
 
@@ -348,6 +373,7 @@ class Masthead:
         self.endpoints.refresh()
         self.keys.refresh()
         self._route()
+        self.fraud.refresh()
 
     def _route(self) -> None:
         """Lead the stream to the detectors that run now; a reading sent after `activate` returned is one of theirs."""
@@ -499,6 +525,8 @@ class Masthead:
             self.metrics.close()
         if "endpoints" in built:
             self.endpoints.close()
+        if "fraud" in built:
+            self.fraud.close()
         if "streams" in built:
             self.streams.close()
         if "gate" in built:

@@ -135,8 +135,10 @@ def test_replay_gives_what_came_in_order_and_labels_once_both_are_there(store: G
     put(store, "b", 3, "c", "d")
     mark(store, "never")
     whole = store.replay(relations=2)
-    assert whole.seq.tolist() == [1, 3] and whole.ts.tolist() == [5, 3]
-    assert np.isnan(whole.amount[0]) and whole.amount[1] == 3.0
+    assert whole.seq.tolist() == [1, 3]
+    assert whole.ts.tolist() == [5, 3]
+    assert np.isnan(whole.amount[0])
+    assert whole.amount[1] == 3.0
     assert whole.ents.tolist() == [[1, 0], [1, 2]]
     assert (whole.label_seq.tolist(), whole.labelled.tolist()) == ([2], [3])
     assert store.replay(2, relations=2).labelled.tolist() == [3]
@@ -163,7 +165,9 @@ def test_pages_go_from_new_to_old_and_flagged_ones_can_be_asked_for(store: Graph
     assert told == {"totalCount": 4, "totalAmount": 46.0, "fraudCount": 2, "totalFraudAmount": 23.0}
 
 
-def test_a_simulation_shares_nothing_with_real_transactions_and_goes_without_a_trace(store: GraphStore) -> None:
+def test_a_simulation_shares_nothing_with_real_transactions_and_goes_without_a_trace(
+    store: GraphStore,
+) -> None:
     put(store, "a", 1, "c", "d")
     with store.group() as group:
         put_space(group, Space("sim-1", "simulation", "s", "g", datetime(2026, 1, 2, tzinfo=UTC)))
@@ -208,12 +212,24 @@ def test_many_rows_at_once_are_the_same_rows(store: GraphStore) -> None:
         known = group.new_entities(LIVE, [("card", f"c{place}") for place in range(600)])
         rows = [
             NewTransaction(
-                place + 1, LIVE, f"t{place}", place, None, np.int32([place + 1, 0]).tobytes(), b"\x00\\\n", b"[]", 0, None, 0
+                place + 1,
+                LIVE,
+                f"t{place}",
+                place,
+                None,
+                np.int32([place + 1, 0]).tobytes(),
+                b"\x00\\\n",
+                b"[]",
+                0,
+                None,
+                0,
             )
             for place in range(600)
         ]
         group.add(rows, [(place + 1, place, place + 1) for place in range(600)])
         assert group.find(LIVE, ["t7", "t599", "no"]) == {"t7": rows[7], "t599": rows[599]}
-        assert group.entities(LIVE, [("card", "c5"), ("card", "none")]) == {("card", "c5"): known["card", "c5"]}
+        assert group.entities(LIVE, [("card", "c5"), ("card", "none")]) == {
+            ("card", "c5"): known["card", "c5"]
+        }
         assert group.decision(7) is None
     assert store.replay(relations=2).ents[:, 0].tolist() == list(range(1, 601))

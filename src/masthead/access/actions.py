@@ -43,9 +43,11 @@ Subscribe TestAuthorization UpdateThing
 S3 = "DeleteObject GetObject ListBucket PutObject"
 
 MASTHEAD = """
-AcknowledgeGroup CancelJob CreateChannel DeleteChannel DescribeClock DescribeJob ExportGroups GetChannel GetChart
-GetDelivery GetLog GetStatus ListChannels ListDeliveries ListForbidden ListJobs ListLogs ListReadings ListSeries
-MuteGroup RenewThing RetryDelivery RevokeThing TestAlert TestRule TestStream TestThing ValidateDetector
+AcknowledgeGroup CancelJob CreateChannel CreateSimulation DeleteChannel DeleteFraudModel DeleteSimulation DescribeClock
+DescribeJob EraseTransactions ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus GetTransaction
+LabelTransaction ListChannels ListDeliveries ListForbidden ListFraudModels ListJobs ListLogs ListReadings ListSeries
+ListSimulations ListTransactions LoadTransactions MuteGroup RenewThing RetryDelivery RevokeThing ScoreTransaction
+TestAlert TestRule TestStream TestThing ValidateDetector
 """
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {

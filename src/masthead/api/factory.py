@@ -163,6 +163,7 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
             channels,
             detectors,
             endpoints,
+            fraud,
             groups,
             ingest,
             jobs,
@@ -175,6 +176,6 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
         )
 
         rooms += [things, policies, rules, streams, alerts, channels, detectors]
-        rooms += [groups, endpoints, jobs, objects, logs, ingest]
+        rooms += [groups, endpoints, fraud, jobs, objects, logs, ingest]
     for room in rooms:
         app.include_router(room.router, dependencies=[Depends(authorise), Security(_KEY)], responses=_ANSWERS)

@@ -26,7 +26,10 @@ LATENCY = Histogram(
     registry=REGISTRY,
 )
 REBUILDS = Counter(
-    "masthead_fraud_rebuilds", "States that were rebuilt from the tables, and why.", ["why"], registry=REGISTRY
+    "masthead_fraud_rebuilds",
+    "States that were rebuilt from the tables, and why.",
+    ["why"],
+    registry=REGISTRY,
 )
 REBUILD_S = Histogram(
     "masthead_fraud_rebuild_seconds",

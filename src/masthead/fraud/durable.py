@@ -17,7 +17,7 @@ from masthead.fraud.records import LIVE, GraphStore
 from masthead.fraud.results import Space
 from masthead.fraud.service import read_value
 from masthead.fraud.stream import Decision
-from masthead.fraud.times import parse_time
+from masthead.fraud.values import parse_time
 from masthead.fraud.writer import Writer
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class DurableStream:
         _require_space(model, store, space, clock)
         self.ledger = Ledger(store, clock)
         self._writer = Writer(self.ledger.work)
-        book = Book(space, model.schema, (Lane("stream", model.id, model),))
+        book = Book(space, model.schema, (Lane("stream", model),))
         book.rehearse()
         book.rebuild(store, store.head())
         self._writer.submit(Swap({space: book}))

@@ -61,7 +61,9 @@ class FraudEndpoint:
         for one in found:
             if isinstance(one, LimitReached):
                 raise one
-            if isinstance(one, MastheadError):  # a conflict's message shows what is stored: not to who may only invoke
+            if isinstance(
+                one, MastheadError
+            ):  # a conflict's message shows what is stored: not to who may only invoke
                 told = one.message if isinstance(one, InvalidInput) else "id: is stored with other content"
                 raise ModelFailure(400, told) from one
         decisions = [one for one in found if not isinstance(one, MastheadError)]

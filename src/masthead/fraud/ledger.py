@@ -38,7 +38,6 @@ class Lane:
     """A model under its name; one in shadow scores everything and decides nothing."""
 
     alias: str
-    id: str
     model: "FraudModel"
     shadow: bool = False
 
@@ -51,7 +50,7 @@ class Lane:
             "pred_prob": probability,
             "threshold": cuts.review,
             "action": cuts.action(probability),
-            "model": self.id,
+            "model": self.model.id,
             "reasons": [],
         }
 
@@ -123,8 +122,18 @@ class Book:
             lane.model.scorer.score(state.observe(1, event))
             state.label(1, 1, 1)
             one = History(
-                *(np.array([2], np.int64), np.array([0], np.int64), np.array([1.0]), np.ones((1, width), np.int32)),
-                *(np.array([3], np.int64), np.array([2], np.int64), np.array([1], np.int8), np.array([1], np.int64)),
+                *(
+                    np.array([2], np.int64),
+                    np.array([0], np.int64),
+                    np.array([1.0]),
+                    np.ones((1, width), np.int32),
+                ),
+                *(
+                    np.array([3], np.int64),
+                    np.array([2], np.int64),
+                    np.array([1], np.int8),
+                    np.array([1], np.int64),
+                ),
             )
             take_history(state, one, self.schema, {1: "rehearsal"})
 
@@ -136,9 +145,7 @@ class Book:
 
     def follow(self, store: GraphStore, last: int) -> None:
         """Take what the log holds behind what was taken, up to a number."""
-        history = store.replay(
-            self.last + 1, space=self.space, relations=len(self.relations), until=last
-        )
+        history = store.replay(self.last + 1, space=self.space, relations=len(self.relations), until=last)
         self.newest = max(self.newest, int(history.ts.max()) if len(history.ts) else 0)
         due = history.arrived_at <= self.newest
         for eid, rel, key in store.entity_keys(space=self.space, from_eid=max(self._keys, default=0) + 1):
@@ -337,7 +344,7 @@ class Ledger:
                 NewDecision(
                     seq,
                     one.alias,
-                    one.id,
+                    one.model.id,
                     int(not decides),
                     probability,
                     body,
@@ -420,5 +427,7 @@ class Differs(Conflict):
     """The same id with other content; the service, which may read, says what is stored."""
 
     def __init__(self, known: NewTransaction, event: Event, differ: Sequence[str]) -> None:
-        super().__init__(f"id: transaction {shown(event.id)} is stored with other {', '.join(differ)}", field="id")
+        super().__init__(
+            f"id: transaction {shown(event.id)} is stored with other {', '.join(differ)}", field="id"
+        )
         self.known, self.event, self.differ = known, event, tuple(differ)

@@ -166,7 +166,9 @@ def _usable(schema: Schema, events: Events, found: Loaded) -> NDArray[np.int64]:
             for row in np.flatnonzero(wrong[events.codes[:, r]]).tolist():
                 bad[row] = True
     for row in np.flatnonzero(bad).tolist():
-        found.refuse(row, events.ids[row][:80], f"expected texts of at most {MOST_TEXT:,} characters without NUL")
+        found.refuse(
+            row, events.ids[row][:80], f"expected texts of at most {MOST_TEXT:,} characters without NUL"
+        )
     return np.flatnonzero(~np.array(bad, bool))
 
 

@@ -9,7 +9,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,10 @@ from sqlalchemy import (
 from masthead.base.errors import LimitReached
 from masthead.store.engine import Database
 from masthead.store.schema import Blob, UtcDateTime, metadata
+
+if TYPE_CHECKING:
+    from masthead.fraud.durable import DurableStream
+    from masthead.fraud.model import FraudModel
 
 __all__ = ["LIVE", "GraphStore", "Group", "Head", "History", "NewDecision", "NewLabel", "NewTransaction"]
 
@@ -233,7 +237,8 @@ class GraphStore:
         """Return the driver's connection of the writer: SQLAlchemy's own costs each statement 30 us."""
         if self._driver is None:
             connection = self.database.engine.raw_connection()
-            self._driver = driver = connection.driver_connection
+            driver: Any = connection.driver_connection
+            self._driver = driver
             connection.detach()  # its settings are not for those who take one from the pool
             if self.database.is_sqlite:
                 for pragma in (
@@ -258,6 +263,12 @@ class GraphStore:
             with contextlib.suppress(Exception):
                 self._driver.close()
             self._driver = None
+
+    def stream(self, model: "FraudModel") -> "DurableStream":
+        """Return a model at work on this store, without a server."""
+        from masthead.fraud.durable import DurableStream
+
+        return DurableStream(model, self)
 
     def settle(self) -> None:
         """Bring what was taken away out of the write-ahead log, too."""
@@ -394,7 +405,9 @@ class Group:
             return {}
         last = int(self._one("SELECT coalesce(max(eid), 0) FROM fraud_entities")[0])
         made = {pair: last + place for place, pair in enumerate(pairs, start=1)}
-        self._many("fraud_entities", ("eid", "space", "rel", "key"), [(n, space, *p) for p, n in made.items()])
+        self._many(
+            "fraud_entities", ("eid", "space", "rel", "key"), [(n, space, *p) for p, n in made.items()]
+        )
         return made
 
     def add(
@@ -429,7 +442,7 @@ class Group:
                 for row in rows:
                     copy.write_row(row)
             return
-        self.each(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})", rows)  # noqa: S608
+        self.each(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})", rows)
 
 
 _HEAD = (
@@ -437,7 +450,7 @@ _HEAD = (
     "UNION ALL SELECT max(seq) AS last FROM fraud_labels) AS both_logs), "
     "coalesce((SELECT sum(epoch) FROM fraud_spaces), 0)"
 )
-_FIND = f"SELECT {', '.join(NewTransaction._fields)} FROM fraud_transactions WHERE space = ? AND"  # noqa: S608
+_FIND = f"SELECT {', '.join(NewTransaction._fields)} FROM fraud_transactions WHERE space = ? AND"
 _ENTITY = "SELECT eid FROM fraud_entities WHERE space = ? AND rel = ? AND key = ?"
 _ENTITIES = (
     "SELECT e.eid, e.rel, e.key FROM unnest(?::text[], ?::text[]) AS w(rel, key) "

@@ -13,9 +13,7 @@ from masthead.fraud.state import GraphState
 __all__ = ["take_history"]
 
 
-def take_history(
-    state: GraphState, history: History, schema: Schema, keys: Mapping[int, str]
-) -> None:
+def take_history(state: GraphState, history: History, schema: Schema, keys: Mapping[int, str]) -> None:
     """Let a state take what a log holds behind what it has, in the log's own order.
 
     Args:
@@ -39,9 +37,7 @@ def take_history(
     else:
         inside = np.zeros(len(history.labelled), bool)
     for place in np.flatnonzero(~inside).tolist():
-        state.label(
-            int(history.labelled[place]), int(history.value[place]), int(history.arrived_at[place])
-        )
+        state.label(int(history.labelled[place]), int(history.value[place]), int(history.arrived_at[place]))
 
 
 def _events(history: History, schema: Schema, keys: Mapping[int, str]) -> Events:
@@ -74,10 +70,10 @@ def _numbered(column: NDArray[np.int32]) -> tuple[NDArray[np.int32], list[int]]:
     if len(column) < 10_000:
         present = np.unique(column[column > 0])
         return np.where(column > 0, np.searchsorted(present, column), -1).astype(np.int32), present.tolist()
-    there = np.zeros(int(column.max()) + 1, bool)  # a tenth of the time that sorting takes
+    there: NDArray[np.bool_] = np.zeros(int(column.max()) + 1, bool)  # a tenth of the time that sorting takes
     there[column] = True
     there[0] = False
-    present = np.flatnonzero(there)
+    numbers = np.flatnonzero(there)
     table = np.full(len(there), -1, np.int32)
-    table[present] = np.arange(len(present))
-    return table[column], present.tolist()
+    table[numbers] = np.arange(len(numbers))
+    return table[column], numbers.tolist()

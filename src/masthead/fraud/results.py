@@ -106,7 +106,7 @@ def get_transaction(connection: Connection, space: str, id: str) -> Stored:
         NotFound: There is none of that id.
     """
     found = connection.execute(
-        text(f"SELECT {_SHOWN} FROM fraud_transactions WHERE space = :space AND id = :id"),  # noqa: S608
+        text(f"SELECT {_SHOWN} FROM fraud_transactions WHERE space = :space AND id = :id"),
         {"space": space, "id": id},
     ).all()
     if not found:
@@ -138,7 +138,9 @@ def find_transactions(
     if before is not None:
         where += " AND (ts < :ts OR (ts = :ts AND seq < :seq))"
         given |= {"ts": before[0], "seq": before[1]}
-    statement = f"SELECT {_SHOWN} FROM fraud_transactions WHERE {where} ORDER BY ts DESC, seq DESC LIMIT :limit"  # noqa: S608
+    statement = (
+        f"SELECT {_SHOWN} FROM fraud_transactions WHERE {where} ORDER BY ts DESC, seq DESC LIMIT :limit"
+    )
     return _told(connection, space, connection.execute(text(statement), given).all())
 
 
@@ -206,9 +208,7 @@ def neighbours(
     """
     found: dict[int, list[Neighbour]] = {eid: [] for eid in eids}
     if connection.dialect.name == "postgresql":
-        rows = connection.execute(
-            text(_LATERAL), {"eids": list(found), "before": before, "limit": limit}
-        )
+        rows = connection.execute(text(_LATERAL), {"eids": list(found), "before": before, "limit": limit})
         for eid, *rest in rows:
             found[eid].append(Neighbour(*rest))
         return found
@@ -289,12 +289,12 @@ def empty_space(group: Group, space: str) -> int:
     """Take away all transactions of a space, and the space; return how many there were."""
     (count,) = group.run("SELECT count(*) FROM fraud_transactions WHERE space = ?", (space,)).fetchone()
     inside = "(SELECT seq FROM fraud_transactions WHERE space = ?)"
-    group.run(f"DELETE FROM fraud_decisions WHERE seq IN {inside}", (space,))  # noqa: S608
+    group.run(f"DELETE FROM fraud_decisions WHERE seq IN {inside}", (space,))
     group.run(
         "DELETE FROM fraud_edges WHERE eid IN (SELECT eid FROM fraud_entities WHERE space = ?)", (space,)
     )
     for table in ("fraud_entities", "fraud_labels", "fraud_transactions"):
-        group.run(f"DELETE FROM {table} WHERE space = ?", (space,))  # noqa: S608
+        group.run(f"DELETE FROM {table} WHERE space = ?", (space,))
     _count_epoch(group, space)
     group.run("UPDATE fraud_spaces SET kind = 'gone' WHERE name = ?", (space,))
     return int(count)
@@ -343,7 +343,7 @@ def _take_away(group: Group, space: str, rows: Sequence[Any]) -> set[int]:
     group.each("DELETE FROM fraud_edges WHERE eid = ? AND ts = ? AND seq = ?", links)
     group.each("DELETE FROM fraud_labels WHERE space = ? AND id = ?", [(space, row[2]) for row in rows])
     for table in ("fraud_decisions", "fraud_transactions"):
-        group.each(f"DELETE FROM {table} WHERE seq = ?", [(row[0],) for row in rows])  # noqa: S608
+        group.each(f"DELETE FROM {table} WHERE seq = ?", [(row[0],) for row in rows])
     return {eid for eid, _, _ in links}
 
 

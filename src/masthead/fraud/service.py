@@ -101,7 +101,7 @@ class FraudService:
         check_endpoint_name(name)
         check_name(space, "space")
         loaded = FraudModel.load(model)
-        id = check_name(str(loaded.card["id"]), "model")
+        id = check_name(loaded.id, "model")
         self._check_space(space, loaded.schema)
         target = self._folder.models / id
         if not target.exists():
@@ -129,9 +129,7 @@ class FraudService:
         if any(one.name == name for one in self.spaces()):
             return
         with self.store.group() as group:
-            results.put_space(
-                group, Space(name, kind, schema.to_toml(), schema.digest(), self._clock.now())
-            )
+            results.put_space(group, Space(name, kind, schema.to_toml(), schema.digest(), self._clock.now()))
         self._tell_others()
 
     def _tell_others(self) -> None:
@@ -178,7 +176,9 @@ class FraudService:
         if id not in known:
             raise NotFound(f"model: there is none with the id {shown(id)}")
         if known[id]["deployed"]:
-            raise Conflict(f"model: {id} is deployed as {', '.join(known[id]['deployed'])}; undeploy it first")
+            raise Conflict(
+                f"model: {id} is deployed as {', '.join(known[id]['deployed'])}; undeploy it first"
+            )
         shutil.rmtree(self._folder.models / id)
         self._journal.write("fraud", id, "model deleted")
 
@@ -206,7 +206,7 @@ class FraudService:
         """Serve what is deployed now, whoever deployed it; returns when the states are warm."""
         with self._lock:
             self._version = self._database.version()
-            found = [one for one in self.deployments()]
+            found = list(self.deployments())
             spaces = self.spaces()
             seen = (
                 *((one.name, one.revision) for one in found),
@@ -238,8 +238,7 @@ class FraudService:
 
         newest = sorted(found, key=lambda one: one.updated, reverse=True)
         return tuple(
-            Lane(one.name, one.source["model"], self.model(one.source["model"]), bool(one.source["shadow"]))
-            for one in newest
+            Lane(one.name, self.model(one.source["model"]), bool(one.source["shadow"])) for one in newest
         )
 
     def _book(self, space: str, lanes: "tuple[Lane, ...]") -> "Book":
@@ -269,7 +268,7 @@ class FraudService:
         Raises:
             Conflict: No model is deployed there.
         """
-        if self._ledger is None or not self._followed and self._database.version() != self._version:
+        if self._ledger is None or (not self._followed and self._database.version() != self._version):
             self.refresh()
         book = None if self._ledger is None else self._ledger.books.get(space)
         if book is None:
@@ -374,7 +373,8 @@ class FraudService:
         names = [name for name in {**was, **given} if was.get(name) != given.get(name)]
         before, now = ({name: one.get(name) for name in names} for one in (was, given))
         return Conflict(
-            f"id: transaction {shown(error.event.id)} is stored with {shown(before)}, got {shown(now)}", field="id"
+            f"id: transaction {shown(error.event.id)} is stored with {shown(before)}, got {shown(now)}",
+            field="id",
         )
 
     # ------------------------------------------------------------------ looking
@@ -445,7 +445,9 @@ class FraudService:
 
     # ------------------------------------------------------------------ labels
 
-    def label(self, id: str, value: object, source: str, *, arrived_at: int | None = None, space: str = LIVE) -> Json:
+    def label(
+        self, id: str, value: object, source: str, *, arrived_at: int | None = None, space: str = LIVE
+    ) -> Json:
         """Take what was said of a transaction; it counts from now on. Return `{"id", "known"}`.
 
         Args:
