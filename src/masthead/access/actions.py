@@ -43,11 +43,12 @@ Subscribe TestAuthorization UpdateThing
 S3 = "DeleteObject GetObject ListBucket PutObject"
 
 MASTHEAD = """
-AcknowledgeGroup CancelJob CreateChannel CreateSimulation DeleteChannel DeleteFraudModel DeleteSimulation DescribeClock
-DescribeJob EraseTransactions ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus GetTransaction
-LabelTransaction ListChannels ListDeliveries ListForbidden ListFraudModels ListJobs ListLogs ListReadings ListSeries
-ListSimulations ListTransactions LoadTransactions MuteGroup RenewThing RetryDelivery RevokeThing ScoreTransaction
-TestAlert TestRule TestStream TestThing ValidateDetector
+AcknowledgeGroup CancelJob CancelPipeline CreateChannel CreatePipeline CreateSimulation DeleteChannel DeleteFraudModel
+DeletePipeline DeleteSimulation DescribeClock DescribeJob DescribePipeline EraseTransactions ExportGroups GetChannel
+GetChart GetDelivery GetLog GetStatus GetTransaction LabelTransaction ListChannels ListDeliveries ListForbidden
+ListFraudModels ListJobs ListLogs ListPipelines ListReadings ListSeries ListSimulations ListTransactions
+LoadTransactions MuteGroup RenewThing ResumePipeline RetryDelivery RevokeThing ScoreTransaction TestAlert TestRule
+TestStream TestThing ValidateDetector
 """
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {
