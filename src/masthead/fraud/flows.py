@@ -212,7 +212,7 @@ class Pipelines:
 
         folder = self._runs.get(args["run"])
         limits = Config.from_json(folder.config()).limits_s
-        work = Work(folder, run, self._fraud, self._folder.models)
+        work = Work(folder, run, self._fraud, self._folder.models.absolute())
         with folder.hold():
             folder.put_state(state="running", error="", resume="")
             outputs = {name: run.step(name, work.do, name, limit_s=limits[name]) for name in STEPS}

@@ -1,8 +1,8 @@
 """Steps of the pipeline that need a processor for long, each in a process of its own: `python -m ... STEP FOLDER INTO`.
 
 A server that scores transactions is not slowed down by them, their memory goes back with the process, and a step can be
-ended whatever it does. Lines on standard output that begin with a record separator are progress, the result or an
-error as JSON; what else is printed is the step's log.
+ended whatever it does. What it found stands in `found.json`. Lines on standard output that begin with a record separator
+are progress or an error as JSON; what else is printed is the step's log.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from masthead.base.errors import MastheadError
-from masthead.fraud.pipeline_children import MARK
+from masthead.fraud.pipeline_children import FOUND, MARK
 from masthead.fraud.pipeline_config import Config
 from masthead.fraud.pipeline_data import catalogue, manifest, require_same
 from masthead.fraud.runs import RunFolder
@@ -33,8 +33,8 @@ class Task:
 
     def __init__(self, run: RunFolder, into: Path) -> None:
         self.run, self.into = run, into
-        self.config = Config.from_json(run.output("normalise-parameters") or run.config())
-        self.schema = Schema.read(self.config.schema)
+        self.config = Config.from_json(run.config())
+        self.schema = Schema.read(run.schema)
         self.data = [Path(one) for one in self.config.data]
         self.labels = Path(self.config.labels) if self.config.labels else None
 
@@ -186,9 +186,7 @@ def main(arguments: list[str]) -> int:
         for found, share, text in STEPS[step](Task(RunFolder(Path(run)), Path(into))):
             _tell(share=share, text=text)
             if found is not None:
-                # Numbers of numpy and what JSON has no word for are written as orjson writes them.
-                output = orjson.loads(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY))
-                _tell(output=output)
+                (Path(into) / FOUND).write_bytes(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY))
     except MastheadError as error:
         _tell(error={"code": error.code, "message": error.message})
         return 1

@@ -1,4 +1,4 @@
-"""A step of the pipeline in a process of its own, and what is heard of it: progress, its output or its error, its log."""
+"""A step of the pipeline in a process of its own, and what is heard of it: progress, its error, its log."""
 
 import contextlib
 import math
@@ -14,10 +14,12 @@ from masthead.base.errors import Conflict, MastheadError
 from masthead.fraud.runs import RunFolder
 from masthead.learn.processes import run_command
 
-__all__ = ["MARK", "Listener", "Teller", "run_child"]
+__all__ = ["FOUND", "MARK", "Listener", "Teller", "run_child"]
 
 MARK = "\x1e"
-"""Before a line that is meant for us: JSON of progress, output or error."""
+"""Before a line that is meant for us: JSON of progress or of an error."""
+FOUND = "found.json"
+"""What the step found, in the folder into which it writes."""
 
 
 class Teller(Protocol):
@@ -52,10 +54,12 @@ def run_child(work: Teller, step: str, into: Path) -> dict[str, Any]:
         )
     if listener.error is not None:
         raise listener.error
-    if status != 0 or listener.output is None:
+    if status != 0 or not (into / FOUND).exists():
         last = listener.last or "it said nothing"
         raise Conflict(f"{step}: its process ended with status {status}: {last[:400]}")
-    return listener.output
+    found: dict[str, Any] = orjson.loads((into / FOUND).read_bytes())
+    (into / FOUND).unlink()
+    return found
 
 
 class Listener:
@@ -63,7 +67,6 @@ class Listener:
 
     def __init__(self, work: Teller, log: Path) -> None:
         self._work, self._file = work, log.open("w")
-        self.output: dict[str, Any] | None = None
         self.error: MastheadError | None = None
         self.last = ""
         self._share, self._text = 0.0, "begins"
@@ -74,9 +77,7 @@ class Listener:
             self.note(line)
             return
         told = orjson.loads(line[len(MARK) :])
-        if "output" in told:
-            self.output = told["output"]
-        elif "error" in told:
+        if "error" in told:
             kind = getattr(errors, told["error"]["code"], Conflict)
             self.error = kind(told["error"]["message"])
         else:
@@ -91,7 +92,7 @@ class Listener:
         self._file.write(line + "\n")
         if line.strip():
             self.last = line.strip()
-            self._text = self.last if self.output is None else self._text
+            self._text = self.last
             self._tell()
 
     def check(self) -> None:

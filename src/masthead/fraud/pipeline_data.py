@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from masthead.base.errors import Conflict, NotFound
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
 from masthead.fraud.schema import Schema
-from masthead.fraud.tables import find_files, match
+from masthead.fraud.tables import find_files, match, read_names
 from masthead.learn.packages import file_sha256
 from masthead.store.tables import connect
 
@@ -30,12 +34,12 @@ def manifest(schema: Schema, data: list[Path], labels: Path | None) -> Iterator[
     paths = [path for path, _ in find_files(data if labels is None else [*data, labels])]
     total = sum(path.stat().st_size for path in paths) or 1
     files: list[dict[str, Any]] = []
-    backend, done = connect("duckdb"), 0
+    done = 0
     for path in paths:
         yield None, done / total, path.name
         before = path.stat()
         digest = file_sha256(path)
-        rows = int(_read(backend, path).count().execute())
+        rows = _rows(path)
         done += before.st_size
         files.append(
             {
@@ -108,6 +112,26 @@ def _columns(schema: Schema, table: "ibis.Table", file: str) -> list[dict[str, A
         }
         for place, name in enumerate(names)
     ]
+
+
+def _rows(path: Path) -> int:
+    """Return how many rows a file has, read in pieces."""
+    if path.name.lower().endswith(".parquet"):
+        return int(pq.read_metadata(path).num_rows)
+    names = read_names(path)
+    try:
+        with pa.csv.open_csv(
+            path,
+            parse_options=pa.csv.ParseOptions(
+                newlines_in_values=True, invalid_row_handler=lambda row: "skip"
+            ),
+            convert_options=pa.csv.ConvertOptions(
+                include_columns=[names[0]], column_types={names[0]: pa.string()}
+            ),
+        ) as reader:
+            return sum(batch.num_rows for batch in reader)
+    except pa.ArrowException as error:
+        raise InvalidInput(f"data: expected a table in {shown(str(path))}: {error}") from error
 
 
 def _read(backend: "ibis.BaseBackend", path: Path) -> "ibis.Table":

@@ -104,7 +104,7 @@ def normalise(work: Work, into: Path) -> Output:
     config = work.config
     schema = Schema.read(config.schema)
     (into / "schema.toml").write_text(schema.to_toml())
-    return {**config.to_json(), "schema": str(work.folder.path / "normalise-parameters" / "schema.toml")}
+    return {**config.to_json(), "schema": schema.name, "schema_digest": schema.digest()}
 
 
 def ingest(work: Work, into: Path) -> Output:
@@ -149,7 +149,7 @@ def _train_by_script(work: Work, into: Path) -> Output:
     channels = {
         "train": work.folder.path / "process" / "graph",
         "data": raw,
-        "schema": work.folder.path / "normalise-parameters" / "schema.toml",
+        "schema": work.folder.schema,
         **({"labels": Path(config.labels)} if config.labels else {}),
     }
     script = Script(
@@ -184,7 +184,7 @@ def load_graph(work: Work, into: Path) -> Output:
 
     found = work.fraud.load(
         [Path(one) for one in config.data],
-        schema=Schema.read(work.output("normalise-parameters")["schema"]),
+        schema=Schema.read(work.folder.schema),
         labels=Path(config.labels) if config.labels else None,
         told=told,
     )

@@ -123,6 +123,11 @@ class RunFolder:
 
     # ------------------------------------------------------------------ steps
 
+    @property
+    def schema(self) -> Path:
+        """The schema's file, as it was when the run began."""
+        return self.path / "normalise-parameters" / "schema.toml"
+
     def output(self, step: str) -> dict[str, Any] | None:
         """Return what a finished step found, None before it is done."""
         try:
@@ -161,7 +166,7 @@ class Runs:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()  # children work in folders of their own
 
     def create(self, config: Mapping[str, Any]) -> RunFolder:
         """Return a new run, waiting; it is there whole or not at all."""
