@@ -3,11 +3,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import card_events
 import lightgbm as lgb
 import numpy as np
 import pytest
 
-import card_events
 from masthead.base.clock import ManualClock
 from masthead.base.errors import Conflict, InvalidInput
 from masthead.fraud.columns import Labels
@@ -167,9 +167,9 @@ def test_a_model_of_another_schema_is_refused(model):
 def test_nothing_to_learn_from_is_told(world):
     events, labels = world
     schema = card_events.schema()
-    with pytest.raises(InvalidInput, match="expected labelled transactions between .* got none"):
+    with pytest.raises(InvalidInput, match="expected labelled transactions between"):
         FraudModel.train(schema, events, labels, train_until=at(-3))
-    with pytest.raises(InvalidInput, match="0 in the window are not mature|are not mature"):
+    with pytest.raises(InvalidInput, match="in the window are not mature"):
         FraudModel.train(schema, events, labels, train_until=at(30), labels_until=at(1))
     honest = replace(labels, value=np.zeros(len(labels), np.int8))
     with pytest.raises(InvalidInput, match="got legitimate ones alone"):
