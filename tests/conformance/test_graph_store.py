@@ -74,9 +74,14 @@ def test_one_sequence_numbers_transactions_and_labels(store: GraphStore) -> None
 
 def test_an_exception_takes_the_whole_group_back_and_the_next_one_goes_on(store: GraphStore) -> None:
     put(store, "a", 1, "c1", "d1")
-    with pytest.raises(RuntimeError), store.group() as group:
-        group.new_entities(LIVE, [("card", "c9")])
-        raise RuntimeError
+
+    def fail() -> None:
+        with store.group() as group:
+            group.new_entities(LIVE, [("card", "c9")])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert put(store, "b", 2, "c2", None) == 2
     assert [key for _, _, key in store.entity_keys()] == ["c1", "d1", "c2"]
 

@@ -172,9 +172,13 @@ def test_a_commit_that_fails_is_nobodys_answer_and_the_state_is_rebuilt_before_t
     driver = store._opened()
     pages = driver.execute("PRAGMA page_count").fetchone()[0]
     driver.execute(f"PRAGMA max_page_count={pages}")
-    with pytest.raises(LimitReached, match="no space left"):
+
+    def fill() -> None:
         for place in range(20, 2_000):
             stream.score(event(place))
+
+    with pytest.raises(LimitReached, match="no space left"):
+        fill()
     stored = store.head().last
     driver.execute("PRAGMA max_page_count=1073741823")
     for place in range(20, stored):

@@ -135,7 +135,7 @@ class Book:
                     np.array([1], np.int64),
                 ),
             )
-            take_history(state, one, self.schema, {1: "rehearsal"})
+            take_history(state, one, {1: "rehearsal"})
 
     def rebuild(self, store: GraphStore, head: Head) -> None:
         """Begin anew and take all that the log holds."""
@@ -152,7 +152,7 @@ class Book:
             self.eids[rel, key] = eid
             self._keys[eid] = key
         for state in self.states:
-            take_history(state, history.told(due), self.schema, self._keys)
+            take_history(state, history.told(due), self._keys)
         for place in np.flatnonzero(~due).tolist():
             self.hear(
                 int(history.label_seq[place]),
@@ -175,13 +175,6 @@ class Book:
             for state in self.states:
                 state.label(seq, value, at)
 
-    def present(self, now: int) -> int:
-        """Return the time at which something said now is known, as transactions count time.
-
-        That is now, but where they happened long ago, as in a replay of an old year: there it is the newest's.
-        """
-        return now if abs(now - self.newest) <= _DAY_US or not self.newest else self.newest
-
     def know(self, made: Mapping[tuple[str, str], int]) -> None:
         """Take new entities, whose numbers rise."""
         self.eids |= made
@@ -197,6 +190,14 @@ class Book:
             if lane.alias == alias or (not alias and not lane.shadow):
                 return lane
         raise Conflict(f"model: no model named {shown(alias)} decides in the space {self.space}; deploy one")
+
+
+def present(now: int, newest: int) -> int:
+    """Return the time at which something said now is known, as transactions count time.
+
+    That is now, but where they happened long ago, as in a replay of an old year: there it is the newest's.
+    """
+    return now if abs(now - newest) <= _DAY_US or not newest else newest
 
 
 @dataclass(slots=True)
@@ -391,7 +392,7 @@ class Ledger:
         book = self.books.get(space)
         at = mark.arrived_at
         if at is None:
-            at = page.now if book is None else book.present(page.now)
+            at = present(page.now, group.newest(space) if book is None else book.newest)
         page.labels.append(NewLabel(seq, space, mark.id, mark.value, mark.source, at))
         if book is not None:
             if row is None:

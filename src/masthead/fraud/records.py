@@ -425,6 +425,12 @@ class Group:
         """Write labels."""
         self._many("fraud_labels", NewLabel._fields, given)
 
+    def newest(self, space: str) -> int:
+        """Return the time of the newest transaction of a space; 0 = there is none."""
+        return int(
+            self._one("SELECT coalesce(max(ts), 0) FROM fraud_transactions WHERE space = ?", (space,))[0]
+        )
+
     def labels_of(self, space: str, id: str) -> list[tuple[int, int, int]]:
         """Return (seq, value, arrived_at) of the labels of a transaction, in order of acceptance."""
         found = self.run(

@@ -7,13 +7,12 @@ from numpy.typing import NDArray
 
 from masthead.fraud.events import Events, Labels
 from masthead.fraud.records import History
-from masthead.fraud.schema import Schema
 from masthead.fraud.state import GraphState
 
-__all__ = ["take_history"]
+__all__ = ["no_events", "take_history"]
 
 
-def take_history(state: GraphState, history: History, schema: Schema, keys: Mapping[int, str]) -> None:
+def take_history(state: GraphState, history: History, keys: Mapping[int, str]) -> None:
     """Let a state take what a log holds behind what it has, in the log's own order.
 
     Args:
@@ -29,7 +28,7 @@ def take_history(state: GraphState, history: History, schema: Schema, keys: Mapp
             arrived_at=history.arrived_at,
         )
         state.replay(
-            _events(history, schema, keys),
+            _events(history, keys),
             labels,
             seqs=history.seq,
             before=np.searchsorted(history.seq, history.label_seq),
@@ -40,7 +39,15 @@ def take_history(state: GraphState, history: History, schema: Schema, keys: Mapp
         state.label(int(history.labelled[place]), int(history.value[place]), int(history.arrived_at[place]))
 
 
-def _events(history: History, schema: Schema, keys: Mapping[int, str]) -> Events:
+def no_events() -> Events:
+    """Return no transactions at all, for what reads others beside some."""
+    none = np.empty(0, np.int64)
+    empty = np.empty((0, 0), np.int32)
+    bare = History(none, none, none.astype(np.float64), empty, none, none, none.astype(np.int8), none)
+    return _events(bare, {})
+
+
+def _events(history: History, keys: Mapping[int, str]) -> Events:
     """Return transactions without what only their own features tell: a state does not remember that."""
     n = len(history.seq)
     codes, vocabularies = np.empty(history.ents.shape, np.int32), []

@@ -446,7 +446,7 @@ class FraudService:
     # ------------------------------------------------------------------ labels
 
     def label(
-        self, id: str, value: object, source: str, *, arrived_at: int | None = None, space: str = LIVE
+        self, id: object, value: object, source: str, *, arrived_at: int | None = None, space: str = LIVE
     ) -> Json:
         """Take what was said of a transaction; it counts from now on. Return `{"id", "known"}`.
 
@@ -459,7 +459,7 @@ class FraudService:
             InvalidInput: The value or the source is none.
         """
         (known,) = self.label_many([self._mark(id, value, source, arrived_at)], space=space)
-        return {"id": id, "known": known}
+        return {"id": str(id), "known": known}
 
     def _mark(self, id: object, value: object, source: str, arrived_at: int | None) -> "Mark":
         from masthead.fraud.ledger import Mark
@@ -476,8 +476,6 @@ class FraudService:
         """Take labels; return of each whether its transaction is there. One that is not there yet will find it."""
         from masthead.fraud.ledger import Marking
 
-        if self._ledger is None:
-            self.refresh()
         _, writer = self._writing()
         found: list[bool] = []
         for start in range(0, len(marks), 1_000):
@@ -485,6 +483,29 @@ class FraudService:
         for one in marks:
             LABELS.labels(one.source).inc()
         return found
+
+    def label_file(self, path: Path, *, source: str = "import", space: str = LIVE) -> Json:
+        """Take the labels of a file; return how many, and which rows could not be used.
+
+        Raises:
+            InvalidInput: The file lacks a column, or the source is none. NotFound: There is no such space.
+        """
+        from masthead.fraud.events import read_labels
+        from masthead.fraud.replaying import no_events
+
+        found = read_labels(self.schema(space), no_events(), path)
+        marks = [
+            self._mark(id, value, source, at)
+            for id, value, at in zip(found.ids, found.value.tolist(), found.arrived_at.tolist(), strict=True)
+        ]
+        known = self.label_many(marks, space=space)
+        problems = found.problems.to_pylist()
+        return {
+            "labels": len(marks),
+            "waiting": known.count(False),
+            "refused": len(problems),
+            "problems": problems,
+        }
 
     # ------------------------------------------------------------------ loading
 
