@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from masthead.base.errors import InvalidInput, nearest, shown
-from masthead.learn.endpoints import check_endpoint_name
 
 __all__ = ["STEPS", "Config", "UserScript", "read_config"]
 
@@ -138,6 +137,8 @@ def read_config(document: Mapping[str, Any], *, folder: Path) -> Config:
         raise InvalidInput(f"data: expected a path or a list of paths, got {shown(data)}")
     name = _text(endpoint, "endpoint.name", "")
     if name:
+        from masthead.learn.endpoints import check_endpoint_name  # brings the database; children have none
+
         check_endpoint_name(name + CANDIDATE)  # it answers under that name until it is checked
     labels = _text(document, "labels", "")
     return Config(

@@ -126,6 +126,8 @@ def hyperparameters(work: Work, into: Path) -> Output:
     """Choose the learner's parameters."""
     if work.config.script is not None:
         return {"chosen": dict(work.config.script.hyperparameters), "trials": []}
+    if not work.config.trials:
+        return {"chosen": dict(work.config.hyperparameters), "trials": []}
     return run_child(work, "hyperparameters", into)
 
 
