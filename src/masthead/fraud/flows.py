@@ -77,13 +77,18 @@ class Pipelines:
         Raises:
             InvalidInput: A relative path, a script elsewhere, another interpreter.
         """
-        given = document["data"]
-        paths = [*([given] if isinstance(given, str) else given), document.get("labels") or "/"]
-        for path in paths:
-            if not Path(path).is_absolute():
-                raise InvalidInput(
-                    f"data: expected absolute paths of the server's machine, got {shown(path)}"
-                )
+        data = [document["data"]] if isinstance(document["data"], str) else document["data"]
+        schema = document["schema"] if "/" in config.schema else "/"  # else a built-in one
+        for name, paths in (
+            ("schema", [schema]),
+            ("data", data),
+            ("labels", [document.get("labels") or "/"]),
+        ):
+            for path in paths:
+                if not Path(path).is_absolute():
+                    raise InvalidInput(
+                        f"{name}: expected an absolute path on the server's machine, got {shown(path)}"
+                    )
         if config.script is None:
             return
         allowed = (self._folder.path / SCRIPTS).resolve()
