@@ -65,7 +65,9 @@ class Masthead:
         self.database = Database.open(settings.database_url or self.folder.database_path)
         migrate(self.database, copy_from=self.folder.database_path if self.database.is_sqlite else None)
         self.secrets = self._open_secrets()
-        self.objects = Objects(settings.objects_url or self.folder.objects, settings.objects_options)
+        self.objects = Objects(
+            settings.objects_url or self.folder.objects, settings.objects_options, settings.buckets
+        )
         self._ingest: Ingest | None = None
         self._behind_s: Callable[[], float | None] = lambda: None
         self._watched = self._housekept = 0.0
@@ -224,8 +226,10 @@ class Masthead:
         return Pipelines(self.folder, self.flows, lambda: self.fraud, self.database)
 
     def _load_fraud(self, source: "Mapping[str, Any]") -> "ServedModel":
-        from masthead.fraud.endpoint import FraudEndpoint
+        from masthead.fraud.endpoint import FraudEndpoint, GraphEndpoint
 
+        if source.get("graph"):
+            return GraphEndpoint(self.folder.models / source["model"])
         return FraudEndpoint(self.fraud, source)
 
     def _load_detector(self, source: "Mapping[str, Any]") -> "ServedModel":

@@ -52,6 +52,14 @@ def test_the_fraud_example_goes_from_tables_to_decisions(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_example_of_fraud_goes_from_nothing_to_the_files_of_a_graph(tmp_path: Path) -> None:
+    lines = told_by("fraud_data.py", tmp_path)
+    assert lines[0] == "1000 transactions, 35 of them fraud"
+    assert lines[1] == "17 relations, 1000 labels, 0 problems"
+    assert int(lines[2].split()[0]) > 0
+    assert lines[3:] == ["20 tables, 200 transactions held out", "TransactionID,id_20"]
+
+
 def test_every_example_is_run_by_a_test() -> None:
     names = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert names == {"air_quality.py", "fraud_rings.py"}
+    assert names == {"air_quality.py", "fraud_data.py", "fraud_rings.py"}

@@ -1,12 +1,21 @@
 """`masthead fraud`: from tables of transactions to decisions; each kind of command has a file of its own beside this."""
 
-from masthead.cli import fraud_bench, fraud_data, fraud_model, fraud_pipeline, fraud_scripts, fraud_serve
+from masthead.cli import (
+    fraud_bench,
+    fraud_data,
+    fraud_graph,
+    fraud_model,
+    fraud_pipeline,
+    fraud_scripts,
+    fraud_serve,
+)
 from masthead.cli.grammar import new_room
 from masthead.cli.rooms import ROOMS
 
 app = new_room(ROOMS["fraud"])
 fraud_data.add(app)
 fraud_model.add(app)
+fraud_graph.add(app)
 fraud_serve.add(app)
 fraud_bench.add(app)
 fraud_scripts.add(app)
