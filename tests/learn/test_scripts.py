@@ -206,6 +206,20 @@ def test_what_cannot_be_run_is_told_before_anything_is_made(make: Make, tmp_path
             run_script(make("", **fields))
 
 
+def test_a_source_folder_that_holds_the_base_and_a_script_without_a_folder_are_copied(
+    make: Make, tmp_path: Path
+) -> None:
+    text = "import os; open(os.environ['SM_MODEL_DIR'] + '/m', 'w').write(' '.join(sorted(os.listdir('.'))))"
+    script = make(text)
+    source = script.source_dir
+    assert source is not None
+    (source / "helper.py").touch()
+    run_script(Script("train.py", source, {}, {}, source / "model"))
+    assert (source / "model/m").read_text() == "helper.py train.py"
+    run_script(Script(str(source / "train.py"), None, {}, {}, tmp_path / "alone"))
+    assert (tmp_path / "alone/m").read_text() == "train.py"
+
+
 def test_several_scripts_run_side_by_side(make: Make, tmp_path: Path) -> None:
     script = make("import os; open(os.environ['SM_MODEL_DIR'] + '/m', 'w').close()")
     threads = [

@@ -28,8 +28,13 @@ def run_script(
         Path, typer.Option("--model-dir", metavar="DIR", help="Where its model goes; empty or not there yet.")
     ],
     source_dir: Annotated[
-        Path, typer.Option("--source-dir", metavar="DIR", help="Copied; the script works in the copy.")
-    ] = Path(),
+        Path | None,
+        typer.Option(
+            "--source-dir",
+            metavar="DIR",
+            help="Copied; the script works in the copy. Without it the script is copied alone.",
+        ),
+    ] = None,
     channel: Annotated[
         list[str] | None,
         typer.Option("--channel", metavar="NAME=PATH", help="A file or folder of data; may be repeated."),

@@ -31,19 +31,24 @@ _OF_OURS = ("PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 
 
 def lay_out(
-    base: Path, source_dir: Path, channels: Mapping[str, Path], hyperparameters: Mapping[str, Any]
+    base: Path, source: Path, channels: Mapping[str, Path], hyperparameters: Mapping[str, Any]
 ) -> None:
     """Make the folder `base` as the script expects it.
 
+    Args:
+        source: The folder of the script, or the script alone.
+
     Raises:
         InvalidInput: A channel's name cannot be one.
-        NotFound: The source folder or a channel's path does not exist.
+        NotFound: A channel's path does not exist.
     """
-    if not source_dir.is_dir():
-        raise NotFound(f"source_dir: there is no folder {source_dir}")
     for folder in ("input/config", "input/data", "model", "output/data", "output/intermediate"):
         (base / folder).mkdir(parents=True)
-    shutil.copytree(source_dir, base / "code", ignore=shutil.ignore_patterns(".git", "__pycache__"))
+    if source.is_dir():
+        shutil.copytree(source, base / "code", ignore=lambda folder, names: _left_out(folder, names, base))
+    else:
+        (base / "code").mkdir()
+        shutil.copy(source, base / "code" / source.name)
     for name, path in channels.items():
         _link_channel(base / "input/data", name, path)
     told = {
@@ -55,6 +60,15 @@ def lay_out(
         ("resourceconfig", _resources()),
     ):
         (base / "input/config" / f"{name}.json").write_text(_json(content))
+
+
+def _left_out(folder: str, names: list[str], base: Path) -> set[str]:
+    """Return what of a source folder is not copied: what tools leave there, and the copy itself."""
+    return {
+        name
+        for name in names
+        if name in (".git", "__pycache__") or Path(folder, name).resolve() == base.resolve()
+    }
 
 
 def _link_channel(data: Path, name: str, path: Path) -> None:

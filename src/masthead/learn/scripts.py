@@ -49,8 +49,8 @@ class Script:
     """What is to be run, and with what.
 
     Attributes:
-        entry_point: A `.py` or `.sh` file in the source folder.
-        source_dir: Copied; the script works in the copy.
+        entry_point: A `.py` or `.sh` file in the source folder, or by itself.
+        source_dir: Copied; the script works in the copy. None: the entry point is copied alone.
         channels: Name -> file or folder of data, given as links: a script must not write there.
         hyperparameters: JSON values by name.
         model_dir: Where its model goes; must not exist, or be empty.
@@ -60,7 +60,7 @@ class Script:
     """
 
     entry_point: str
-    source_dir: Path
+    source_dir: Path | None
     channels: Mapping[str, Path]
     hyperparameters: Mapping[str, Any]
     model_dir: Path
@@ -130,10 +130,11 @@ def _run(
     told: Callable[[str], None],
     check: Callable[[], None],
 ) -> ScriptOutcome:
-    lay_out(base, script.source_dir, script.channels, script.hyperparameters)
+    source = script.source_dir or Path(script.entry_point)
+    lay_out(base, source, script.channels, script.hyperparameters)
     given = environment(
         base,
-        script.entry_point,
+        _name(script),
         script.channels,
         script.hyperparameters,
         inherited=os.environ,
@@ -176,19 +177,28 @@ def _program(script: Script) -> list[str]:
     Raises:
         InvalidInput: It is no such file's name. NotFound: It, or the interpreter, does not exist.
     """
-    path = PurePosixPath(script.entry_point)
+    name = _name(script)
+    path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or path.suffix not in (".py", ".sh"):
         raise InvalidInput(
             f"entry_point: expected a .py or .sh file in the source folder, got {shown(script.entry_point)}"
         )
-    if not (script.source_dir / path).is_file():
-        raise NotFound(f"entry_point: there is no file {script.source_dir / path}")
+    if script.source_dir is not None and not script.source_dir.is_dir():
+        raise NotFound(f"source_dir: there is no folder {script.source_dir}")
+    file = Path(script.entry_point) if script.source_dir is None else script.source_dir / path
+    if not file.is_file():
+        raise NotFound(f"entry_point: there is no file {file}")
     if path.suffix == ".sh":
-        return ["/bin/sh", script.entry_point]
+        return ["/bin/sh", name]
     python = shutil.which(script.python or sys.executable)
     if python is None:
         raise NotFound(f"python: there is no program {script.python}")
-    return [os.path.abspath(python), script.entry_point]  # not resolved: a virtual environment's is a link
+    return [os.path.abspath(python), name]  # not resolved: a virtual environment's is a link
+
+
+def _name(script: Script) -> str:
+    """Return the entry point as it is called inside `code`."""
+    return script.entry_point if script.source_dir is not None else Path(script.entry_point).name
 
 
 def read_metrics(given: Mapping[str, str]) -> dict[str, re.Pattern[str]]:
