@@ -20,6 +20,8 @@ from masthead.cli.main import run
 from masthead.fraud.generate import generate
 from masthead.fraud.pipeline_config import STEPS, Config, read_config
 from masthead.fraud.runs import Runs
+from masthead.fraud.schema import Schema
+from masthead.fraud.tuning import tuning
 
 ROWS = 1_500
 
@@ -331,3 +333,30 @@ def test_a_pipeline_survives_kill_9_and_finished_steps_are_not_run_again(cards: 
         assert card["configuration"]["num_leaves"] == 7
         assert list((data / "models").iterdir()) == [data / "models" / outputs["train"]["model"]]
     assert not list(folder.path.glob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_trials_are_judged_by_later_data_and_given_parameters_stay(cards: Path) -> None:
+    schema = Schema.read(cards / "schema.toml")
+    data = [cards / "train_transaction.csv", cards / "train_identity.csv"]
+
+    def tuned(trials: int) -> dict[str, Any]:
+        # Labels that stand in the data are known after a week; those of the file, after two months.
+        steps = tuning(
+            schema, data, None, window=("", "", ""), given={"num_leaves": 7}, trials=trials, seed=3
+        )
+        *_, (found, share, _) = steps
+        assert share == 1.0
+        assert found is not None
+        return found
+
+    found = tuned(2)
+    assert len(found["trials"]) == 3
+    assert found["trials"][0]["parameters"] == {"num_leaves": 7}
+    assert {one["parameters"]["num_leaves"] for one in found["trials"]} == {7}
+    best = max(one["average_precision"] for one in found["trials"])
+    assert found["chosen"] in [
+        one["parameters"] for one in found["trials"] if one["average_precision"] == best
+    ]
+    assert 0 < best <= 1
+    assert tuned(0)["trials"] == found["trials"][:1]
