@@ -30,7 +30,7 @@ class Pipelines:
     """Runs of the pipeline. Verbs may be called from any thread.
 
     Args:
-        folder: Runs lie in its `fraud/run`.
+        folder: Runs lie in its `runs`.
         jobs: Runs them.
         fraud: Gives the live service, when a step needs it.
         database: A new run is told to other processes by a change of it.
@@ -40,7 +40,7 @@ class Pipelines:
         self, folder: DataFolder, jobs: "Flows", fraud: "Callable[[], FraudService]", database: "Database"
     ) -> None:
         self._folder, self._jobs, self._fraud, self._database = folder, jobs, fraud, database
-        self._runs = Runs(folder.path / "fraud" / "run")
+        self._runs = Runs(folder.runs)
         self._serves = False
         jobs.register(PIPELINE, self._run, ended=self._ended)
 

@@ -1,4 +1,4 @@
-"""Runs of the pipeline as folders: `run/ID/` holds what was asked, how far it is, and what each step left.
+"""Runs of the pipeline as folders: `runs/ID/` holds what was asked, how far it is, and what each step left.
 
 config.json      what was asked, written once
 state.json       state, step, progress, error; written anew at least each second while it runs
