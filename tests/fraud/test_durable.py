@@ -154,11 +154,11 @@ def test_a_label_that_arrives_later_is_not_known_before(stream: DurableStream) -
     book = stream.ledger.books[LIVE]
     before = stream.score(later(3, ts=event(29).ts)).pred_prob
     stream.label(event(3).id, "fraud", (event(29).ts + DAY) / 1e6 - 1_512_086_400)
-    assert len(book._coming) == 1
+    assert len(book.coming) == 1
     assert stream.score(replace(later(3), id="x", ts=event(29).ts)).pred_prob is not None
-    assert len(book._coming) == 1
+    assert len(book.coming) == 1
     stream.score(replace(later(3), id="y", ts=event(29).ts + 2 * DAY))
-    assert book._coming == []
+    assert book.coming == []
     assert before > 0
 
 

@@ -164,6 +164,8 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
             detectors,
             endpoints,
             fraud,
+            fraud_explanations,
+            fraud_pipelines,
             groups,
             ingest,
             jobs,
@@ -176,6 +178,7 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
         )
 
         rooms += [things, policies, rules, streams, alerts, channels, detectors]
-        rooms += [groups, endpoints, fraud, jobs, objects, logs, ingest]
+        rooms += [groups, endpoints, jobs, objects, logs, ingest]
+        rooms += [fraud, fraud_explanations, fraud_pipelines]
     for room in rooms:
         app.include_router(room.router, dependencies=[Depends(authorise), Security(_KEY)], responses=_ANSWERS)

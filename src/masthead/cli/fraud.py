@@ -1,6 +1,15 @@
 """`masthead fraud`: from tables of transactions to decisions; each kind of command has a file of its own beside this."""
 
-from masthead.cli import fraud_bench, fraud_data, fraud_graph, fraud_model, fraud_serve
+from masthead.cli import (
+    fraud_bench,
+    fraud_data,
+    fraud_explain,
+    fraud_graph,
+    fraud_model,
+    fraud_pipeline,
+    fraud_scripts,
+    fraud_serve,
+)
 from masthead.cli.grammar import new_room
 from masthead.cli.rooms import ROOMS
 
@@ -9,4 +18,7 @@ fraud_data.add(app)
 fraud_model.add(app)
 fraud_graph.add(app)
 fraud_serve.add(app)
+fraud_explain.add(app)
 fraud_bench.add(app)
+fraud_scripts.add(app)
+fraud_pipeline.add(app)

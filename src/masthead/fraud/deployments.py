@@ -5,6 +5,7 @@ those in shadow score along. States are built when a deployment is first seen, a
 serve from then on without a pause.
 """
 
+import functools
 import shutil
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 
 from masthead.base.clock import Clock
@@ -262,6 +264,8 @@ class Deployments:
         began = time.monotonic()
         book = Book(space, lanes[0].model.schema, lanes, snapshots=self._snapshots)
         book.rehearse()
+        for lane in lanes:  # brings LightGBM, which only reasons need
+            lane.model.contributions(np.zeros((1, lane.model.layout.width), np.float32))
         book.rebuild(self.store, self.store.head())
         self._journal.write("fraud", space, "state built", seconds=round(time.monotonic() - began, 3))
         return book
@@ -305,11 +309,9 @@ class Deployments:
         Raises:
             NotFound: There is no such space.
         """
-        from masthead.fraud.schema import Schema
-
         for one in self.spaces():
             if one.name == space:
-                return Schema.parse(one.schema, source=f"the schema of the space {space}")
+                return _parsed(one.schema, f"the schema of the space {space}")
         raise NotFound(f"space: there is none named {shown(space)}")
 
     def close(self) -> None:
@@ -324,6 +326,13 @@ class Deployments:
         ):  # a command that scores one transaction leaves that to the server
             ledger.keep()
         self.store.close()
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(text: str, source: str) -> "Schema":
+    from masthead.fraud.schema import Schema
+
+    return Schema.parse(text, source=source)
 
 
 def _card_id(model: Path) -> str:

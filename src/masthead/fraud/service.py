@@ -1,4 +1,4 @@
-"""The verbs of transactions: score, look, label, load, erase, simulate. Those of deployments stand in `deployments.py`."""
+"""The verbs of transactions: score, look, label, load, erase, simulate; others stand in `deployments.py`, `explanations.py`."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.fraud import results
 from masthead.fraud.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
-from masthead.fraud.deployments import Deployments
+from masthead.fraud.explanations import Explanations
 from masthead.fraud.records import LIVE, GraphStore
 from masthead.fraud.results import Space, Stored
 from masthead.learn.endpoints import Endpoints
@@ -40,7 +40,7 @@ Json = dict[str, Any]
 Scored = Json | MastheadError
 
 
-class FraudService(Deployments):
+class FraudService(Explanations):
     """Transactions, the models that score them, and what was said of them. Verbs may be called from any thread.
 
     Args:
@@ -69,25 +69,33 @@ class FraudService(Deployments):
 
     # ------------------------------------------------------------------ scoring
 
-    def score(self, record: Mapping[str, Any], *, space: str = LIVE, alias: str = "") -> Json:
+    def score(
+        self, record: Mapping[str, Any], *, space: str = LIVE, alias: str = "", explain: bool = False
+    ) -> Json:
         """Return the decision on one transaction, once it is durable.
 
         Args:
             record: Flat, or `transaction_data` and `identity_data` as in the article.
             alias: Which deployment decides; "" = the newest that is not in shadow.
+            explain: Give reasons also where it is not flagged.
 
         Raises:
             InvalidInput: The transaction cannot be used.
             Conflict: Its id is stored with other content (both are shown), or no model is deployed.
             LimitReached: Too many wait, or the disk is full.
         """
-        (found,) = self.score_many([record], space=space, alias=alias)
+        (found,) = self.score_many([record], space=space, alias=alias, explain=explain)
         if isinstance(found, MastheadError):
             raise found
         return found
 
     def score_many(
-        self, records: Sequence[Mapping[str, Any]], *, space: str = LIVE, alias: str = ""
+        self,
+        records: Sequence[Mapping[str, Any]],
+        *,
+        space: str = LIVE,
+        alias: str = "",
+        explain: bool = False,
     ) -> list[Scored]:
         """Return the decision on each transaction, in order; what is wrong with one is its value.
 
@@ -107,7 +115,7 @@ class FraudService(Deployments):
                 parsed.append(check_event(parse_record(book.schema, record)))
             except MastheadError as error:
                 parsed.append(error)
-        return self._scored(book, parsed, alias, began)
+        return self._scored(book, parsed, alias, began, explain)
 
     def score_events(self, events: "Sequence[Event]", *, space: str = LIVE, alias: str = "") -> list[Scored]:
         """Return the decision on transactions that were read already, as `score_many`."""
@@ -115,7 +123,12 @@ class FraudService(Deployments):
         return self._scored(self._current(space), list(events), alias, began)
 
     def _scored(
-        self, book: "Book", parsed: "Sequence[Event | MastheadError]", alias: str, began: float
+        self,
+        book: "Book",
+        parsed: "Sequence[Event | MastheadError]",
+        alias: str,
+        began: float,
+        explain: bool = False,
     ) -> list[Scored]:
         from masthead.fraud.ledger import Scoring
 
@@ -127,9 +140,14 @@ class FraudService(Deployments):
         seconds = time.perf_counter() - began
         kind = "live" if book.space == LIVE else "simulation"
         following = iter(answers)
-        return [
+        told = [
             one if isinstance(one, MastheadError) else self._told(next(following), book, kind, seconds)
             for one in parsed
+        ]
+        # Reasons are sought when all is durable and the latency is told: no decision waits for them.
+        return [
+            one if isinstance(one, MastheadError) else self._reasoned(one, book.space, explain=explain)
+            for one in told
         ]
 
     def _told(
@@ -177,7 +195,10 @@ class FraudService(Deployments):
         """
         schema = self.schema(space)
         with self._database.read() as connection:
-            return _shown(schema, results.get_transaction(connection, space, id))
+            found = _shown(schema, results.get_transaction(connection, space, id))
+        if found["decision"] is not None:
+            found["decision"] = self._reasoned(found["decision"], space)
+        return found
 
     def find(
         self,
@@ -407,6 +428,7 @@ class FraudService(Deployments):
             count = results.empty_space(group, name)
         self._forget_snapshots()
         self._tell_others()
+        self._explainer().forget(name)
         if self._ledger is not None:
             self.refresh()
         return count
