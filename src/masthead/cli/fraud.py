@@ -1,9 +1,11 @@
 """`masthead fraud`: from tables of transactions to decisions; each kind of command has a file of its own beside this."""
 
-from masthead.cli import fraud_bench, fraud_serve
+from masthead.cli import fraud_bench, fraud_model, fraud_serve, fraud_simulate
 from masthead.cli.grammar import new_room
 from masthead.cli.rooms import ROOMS
 
 app = new_room(ROOMS["fraud"])
+fraud_model.add(app)
 fraud_serve.add(app)
 fraud_bench.add(app)
+fraud_simulate.add(app)

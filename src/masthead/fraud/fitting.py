@@ -1,5 +1,6 @@
 """LightGBM on rows of features: one configuration for all data, early stopping on the latest rows."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,10 +58,12 @@ def fit(
         y: (rows,) 1 or 0, both among the rows that are not to check.
         check: (rows,) which rows only tell when to stop.
         seed: Same data and seed, same forest, whatever `threads` is.
+        threads: 0 = one per core but one: threads that wait for each other stand still where something else runs
+            (100,000 rows took over ten minutes with two threads on two busy cores).
     """
     import lightgbm as lgb  # half a second, and only training needs it
 
-    settings = {**CONFIGURATION, "seed": seed, "num_threads": threads}
+    settings = {**CONFIGURATION, "seed": seed, "num_threads": threads or max(1, (os.cpu_count() or 1) - 1)}
     columns: dict[str, Any] = {
         "feature_name": [
             f"c{i}" for i in range(len(names))

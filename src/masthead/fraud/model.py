@@ -51,12 +51,16 @@ class Table:
     from_file: bool
 
     @staticmethod
-    def read(schema: Schema, data: "Paths | Events", labels: "str | Path | Labels | None" = None) -> "Table":
+    def read(
+        schema: Schema, data: "Paths | Events | Table", labels: "str | Path | Labels | None" = None
+    ) -> "Table":
         """Return the table of files, or of what has been read already.
 
         Raises:
             InvalidInput: As `read_events` and `read_labels`.
         """
+        if isinstance(data, Table):
+            return data
         if not isinstance(data, Events):
             paths = [data] if isinstance(data, str | Path) else list(data)
             data = read_events(schema, [Path(path) for path in paths])
@@ -106,7 +110,7 @@ class FraudModel:
     @staticmethod
     def train(
         schema: Schema | str | Path,
-        data: Paths | Events,
+        data: Paths | Events | Table,
         labels: str | Path | Labels | None = None,
         *,
         train_from: object = None,
@@ -143,7 +147,7 @@ class FraudModel:
     @staticmethod
     def training(
         schema: Schema | str | Path,
-        data: Paths | Events,
+        data: Paths | Events | Table,
         labels: str | Path | Labels | None = None,
         *,
         train_from: object = None,
@@ -158,7 +162,7 @@ class FraudModel:
         """Yield (None, share done, what goes on) and at the end the model.
 
         Args:
-            data: Files or folders, or events that have been read.
+            data: Files or folders, or what has been read of them.
             labels: A file; None: labels stand in the data and arrive `label.delay` after the transaction.
             train_from, train_until: Times of transactions, half open, as `parse_time` reads them. None: all.
             labels_until: Labels that arrive later teach nothing. None: `train_until` and the delay (labels in the
@@ -274,7 +278,7 @@ class FraudModel:
         return Stream(self) if store is None else store.stream(self)
 
     def features(
-        self, data: Paths | Events, labels: str | Path | Labels | None = None
+        self, data: Paths | Events | Table, labels: str | Path | Labels | None = None
     ) -> tuple[list[str], NDArray[np.float32]]:
         """Return the names of the columns and (rows, columns) float32 in the order of time, by replay.
 
@@ -287,7 +291,7 @@ class FraudModel:
 
     def evaluate(
         self,
-        data: Paths | Events,
+        data: Paths | Events | Table,
         labels: str | Path | Labels | None = None,
         *,
         test_from: object,
@@ -304,7 +308,7 @@ class FraudModel:
 
     def evaluating(
         self,
-        data: Paths | Events,
+        data: Paths | Events | Table,
         labels: str | Path | Labels | None = None,
         *,
         test_from: object,
@@ -340,7 +344,7 @@ class FraudModel:
 
         return lgb.Booster(model_str=self._text)
 
-    def _table(self, data: Paths | Events, labels: str | Path | Labels | None) -> Table:
+    def _table(self, data: Paths | Events | Table, labels: str | Path | Labels | None) -> Table:
         """Return the table of data that have at least one of the model's columns."""
         table = Table.read(self.schema, data, labels)
         relations = {relation.name: relation.columns for relation in self.schema.relations}

@@ -70,8 +70,13 @@ class Stream:
         self._told = 0
         self._now = 0
 
-    def warm(self, events: Events, labels: Labels, *, until: int) -> None:
-        """Take the past: transactions and labels before `until`; labels from then on come when they arrive."""
+    def warm(self, events: Events, labels: Labels, *, until: int | None) -> None:
+        """Take the past: transactions and labels before `until`; labels from then on come when they arrive.
+
+        Args:
+            until: UTC microseconds. None: all transactions, and labels up to the last of them.
+        """
+        until = int(events.ts[-1]) + 1 if until is None and len(events) else until or 0
         self._state.replay(events, labels, until=until)
         known = len(self._state)
         self._seqs = {identity: seq for seq, identity in enumerate(events.ids[:known])}

@@ -1,0 +1,194 @@
+"""`masthead fraud train`, `evaluate`, `score`: models from tables, what they would have said, what they say."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from masthead.base.errors import InvalidInput, MastheadError, shown
+from masthead.cli.installation import INVALID, AsJson
+from masthead.cli.many import Many
+from masthead.cli.output import print_fields, print_json_line
+from masthead.cli.progress import follow, working
+
+if TYPE_CHECKING:
+    from masthead.fraud.model import Table
+
+Tables = Annotated[
+    list[Path],
+    typer.Option(
+        "--data", metavar="PATH...", help="CSV, CSV.gz or Parquet with transactions, or folders of them."
+    ),
+]
+Labels = Annotated[
+    Path | None, typer.Option("--labels", metavar="FILE", help="Labels: id, value, arrived_at.")
+]
+Model = Annotated[Path, typer.Option("--model", metavar="DIR", help="The model's folder.")]
+SCHEMA = typer.Option("--schema", metavar="FILE|NAME", help="What the columns mean: a file, or ieee-cis.")
+TIME_HELP = "ISO 8601, or a number in the schema's unit."
+
+
+def train(
+    schema: Annotated[str, SCHEMA],
+    data: Tables,
+    model: Model,
+    labels: Labels = None,
+    train_from: Annotated[
+        str | None, typer.Option("--train-from", metavar="T", help=f"First transaction. {TIME_HELP}")
+    ] = None,
+    train_until: Annotated[
+        str | None, typer.Option("--train-until", metavar="T", help="End of the transactions, not included.")
+    ] = None,
+    labels_until: Annotated[
+        str | None,
+        typer.Option("--labels-until", metavar="T", help="Labels that arrive later teach nothing; or now."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Same data and seed, same model.")] = 0,
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, help="Of the fit; 0: one per core but one.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a model from transactions on their graph, and save it in a folder."""
+    from masthead.base.clock import SystemClock
+    from masthead.fraud.model import FraudModel, Table
+    from masthead.fraud.schema import Schema
+
+    began = time.perf_counter()
+    known = Schema.read(schema)
+    with working("reading"):
+        table = Table.read(known, data, labels)
+    _tell_problems(table)
+    until: Any = SystemClock().now() if labels_until == "now" else labels_until
+    found: FraudModel | None = follow(
+        lambda: FraudModel.training(
+            known,
+            table,
+            train_from=train_from,
+            train_until=train_until,
+            labels_until=until,
+            seed=seed,
+            threads=threads,
+            out=model,
+        ),
+        "training",
+    )
+    assert found is not None  # the last step of the training has it
+    card = found.card
+    answer = {
+        "model_id": found.id,
+        **{name: card[name] for name in ("rows", "positives", "excluded_immature", "validation")},
+        "thresholds": {"review": found.thresholds.review, "block": found.thresholds.block},
+        "columns_absent": card["columns_absent"],
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    _print(answer, as_json=as_json)
+
+
+def evaluate(
+    model: Model,
+    data: Tables,
+    test_from: Annotated[str, typer.Option("--test-from", metavar="T", help=f"First one. {TIME_HELP}")],
+    test_until: Annotated[str, typer.Option("--test-until", metavar="T", help="End, not included.")],
+    labels: Labels = None,
+    scores: Annotated[
+        Path | None, typer.Option("--scores", metavar="FILE", help="Write each score to a Parquet file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stream a window of the past through the serving path, labels arriving on their date, and rate it."""
+    from masthead.fraud.model import FraudModel, Table
+
+    known = FraudModel.load(model)
+    with working("reading"):
+        table = Table.read(known.schema, data, labels)
+    _tell_problems(table)
+    found = follow(
+        lambda: known.evaluating(table, test_from=test_from, test_until=test_until), f"evaluating {known.id}"
+    )
+    assert found is not None  # the last step of the evaluation has it
+    if scores is not None:
+        from pyarrow import parquet
+
+        scores.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(found.scores, scores)
+    _print(found.metrics, as_json=as_json)
+
+
+def score(
+    model: Model,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data", metavar="PATH...", help="Transactions that came before; none: an empty graph."
+        ),
+    ] = None,
+    labels: Labels = None,
+) -> None:
+    """Answer transactions on standard input, one JSON object a line, with one decision a line."""
+    import orjson
+
+    from masthead.fraud.model import FraudModel, Table
+
+    known = FraudModel.load(model)
+    with working("warming up"):
+        known.warm_up()
+        stream = known.stream()
+        if data:
+            table = Table.read(known.schema, data, labels)
+            _tell_problems(table)
+            stream.warm(table.events, table.labels, until=None)
+    refused = 0
+    for number, line in enumerate(sys.stdin, 1):
+        if not line.strip():
+            continue
+        try:
+            answer = stream.score(_object(line)).to_json()
+        except MastheadError as error:
+            refused += 1
+            answer = {"line": number, "error": {"code": error.code, "message": error.message}}
+        sys.stdout.write(orjson.dumps(answer).decode() + "\n")
+        sys.stdout.flush()
+    if refused:
+        sys.stderr.write(f"masthead: {refused} of the lines could not be scored\n")
+        raise typer.Exit(INVALID)
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands of models to the group."""
+    app.command(cls=Many)(train)
+    app.command(cls=Many)(evaluate)
+    app.command(cls=Many)(score)
+
+
+def _object(line: str) -> dict[str, Any]:
+    import orjson
+
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"transaction: expected a JSON object, got {shown(line.strip())}") from error
+    if not isinstance(found, dict):
+        raise InvalidInput(f"transaction: expected a JSON object, got {shown(found)}")
+    return found
+
+
+def _tell_problems(table: "Table") -> None:
+    """Say on standard error what could not be used, and what the schema names that the data lack."""
+    for what, problems in (("transactions", table.events.problems), ("labels", table.labels.problems)):
+        if problems.num_rows:
+            first = problems.slice(0, 1).to_pylist()[0]
+            sys.stderr.write(
+                f"masthead: {problems.num_rows} rows of {what} cannot be used; the first: {first}\n"
+            )
+    if table.events.absent:
+        sys.stderr.write(f"masthead: the data lack {', '.join(table.events.absent)}\n")
+
+
+def _print(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json_line(found)
+    else:
+        print_fields(found)

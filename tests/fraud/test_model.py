@@ -1,0 +1,271 @@
+"""Models: learned from what had arrived, kept in a folder, streamed as they would have served."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+
+import card_events
+from masthead.base.clock import ManualClock
+from masthead.base.errors import Conflict, InvalidInput
+from masthead.fraud.columns import Labels
+from masthead.fraud.model import FraudModel
+from masthead.fraud.truth import training_rows
+
+DAY = card_events.DAY
+N = 4000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def at(day: float) -> datetime:
+    return EPOCH + timedelta(microseconds=card_events.BEGIN + int(day * DAY))
+
+
+@pytest.fixture(scope="module")
+def world():
+    events = card_events.events(N)
+    return events, card_events.labels(events, changed=False)
+
+
+@pytest.fixture(scope="module")
+def model(world):
+    events, labels = world
+    return FraudModel.train(card_events.schema(), events, labels, train_until=at(65), threads=1)
+
+
+@pytest.fixture(scope="module")
+def evaluation(world, model):
+    return model.evaluate(*world, test_from=at(65), test_until=at(90))
+
+
+def test_what_devices_share_is_found_and_told(evaluation, world):
+    metrics = evaluation.metrics
+    assert metrics["roc_auc"] > 0.9
+    assert metrics["average_precision"] > 0.5
+    assert metrics["n"] == len(evaluation.scores) == int((world[0].ts >= card_events.BEGIN + 65 * DAY).sum())
+    assert sum(metrics["confusion"].values()) == metrics["n_labelled"]
+    assert metrics["labels_after_test_start"] > 0
+    assert metrics["late_share"] == 0
+    assert set(metrics["unseen_share"]) == {"card", "device", "shop", "country"}
+    assert metrics["latency_ms"]["p50"] > 0
+
+
+def test_scores_of_the_stream_are_those_of_the_replay(evaluation, world, model):
+    events, labels = world
+    names, x = model.features(events, labels)
+    assert names == model.columns
+    first = N - len(evaluation.scores)
+    expected = [model.scorer.score(row)[1] for row in x[first:]]
+    assert evaluation.scores["score"].to_pylist() == expected
+    assert evaluation.scores.column_names == ["id", "time", "score", "label"]
+    assert evaluation.scores["id"].to_pylist() == events.ids[first:]
+
+
+def test_parity_of_probability_and_lightgbm(world, model):
+    _, x = model.features(*world)
+    raw = lgb.Booster(model_str=model._text).predict(x[:500], raw_score=True)
+    found = [model.scorer.score(row) for row in x[:500]]
+    assert np.abs(np.array([one[0] for one in found]) - raw).max() <= 1e-9
+    order = np.argsort([one[0] for one in found], kind="stable")
+    assert (np.diff(np.array([one[1] for one in found])[order])[np.diff(np.sort(raw)) > 1e-9] > 0).all()
+
+
+def test_leakage_what_comes_after_t_changes_no_score_up_to_t(evaluation, world, model):
+    events, labels = world
+    t = card_events.BEGIN + 75 * DAY
+    late = np.flatnonzero(events.ts > t)
+    rows = np.concatenate([np.flatnonzero(events.ts <= t), np.random.default_rng(0).permutation(late)])
+    other = replace(events.take(rows), ts=events.ts, ids=events.ids, raw_ids=events.raw_ids)
+    told = labels.arrived_at <= t
+    kept = Labels(
+        labels.rows[told],
+        [one for one, keep in zip(labels.ids, told, strict=True) if keep],
+        labels.value[told],
+        labels.arrived_at[told],
+    )
+    again = model.evaluate(other, kept, test_from=at(65), test_until=at(90))
+    up_to = int((events.ts <= t).sum()) - (N - len(evaluation.scores))
+    assert up_to > 300
+    first, second = (one.scores["score"].to_pylist() for one in (evaluation, again))
+    assert first[:up_to] == second[:up_to]
+    assert first != second
+
+
+def test_leakage_without_arrived_labels_none_is_used(world, model):
+    events, labels = world
+    never = replace(labels, arrived_at=labels.arrived_at + 400 * DAY)
+    flipped = replace(never, value=(1 - never.value).astype(np.int8))
+    a, b = (
+        model.evaluate(events, one, test_from=at(65), test_until=at(90)).scores["score"].to_pylist()
+        for one in (never, flipped)
+    )
+    assert a == b
+
+
+def test_the_same_data_and_seed_give_the_same_files_whatever_the_threads(world, tmp_path):
+    events, labels = world
+    small = events.take(np.arange(1500))
+    known = labels.rows < 1500
+    few = Labels(
+        labels.rows[known],
+        [one for one, keep in zip(labels.ids, known, strict=True) if keep],
+        labels.value[known],
+        labels.arrived_at[known],
+    )
+    for name, threads, seed in (("a", 1, 0), ("b", 2, 0), ("c", 1, 5)):
+        FraudModel.train(
+            card_events.schema(),
+            small,
+            few,
+            seed=seed,
+            threads=threads,
+            clock=ManualClock(1e9),
+            out=tmp_path / name,
+        )
+    for name in ("model.txt", "forest.npz", "schema.toml", "card.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert (tmp_path / "a" / "model.txt").read_bytes() != (tmp_path / "c" / "model.txt").read_bytes()
+
+
+def test_a_model_survives_its_folder_and_holds_no_pickle(world, model, tmp_path):
+    model.save(tmp_path / "m")
+    again = FraudModel.load(tmp_path / "m")
+    assert (again.id, again.layout, again.thresholds) == (model.id, model.layout, model.thresholds)
+    assert again.schema == model.schema
+    _, x = model.features(*world)
+    assert [again.scorer.score(row) for row in x[:100]] == [model.scorer.score(row) for row in x[:100]]
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [
+        "card.json",
+        "forest.npz",
+        "model.txt",
+        "schema.toml",
+    ]
+    with np.load(tmp_path / "m" / "forest.npz", allow_pickle=False) as arrays:
+        assert all(arrays[name].dtype != object for name in arrays.files)
+
+
+@pytest.mark.parametrize("name", ["model.txt", "forest.npz", "schema.toml", "card.json"])
+def test_a_damaged_folder_is_refused_and_names_the_file(model, tmp_path, name):
+    model.save(tmp_path / "m")
+    path = tmp_path / "m" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(InvalidInput, match=name):
+        FraudModel.load(tmp_path / "m")
+
+
+def test_a_model_of_another_schema_is_refused(model):
+    other = replace(model.schema, name="others", counterparties=("card",))
+    with pytest.raises(InvalidInput, match="trained on"):
+        model.accepts(other)
+    model.accepts(card_events.schema())
+
+
+def test_nothing_to_learn_from_is_told(world):
+    events, labels = world
+    schema = card_events.schema()
+    with pytest.raises(InvalidInput, match="expected labelled transactions between .* got none"):
+        FraudModel.train(schema, events, labels, train_until=at(-3))
+    with pytest.raises(InvalidInput, match="0 in the window are not mature|are not mature"):
+        FraudModel.train(schema, events, labels, train_until=at(30), labels_until=at(1))
+    honest = replace(labels, value=np.zeros(len(labels), np.int8))
+    with pytest.raises(InvalidInput, match="got legitimate ones alone"):
+        FraudModel.train(schema, events, honest)
+    with pytest.raises(InvalidInput, match="test_from: expected transactions"):
+        FraudModel.train(schema, events, labels, threads=1).evaluate(
+            events, labels, test_from=at(200), test_until=at(201)
+        )
+
+
+def test_rows_that_are_not_mature_teach_nothing_not_even_as_fraud(world):
+    events, labels = world
+    schema = card_events.schema()
+    until = card_events.BEGIN + 60 * DAY
+    rows, truth, immature = training_rows(
+        schema, events, labels, window=(0, until), labels_until=until, from_file=True
+    )
+    assert events.ts[rows].max() <= until - schema.maturity_us
+    assert immature == int(((events.ts < until) & (events.ts > until - schema.maturity_us)).sum())
+    assert (truth.value[rows] == events.inline_label[rows]).all()
+
+
+def test_who_is_never_called_fraud_is_presumed_legitimate_after_maturity_as_far_as_the_data_reach(world):
+    events, labels = world
+    schema = card_events.schema()
+    called = labels.value == 1
+    frauds = Labels(
+        labels.rows[called],
+        [one for one, keep in zip(labels.ids, called, strict=True) if keep],
+        labels.value[called],
+        labels.arrived_at[called],
+    )
+    rows, truth, _ = training_rows(
+        schema, events, frauds, window=(0, 2**60), labels_until=2**60, from_file=True
+    )
+    end = max(int(events.ts[-1]), int(frauds.arrived_at.max()))
+    assert events.ts[rows].max() <= end - schema.maturity_us
+    assert (truth.value[rows] == events.inline_label[rows]).all()
+
+
+def test_labels_in_the_data_arrive_after_the_delay(world):
+    events, _ = world
+    found = FraudModel.train(card_events.schema(), events, train_until=at(65), threads=1)
+    metrics = found.evaluate(events, test_from=at(65), test_until=at(90)).metrics
+    assert metrics["average_precision"] > 0.5
+    inside = (events.ts >= card_events.BEGIN + 58 * DAY) & (events.ts < card_events.BEGIN + 65 * DAY)
+    assert abs(metrics["labels_after_test_start"] - inside.sum()) <= 2
+
+
+def test_a_stream_answers_again_and_takes_labels_before_and_after_their_transaction(model):
+    stream = model.stream()
+    first = {"id": "a", "time": card_events.BEGIN, "amount": 10.0, "card": "c1", "device": "d1"}
+    answer = stream.score(first)
+    assert stream.score(dict(first)) is answer
+    assert answer.to_json()["time"] == answer.latency_ms / 1000
+    assert answer.flag == (answer.pred_prob >= answer.threshold)
+    with pytest.raises(Conflict, match="other content"):
+        stream.score({**first, "amount": 11.0})
+    with pytest.raises(InvalidInput, match="expected the transaction's id"):
+        stream.score({"time": 1})
+
+    def probe(name: str, stream) -> float:
+        return stream.score({**first, "id": name, "time": card_events.BEGIN + DAY}).pred_prob
+
+    early, late = model.stream(), model.stream()
+    for each in (early, late):
+        each.score(first)
+    early.label("a", "fraud", arrived_at=card_events.BEGIN + 1)
+    late.label("a", "fraud", arrived_at=card_events.BEGIN + 2 * DAY)
+    assert probe("b", early) != probe("b", late)
+    waiting = model.stream()
+    waiting.label("a", True, arrived_at=card_events.BEGIN)
+    waiting.score(first)
+    told = model.stream()
+    told.score(first)
+    told.label("a", 1, arrived_at=card_events.BEGIN)
+    assert probe("b", waiting) == probe("b", told)
+    with pytest.raises(InvalidInput, match="value: expected fraud or legit"):
+        stream.label("a", "")
+    with pytest.raises(InvalidInput, match="source: expected chargeback"):
+        stream.label("a", 1, source="gossip")
+
+
+def test_contributions_sum_to_the_raw_score(world, model):
+    _, x = model.features(*world)
+    found = model.contributions(x[:20])
+    assert found.shape == (20, len(model.columns) + 1)
+    raw = [model.scorer.score(row)[0] for row in x[:20]]
+    np.testing.assert_allclose(found.sum(axis=1), raw, atol=1e-6)
+
+
+def test_the_card_tells_what_the_model_was_made_of(model):
+    card = model.card
+    assert card["rows"] > card["positives"] > 0
+    assert 0 < card["validation"]["average_precision"] <= 1
+    assert card["transductive"]["roc_auc"] > 0.5
+    assert set(card["reference"]) == {*model.columns, "score"}
+    assert len(model.thresholds.curve) > 50
+    assert 0 < model.thresholds.review <= model.thresholds.block <= 1
