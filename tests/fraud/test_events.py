@@ -82,6 +82,11 @@ def test_keys_and_ids_survive_as_text(tmp_path: Path) -> None:
     ]
 
 
+def test_a_text_that_is_lowered_is_no_number(tmp_path: Path) -> None:
+    events = read(tmp_path, HEADER + "a,1,1,c,007,,,,,\nb,2,1,c,1e5,,,,,\n")
+    assert [events.event(row).keys[3] for row in range(2)] == ["007", "1e5"]
+
+
 def test_one_id_is_the_same_in_csv_and_in_parquet_of_any_type(tmp_path: Path) -> None:
     for kind in (pa.int64(), pa.float64(), pa.string(), pa.int32(), pa.large_string()):
         table = pa.table({"no": pa.array([3663549], pa.int64()).cast(kind), "at": [1], "card": [13926.0]})

@@ -103,35 +103,52 @@ def _each(frame: Frame, name: str) -> list[Any]:
     return list(frame.columns[name].to_pylist())
 
 
-def _frames(schema: Schema, paths: Sequence[Path], problems: Problems) -> tuple[list[Frame], list[Frame]]:
-    """Return the files with id and time, and those with the id alone."""
+def sort_files(schema: Schema, paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the files with id and time, and those with the id alone that have columns to add.
+
+    Raises:
+        InvalidInput: As for `read_events`.
+    """
     wanted = schema.columns()
-    texts = {schema.id, schema.time.column, schema.label_column, *schema.categoricals}
-    texts |= {part for relation in schema.relations for part in relation.columns}
-    named_numbers = {*schema.numerics, schema.amount, *(one.column for one in schema.derive.values())}
-    numeric = {one for one in named_numbers - texts if one}
-    events: list[Frame] = []
-    sides: list[Frame] = []
+    events: list[Path] = []
+    sides: list[Path] = []
+    there: set[str] = set()
     headers: dict[str, tuple[str, ...]] = {}
     for path, named in find_files(paths):
         names = read_names(path)
         headers[path.name] = names
-        there = match(names, wanted)
-        if schema.id not in there:
+        found = set(match(names, wanted))
+        if schema.id not in found:
             if named:
                 raise _absent(schema, "id", schema.id, {path.name: names})
             continue  # a folder may hold other tables as well
-        is_event = schema.time.column in there
-        extra = set(there) - {schema.id, schema.label_column}
+        is_event = schema.time.column in found
+        extra = found - {schema.id, schema.label_column}
         if is_event or (extra and (named or not _is_label_file(schema, names))):
-            frame = read_frame(path, wanted, numeric, problems, schema.missing)
-            (events if is_event else sides).append(frame)
+            (events if is_event else sides).append(path)
+            there |= found
     if not events:
         id_is_there = any(schema.id in match(names, [schema.id]) for names in headers.values())
         key, column = ("time", schema.time.column) if id_is_there else ("id", schema.id)
         raise _absent(schema, key, column, headers)
-    _refuse_barren(schema, [*events, *sides])
+    _refuse_barren(schema, there, headers)
     return events, sides
+
+
+def _frames(schema: Schema, paths: Sequence[Path], problems: Problems) -> tuple[list[Frame], list[Frame]]:
+    """Return the wanted columns of all files; those of numbers alone as numbers."""
+    texts = {schema.id, schema.time.column, schema.label_column, *schema.categoricals}
+    texts |= {part for relation in schema.relations for part in relation.columns}
+    days = {one.column for one in schema.derive.values() if one.op == "day_minus"}
+    texts |= {one.column for one in schema.derive.values() if one.op == "lower"}
+    named_numbers = {*schema.numerics, schema.amount, *days}
+    numeric = {one for one in named_numbers - texts if one}
+
+    def read(path: Path) -> Frame:
+        return read_frame(path, schema.columns(), numeric, problems, schema.missing)
+
+    events, sides = sort_files(schema, paths)
+    return [read(path) for path in events], [read(path) for path in sides]
 
 
 def _is_label_file(schema: Schema, names: Sequence[str]) -> bool:
@@ -147,13 +164,12 @@ def _absent(schema: Schema, key: str, column: str, headers: dict[str, tuple[str,
     )
 
 
-def _refuse_barren(schema: Schema, frames: list[Frame]) -> None:
-    there = {name for frame in frames for name in frame.columns}
+def _refuse_barren(schema: Schema, there: set[str], headers: dict[str, tuple[str, ...]]) -> None:
     columns = {part for relation in schema.relations for part in relation.columns} | set(schema.numerics)
     raw = {schema.derive[one].column if one in schema.derive else one for one in columns}
     if not raw & there:
         some = ", ".join(sorted(raw)[:8])
         raise InvalidInput(
             f"entities: expected at least one column of a relation or of numerics ({some}), got "
-            f"{shown(', '.join(frames[0].names))}"
+            f"{shown(', '.join(next(iter(headers.values()))))}"
         )
