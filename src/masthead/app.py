@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from masthead.alerts.service import AlertsService
     from masthead.flows.run import Run
     from masthead.flows.service import Flow, Flows
+    from masthead.fraud.portal import FraudPortal
     from masthead.fraud.service import FraudService
     from masthead.learn.endpoints import Endpoints
     from masthead.learn.later import Later
@@ -211,6 +212,13 @@ class Masthead:
             jobs=self.flows,
         )
 
+    @cached_property
+    def portal(self) -> "FraudPortal":
+        """What the console needs of transactions: the live feed, simulations, lists, thresholds, verdicts."""
+        from masthead.fraud.portal import FraudPortal
+
+        return FraudPortal(self.database, self.folder, SystemClock(), self.journal, self.fraud)
+
     def _load_fraud(self, source: "Mapping[str, Any]") -> "ServedModel":
         from masthead.fraud.endpoint import FraudEndpoint
 
@@ -311,6 +319,7 @@ class Masthead:
             self.metrics,
             self.endpoints,
             self.fraud,
+            self.portal,
         )
         self.flows.make_ready()
 
@@ -494,6 +503,8 @@ class Masthead:
             self.metrics.close()
         if "endpoints" in built:
             self.endpoints.close()
+        if "portal" in built:
+            self.portal.close()
         if "fraud" in built:
             self.fraud.close()
         if "streams" in built:

@@ -31,7 +31,7 @@ UntagDeliveryStream UpdateDestination
 
 SAGEMAKER = """
 CreateEndpoint DeleteEndpoint DescribeEndpoint InvokeEndpoint InvokeEndpointAsync InvokeEndpointWithResponseStream
-ListEndpoints
+ListEndpoints UpdateEndpoint
 """
 
 IOT = """
@@ -45,9 +45,9 @@ S3 = "DeleteObject GetObject ListBucket PutObject"
 MASTHEAD = """
 AcknowledgeGroup CancelJob CreateChannel CreateSimulation DeleteChannel DeleteFraudModel DeleteSimulation DescribeClock
 DescribeJob EraseTransactions ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus GetTransaction
-LabelTransaction ListChannels ListDeliveries ListForbidden ListFraudModels ListJobs ListLogs ListReadings ListSeries
+LabelTransaction ListChannels ListDeliveries ListForbidden ListFraudLists ListFraudModels ListJobs ListLogs ListReadings ListSeries
 ListSimulations ListTransactions LoadTransactions MuteGroup RenewThing RetryDelivery RevokeThing ScoreTransaction
-TestAlert TestRule TestStream TestThing ValidateDetector
+TestAlert TestRule TestStream TestThing UpdateFraudLists ValidateDetector
 """
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {

@@ -164,6 +164,7 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
             detectors,
             endpoints,
             fraud,
+            fraud_desk,
             groups,
             ingest,
             jobs,
@@ -176,6 +177,6 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
         )
 
         rooms += [things, policies, rules, streams, alerts, channels, detectors]
-        rooms += [groups, endpoints, fraud, jobs, objects, logs, ingest]
+        rooms += [groups, endpoints, fraud, fraud_desk, jobs, objects, logs, ingest]
     for room in rooms:
         app.include_router(room.router, dependencies=[Depends(authorise), Security(_KEY)], responses=_ANSWERS)

@@ -22,6 +22,7 @@ from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.fraud import results
 from masthead.fraud.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
+from masthead.fraud.desk import Desk
 from masthead.fraud.records import LIVE, GraphStore
 from masthead.fraud.results import Space, Stored
 from masthead.learn.endpoints import Endpoints, check_endpoint_name
@@ -74,6 +75,7 @@ class FraudService:
         self._database, self._folder, self._clock, self._journal = database, folder, clock, journal
         self._endpoints, self._jobs = endpoints, jobs
         self.store = GraphStore(database, sync=sync)
+        self.desk = Desk(database, clock, journal)
         self._lock = threading.RLock()
         self._seen: tuple[Any, ...] = ()
         self._version: int | None = None
@@ -206,6 +208,7 @@ class FraudService:
         """Serve what is deployed now, whoever deployed it; returns when the states are warm."""
         with self._lock:
             self._version = self._database.version()
+            self.desk.refresh()
             found = list(self.deployments())
             spaces = self.spaces()
             seen = (
@@ -258,7 +261,7 @@ class FraudService:
                 from masthead.fraud.ledger import Ledger
                 from masthead.fraud.writer import Writer
 
-                self._ledger = Ledger(self.store, self._clock)
+                self._ledger = Ledger(self.store, self._clock, self.desk)
                 self._writer = Writer(self._ledger.work)
             return self._ledger, self._writer
 
@@ -608,6 +611,7 @@ class FraudService:
         if relation not in known:
             raise NotFound(f"entity: expected a relation of {', '.join(known)}, got {shown(relation)}")
         found = results.erase_entity(self.store, space, relation, value)
+        self.desk.forget(space, relation, value)
         self._journal.write("fraud", space, "erased", relation=relation, **found)  # not whose
         return found
 
@@ -632,7 +636,7 @@ class FraudService:
             raise NotFound(f"simulation: there is none named {shown(name)}")
         with self.store.group() as group:
             count = results.empty_space(group, name)
-        self._tell_others()
+        self.desk.forget(name)  # which tells others, too
         if self._ledger is not None:
             self.refresh()
         return count
