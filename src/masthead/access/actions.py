@@ -44,7 +44,7 @@ S3 = "DeleteObject GetObject ListBucket PutObject"
 
 MASTHEAD = """
 AcknowledgeGroup CancelJob CreateChannel CreateSimulation DeleteChannel DeleteFraudModel DeleteSimulation DescribeClock
-DescribeJob EraseTransactions ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus GetTransaction
+DescribeJob EraseTransactions ExplainTransaction ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus GetTransaction
 LabelTransaction ListChannels ListDeliveries ListForbidden ListFraudLists ListFraudModels ListJobs ListLogs ListReadings ListSeries
 ListSimulations ListTransactions LoadTransactions MuteGroup RenewThing RetryDelivery RevokeThing ScoreTransaction
 TestAlert TestRule TestStream TestThing UpdateFraudLists ValidateDetector

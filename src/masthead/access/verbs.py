@@ -14,7 +14,7 @@ from masthead.access.arns import Arn, compose
 
 Values = Mapping[str, Any]
 _FIELD = re.compile(r"\{(\w+)(?:\|(\w+))?(\?)?\}")
-_READS = ("Describe", "Export", "Get", "Invoke", "List", "Read", "Score", "Test", "Validate")
+_READS = ("Describe", "Explain", "Export", "Get", "Invoke", "List", "Read", "Score", "Test", "Validate")
 _CHANGES = frozenset({"masthead:TestAlert"})  # a message goes out
 
 
@@ -183,6 +183,9 @@ VERBS: Mapping[str, Deed] = {
     "fraud.delete_model": Deed("masthead:DeleteFraudModel", ("masthead:fraud-model/{id}",)),
     "fraud.score": Deed("masthead:ScoreTransaction", (_SPACE,)),
     "fraud.get": Deed("masthead:GetTransaction", (_SPACE,)),
+    "fraud.explanation": Deed("masthead:ExplainTransaction", (_SPACE,)),
+    "fraud.graph": Deed("masthead:ExplainTransaction", (_SPACE,)),
+    "fraud.rings": Deed("masthead:ListTransactions", (_SPACE,)),
     "fraud.find": Deed("masthead:ListTransactions", (_SPACE,)),
     "fraud.stats": Deed("masthead:ListTransactions", (_SPACE,)),
     "fraud.label": Deed("masthead:LabelTransaction", (_SPACE,)),

@@ -165,6 +165,7 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
             endpoints,
             fraud,
             fraud_desk,
+            fraud_explanations,
             groups,
             ingest,
             jobs,
@@ -177,6 +178,6 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
         )
 
         rooms += [things, policies, rules, streams, alerts, channels, detectors]
-        rooms += [groups, endpoints, fraud, fraud_desk, jobs, objects, logs, ingest]
+        rooms += [groups, endpoints, fraud, fraud_desk, fraud_explanations, jobs, objects, logs, ingest]
     for room in rooms:
         app.include_router(room.router, dependencies=[Depends(authorise), Security(_KEY)], responses=_ANSWERS)

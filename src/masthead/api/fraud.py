@@ -34,6 +34,7 @@ def score(
     content: Annotated[bytes, Depends(raw_body)],
     space: Space = "live",
     endpoint: Annotated[str, Query(description="Which deployment decides; absent: the newest.")] = "",
+    explain: Annotated[bool, Query(description="Say why also where it is not flagged.")] = False,
 ) -> Json:
     """Return the decision on a transaction once it is durable; the same one again gets the first decision.
 
@@ -41,9 +42,9 @@ def score(
     """
     given = _parsed(content)
     if isinstance(given, list):
-        found = masthead.fraud.score_many(given, space=space, alias=endpoint)
+        found = masthead.fraud.score_many(given, space=space, alias=endpoint, explain=explain)
         return {"items": [_told(one) for one in found]}
-    return masthead.fraud.score(given, space=space, alias=endpoint)
+    return masthead.fraud.score(given, space=space, alias=endpoint, explain=explain)
 
 
 def _parsed(content: bytes) -> Any:

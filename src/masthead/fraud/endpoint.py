@@ -55,7 +55,9 @@ class FraudEndpoint:
         if len(rows) == 1 and rows[0].keys() & _GRAPH:
             raise ModelFailure(400, "graph: expected a transaction; this endpoint serves no graph model")
         try:
-            found = self._service.score_many(rows, space=self._source["space"], alias=self._source["name"])
+            found = self._service.score_many(
+                rows, space=self._source["space"], alias=self._source["name"], explain=explain
+            )
         except (Conflict, InvalidInput) as error:
             raise ModelFailure(400, error.message) from error
         for one in found:

@@ -60,7 +60,7 @@ class _Loader:
         """Return whether nobody else has written since the last commit."""
         alone = group.head.last == self.last or group.head.last == 0
         if group.head.epoch != self.epoch:  # entities may be gone
-            self._tables = [np.zeros(len(one), np.int32) for one in self.events.vocabularies]
+            self._tables = [np.zeros(len(one) + 1, np.int32) for one in self.events.vocabularies]
             self.epoch = group.head.epoch
         return alone
 

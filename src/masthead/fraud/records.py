@@ -286,7 +286,11 @@ class GraphStore:
     def head(self) -> Head:
         """Return what the tables hold now."""
         with self.database.read() as connection:
-            last, epoch = connection.exec_driver_sql(_HEAD).one()
+            return self.head_of(connection)
+
+    def head_of(self, connection: Connection) -> Head:
+        """Return what the tables hold as a connection sees them."""
+        last, epoch = connection.exec_driver_sql(_HEAD).one()
         return Head(int(last), int(epoch))
 
     def replay(self, from_seq: int = 0, *, space: str = LIVE, relations: int, until: int = 2**62) -> History:

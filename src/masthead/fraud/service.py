@@ -1,10 +1,11 @@
-"""The verbs of transactions: deploy a model, score, look, label, load, erase.
+"""The verbs of transactions: deploy a model, score, look, explain, label, load, erase.
 
 A deployment is an endpoint of the kind `fraud`: a name, a model, the space whose transactions it scores. The newest one
 that is not in shadow decides; those in shadow score along. The states behind them are built when a deployment is
 first seen, also one that another process made, and served from then on without a pause.
 """
 
+import functools
 import shutil
 import threading
 import time
@@ -12,13 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import orjson
 
 from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, InvalidInput, MastheadError, NotFound, shown
 from masthead.base.folder import DataFolder
 from masthead.base.ids import check_name, new_id
-from masthead.base.log import Journal
+from masthead.base.log import Journal, get_logger
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.fraud import results
 from masthead.fraud.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from masthead.flows.run import Run
     from masthead.flows.service import Flow, Flows
     from masthead.fraud.events import Event
+    from masthead.fraud.explaining import Explainer
     from masthead.fraud.ledger import Book, Lane, Ledger, Mark
     from masthead.fraud.model import FraudModel
     from masthead.fraud.schema import Schema
@@ -83,6 +86,7 @@ class FraudService:
         self._ledger: Ledger | None = None
         self._writer: Writer | None = None
         self._models: dict[str, FraudModel] = {}
+        self._explaining: Explainer | None = None
         if jobs is not None:
             jobs.register(LOAD, self._run_load)
 
@@ -250,6 +254,8 @@ class FraudService:
         began = time.monotonic()
         book = Book(space, lanes[0].model.schema, lanes)
         book.rehearse()
+        for lane in lanes:  # brings LightGBM, which only reasons need
+            lane.model.contributions(np.zeros((1, lane.model.layout.width), np.float32))
         book.rebuild(self.store, self.store.head())
         self._journal.write("fraud", space, "state built", seconds=round(time.monotonic() - began, 3))
         return book
@@ -282,25 +288,28 @@ class FraudService:
 
     # ------------------------------------------------------------------ scoring
 
-    def score(self, record: Mapping[str, Any], *, space: str = LIVE, alias: str = "") -> Json:
+    def score(
+        self, record: Mapping[str, Any], *, space: str = LIVE, alias: str = "", explain: bool = False
+    ) -> Json:
         """Return the decision on one transaction, once it is durable.
 
         Args:
             record: Flat, or `transaction_data` and `identity_data` as in the article.
             alias: Which deployment decides; "" = the newest that is not in shadow.
+            explain: Give reasons also where it is not flagged.
 
         Raises:
             InvalidInput: The transaction cannot be used.
             Conflict: Its id is stored with other content (both are shown), or no model is deployed.
             LimitReached: Too many wait, or the disk is full.
         """
-        (found,) = self.score_many([record], space=space, alias=alias)
+        (found,) = self.score_many([record], space=space, alias=alias, explain=explain)
         if isinstance(found, MastheadError):
             raise found
         return found
 
     def score_many(
-        self, records: Sequence[Mapping[str, Any]], *, space: str = LIVE, alias: str = ""
+        self, records: Sequence[Mapping[str, Any]], *, space: str = LIVE, alias: str = "", explain: bool = False
     ) -> list[Scored]:
         """Return the decision on each transaction, in order; what is wrong with one is its value.
 
@@ -320,7 +329,7 @@ class FraudService:
                 parsed.append(check_event(parse_record(book.schema, record)))
             except MastheadError as error:
                 parsed.append(error)
-        return self._scored(book, parsed, alias, began)
+        return self._scored(book, parsed, alias, began, explain)
 
     def score_events(self, events: "Sequence[Event]", *, space: str = LIVE, alias: str = "") -> list[Scored]:
         """Return the decision on transactions that were read already, as `score_many`."""
@@ -328,7 +337,12 @@ class FraudService:
         return self._scored(self._current(space), list(events), alias, began)
 
     def _scored(
-        self, book: "Book", parsed: "Sequence[Event | MastheadError]", alias: str, began: float
+        self,
+        book: "Book",
+        parsed: "Sequence[Event | MastheadError]",
+        alias: str,
+        began: float,
+        explain: bool = False,
     ) -> list[Scored]:
         from masthead.fraud.ledger import Scoring
 
@@ -340,10 +354,34 @@ class FraudService:
         seconds = time.perf_counter() - began
         kind = "live" if book.space == LIVE else "simulation"
         following = iter(answers)
-        return [
+        told = [
             one if isinstance(one, MastheadError) else self._told(next(following), book, kind, seconds)
             for one in parsed
         ]
+        # Reasons are sought when all is durable and the latency is told: no decision waits for them.
+        return [
+            one if isinstance(one, MastheadError) else self._reasoned(one, book.space, explain) for one in told
+        ]
+
+    def _reasoned(self, decision: Json, space: str, explain: bool = False) -> Json:
+        """Return a decision with its reasons, where it is flagged or somebody asked."""
+        if decision["flag"] or explain:
+            try:
+                return {**decision, "reasons": self._explainer().reasons(decision["id"], space)}
+            except NotFound:  # erased meanwhile
+                pass
+            except Exception as error:  # what is durable is answered all the same
+                get_logger("fraud").error("no reasons were found", error=repr(error), exc_info=error)
+        return decision
+
+    def _explainer(self) -> "Explainer":
+        """Return what explains, made with its first use."""
+        with self._lock:
+            if self._explaining is None:
+                from masthead.fraud.explaining import Explainer
+
+                self._explaining = Explainer(self.store, self.model, self.schema)
+            return self._explaining
 
     def _told(
         self, answer: "tuple[bytes, bool] | MastheadError", book: "Book", kind: str, seconds: float
@@ -390,7 +428,35 @@ class FraudService:
         """
         schema = self.schema(space)
         with self._database.read() as connection:
-            return _shown(schema, results.get_transaction(connection, space, id))
+            found = _shown(schema, results.get_transaction(connection, space, id))
+        if found["decision"] is not None:
+            found["decision"] = self._reasoned(found["decision"], space)
+        return found
+
+    def explanation(self, id: str, *, space: str = LIVE) -> Json:
+        """Return why a transaction was decided so, as of its decision: reasons, and paths to frauds known then.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        return self._explainer().explanation(id, space)
+
+    def graph(self, id: str, *, space: str = LIVE) -> Json:
+        """Return the graph around a transaction as of its decision: at most 12 entities of 5 transactions each.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        return self._explainer().graph(id, space)
+
+    def rings(self, *, space: str = LIVE, limit: int = 100) -> list[Json]:
+        """Return the rings of the 30 days before the latest transaction, the largest first.
+
+        Raises:
+            NotFound: There is no such space. InvalidInput: The limit cannot be used.
+        """
+        check_limit(limit)
+        return self._explainer().rings(space, limit)
 
     def find(
         self,
@@ -439,11 +505,9 @@ class FraudService:
         Raises:
             NotFound: There is no such space.
         """
-        from masthead.fraud.schema import Schema
-
         for one in self.spaces():
             if one.name == space:
-                return Schema.parse(one.schema, source=f"the schema of the space {space}")
+                return _parsed(one.schema, f"the schema of the space {space}")
         raise NotFound(f"space: there is none named {shown(space)}")
 
     # ------------------------------------------------------------------ labels
@@ -637,6 +701,7 @@ class FraudService:
         with self.store.group() as group:
             count = results.empty_space(group, name)
         self.desk.forget(name)  # which tells others, too
+        self._explainer().forget(name)
         if self._ledger is not None:
             self.refresh()
         return count
@@ -649,6 +714,13 @@ class FraudService:
         if writer is not None:
             writer.close()
         self.store.close()
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(text: str, source: str) -> "Schema":
+    from masthead.fraud.schema import Schema
+
+    return Schema.parse(text, source=source)
 
 
 def read_value(value: object) -> int:
