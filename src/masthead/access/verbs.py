@@ -199,6 +199,7 @@ VERBS: Mapping[str, Deed] = {
     "portal.feed": Deed("masthead:ListTransactions", (_SPACE,)),
     "portal.newest": Deed("masthead:ListTransactions", (_SPACE,)),
     "portal.timeline": Deed("masthead:ListTransactions", (_SPACE,)),
+    "portal.entity": Deed("masthead:ListTransactions", (_SPACE,)),
     "portal.latencies": Deed("masthead:ListTransactions"),
     "portal.verdict": Deed("masthead:GetTransaction", (_SPACE,)),
     "portal.give_verdict": Deed("masthead:LabelTransaction", (_SPACE,)),

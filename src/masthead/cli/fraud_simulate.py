@@ -36,23 +36,29 @@ def simulate(
     source: Annotated[
         str,
         typer.Option(
-            "--source", metavar="generated|FILE", help="Made-up payments with rings, or your files of the live schema."
+            "--source",
+            metavar="generated|FILE",
+            help="Made-up payments with rings, or your files of the live schema.",
         ),
     ] = "generated",
     labels: Annotated[
-        Path | None, typer.Option("--labels", metavar="FILE", help="What became known of FILE's transactions.")
+        Path | None,
+        typer.Option("--labels", metavar="FILE", help="What became known of FILE's transactions."),
     ] = None,
     rate: Annotated[float, typer.Option("--rate", metavar="N", help="Transactions a second.")] = 50.0,
     duration: Annotated[float, typer.Option("--duration", metavar="S", help="How long, seconds.")] = 300.0,
     concurrent: Annotated[int, typer.Option("--concurrent", metavar="N", help="Requests at once.")] = 8,
     fraud_share: Annotated[
-        float | None, typer.Option("--fraud-share", metavar="0..0.5", help="Of made-up ones. [default: 0.035]")
+        float | None,
+        typer.Option("--fraud-share", metavar="0..0.5", help="Of made-up ones. [default: 0.035]"),
     ] = None,
     history: Annotated[
         int, typer.Option("--history", metavar="N", help="Stored before the first is sent.")
     ] = 10_000,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of what is made up.")] = 1,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the simulated transactions in the server.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the simulated transactions in the server.")
+    ] = False,
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
@@ -91,9 +97,7 @@ def _running(data: Path | None) -> Served:
     return found
 
 
-def _material(
-    source: str, labels: Path | None, plan: "Plan", folder: Path, server: "_Server"
-) -> "Material":
+def _material(source: str, labels: Path | None, plan: "Plan", folder: Path, server: "_Server") -> "Material":
     from masthead.fraud.schema import Schema
     from masthead.fraud.simulate import generated, read_material
 

@@ -8,7 +8,19 @@ from sqlalchemy import Column, Connection, Float, String, Table, Text, delete, i
 
 from masthead.store.schema import UtcDateTime, metadata
 
-__all__ = ["Cut", "Listed", "cuts", "forget", "listed", "put_cut", "put_listed", "put_verdict", "remove_cut", "remove_listed", "verdict"]
+__all__ = [
+    "Cut",
+    "Listed",
+    "cuts",
+    "forget",
+    "listed",
+    "put_cut",
+    "put_listed",
+    "put_verdict",
+    "remove_cut",
+    "remove_listed",
+    "verdict",
+]
 
 _listed = Table(
     "fraud_listed",
@@ -77,7 +89,12 @@ def put_listed(connection: Connection, one: Listed) -> None:
     remove_listed(connection, one.space, one.relation, one.value)
     connection.execute(
         insert(_listed).values(
-            space=one.space, rel=one.relation, key=one.value, kind=one.kind, note=one.note, created=one.created
+            space=one.space,
+            rel=one.relation,
+            key=one.value,
+            kind=one.kind,
+            note=one.note,
+            created=one.created,
         )
     )
 

@@ -53,7 +53,9 @@ class Evidence:
         """Take what the tables hold that is new; all of it anew when something was taken away."""
         with self._lock:
             # Another thread may have seen more already: what it took does no harm, as each moment has its end.
-            if head.epoch < self._head.epoch or (head.epoch == self._head.epoch and head.last <= self._head.last):
+            if head.epoch < self._head.epoch or (
+                head.epoch == self._head.epoch and head.last <= self._head.last
+            ):
                 return
             if head.epoch != self._head.epoch:
                 self._by_seq, self._by_entity, self._head = {}, {}, Head(0, head.epoch)

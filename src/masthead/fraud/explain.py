@@ -140,7 +140,9 @@ class Scene:
     def links(self) -> list[_Via]:
         """Return the entities that are evidence, the rarest first."""
         if self._links is None:
-            found = [self._via(eid, place) for place, eid in enumerate(self.decided.ents) if self._may(eid, place)]
+            found = [
+                self._via(eid, place) for place, eid in enumerate(self.decided.ents) if self._may(eid, place)
+            ]
             self._links = sorted(
                 (via for via in found if via.degree <= DEGREE_MAX), key=lambda via: (via.degree, via.relation)
             )
@@ -270,9 +272,7 @@ class Scene:
         ]
         return {"id": mine.id, "as_of": _iso(mine.ts), "nodes": nodes, "edges": edges}
 
-    def _node(
-        self, seq: int, id: str, ts: int, amount: float | None, label: str, **more: bool
-    ) -> Json:
+    def _node(self, seq: int, id: str, ts: int, amount: float | None, label: str, **more: bool) -> Json:
         return {
             "id": f"t{seq}",
             "kind": "transaction",

@@ -131,9 +131,7 @@ class Explainer:
     def _told(self, rows: LinkRows, schema: Schema, ring: Ring) -> Json:
         members = rows.transactions(ring.members[:_MEMBERS])
         relation = {
-            eid: schema.relations[place].name
-            for one in members
-            for place, eid in enumerate(one.ents)
+            eid: schema.relations[place].name for one in members for place, eid in enumerate(one.ents)
         }
         eids = [eid for eid in ring.entities if eid in relation][:_LINKS]
         names = rows.names(eids)

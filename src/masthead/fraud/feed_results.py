@@ -30,7 +30,10 @@ def feed(connection: Connection, space: str, *, after: int, limit: int) -> list[
         ),
         {"after": after, "space": space, "limit": limit},
     ).all()
-    return [Fed(*row[:6], bool(row[6])) for row in reversed(rows)]
+    return [
+        Fed(row.seq, row.id, row.ts, row.amount, row.arrived, row.score, bool(row.flagged))
+        for row in reversed(rows)
+    ]
 
 
 def newest(connection: Connection, space: str) -> int | None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from masthead.base.errors import NotFound, shown
 
-__all__ = ["Decided", "Linked", "LinkRows", "MarkRow", "Moment", "Recent"]
+__all__ = ["Decided", "LinkRows", "Linked", "MarkRow", "Moment", "Recent"]
 
 _FOREVER = 2**62
 
@@ -153,9 +153,7 @@ class LinkRows:
     def marks(self, space: str, first: int) -> list[MarkRow]:
         """Return all labels of the transactions that were ever called fraud and of which something is new since a
         number; from 0 on: of all."""
-        rows = (
-            self._rows(_ALL_MARKS, (space,)) if first <= 1 else self._rows(_NEW_MARKS, (space, first) * 2)
-        )
+        rows = self._rows(_ALL_MARKS, (space,)) if first <= 1 else self._rows(_NEW_MARKS, (space, first) * 2)
         return [
             MarkRow(seq, id, ts, _numbers(ents), at, told, value)
             for seq, id, ts, ents, at, told, value in rows

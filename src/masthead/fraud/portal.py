@@ -11,7 +11,7 @@ from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound,
 from masthead.base.folder import DataFolder
 from masthead.base.ids import new_id
 from masthead.base.log import Journal
-from masthead.fraud import feed_results
+from masthead.fraud import feed_results, results
 from masthead.fraud.counting import LATENCY
 from masthead.fraud.desk_records import Listed
 from masthead.fraud.feed_results import Fed
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FraudPortal"]
 
+HISTORY = 10_000  # transactions before the first one, so that the graph is not empty
 MOST_SIMULATIONS = 2  # at once: they take the place of real transactions
 VERDICTS = ("fraud", "legit", "unsure")
 _KEPT = 20
+_FOREVER = 2**62
 Json = dict[str, Any]
 
 
@@ -75,6 +77,19 @@ class FraudPortal:
         """Return `start, count, amount, flagged, flagged_amount` of each stretch of time in which something happened."""
         with self._database.read() as connection:
             return feed_results.timeline(connection, space, start=start, end=end, width=width)
+
+    def entity(self, relation: str, value: str, *, space: str = LIVE, limit: int = 100) -> list[Json]:
+        """Return the newest transactions of an entity: `id, ts, amount, score`; a score of None is history.
+
+        Raises:
+            NotFound: There is no such space or relation.
+        """
+        known = [one.name for one in self._fraud.schema(space).relations]
+        if relation not in known:
+            raise NotFound(f"relation: expected one of {', '.join(known)}, got {shown(relation)}")
+        with self._database.read() as connection:
+            found = results.recent(connection, space, (relation, value), before=_FOREVER, limit=limit)
+        return [{"id": one.id, "ts": one.ts, "amount": one.amount, "score": one.score} for one in found]
 
     def latencies(self) -> list[tuple[float, int]]:
         """Return (at most so many seconds, decisions) by class since the server began; the last bound is infinite."""
@@ -185,6 +200,7 @@ class FraudPortal:
         concurrent: int = 8,
         fraud_share: float | None = None,
         seed: int = 1,
+        history: int = HISTORY,
     ) -> str:
         """Begin to replay generated transactions into a space of their own; return its name.
 
@@ -197,7 +213,7 @@ class FraudPortal:
         from masthead.fraud.schema import Schema
         from masthead.fraud.simulate import Plan
 
-        plan = Plan(rate, duration_s, concurrent, fraud_share, seed)
+        plan = Plan(rate, duration_s, concurrent, fraud_share, seed, history)
         live, made = self._fraud.schema(LIVE), Schema.parse(SCHEMA, source="generated transactions")
         if live.digest() != made.digest():
             raise Conflict(
@@ -205,7 +221,10 @@ class FraudPortal:
                 "replay your own with masthead fraud simulate --source FILE"
             )
         with self._lock:
-            if sum(one.thread is not None and one.thread.is_alive() for one in self._running.values()) >= MOST_SIMULATIONS:
+            if (
+                sum(one.thread is not None and one.thread.is_alive() for one in self._running.values())
+                >= MOST_SIMULATIONS
+            ):
                 raise LimitReached(f"simulation: expected at most {MOST_SIMULATIONS} at once")
             one = _Running(self._fraud.create_simulation().name, plan)
             self._running[one.space] = one

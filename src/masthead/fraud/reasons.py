@@ -122,7 +122,9 @@ class _Teller:
 
     def reason(self, part: str, total: float, columns: Sequence[tuple[float, Column]]) -> Reason:
         """Return the reason of one part; its columns with what each contributed."""
-        order = [column for value, column in sorted(columns, key=lambda one: -one[0] * math.copysign(1, total))]
+        order = [
+            column for value, column in sorted(columns, key=lambda one: -one[0] * math.copysign(1, total))
+        ]
         if part == "amount":
             amount = self._event.amount
             value = "" if math.isnan(amount) else f"{amount:.10g}"
@@ -141,7 +143,11 @@ class _Teller:
     def _own(self, column: Column) -> str:
         value = self._x[column.name]
         if column.group == "own":
-            what = ("relation", "without a value") if column.name == "missing" else ("entity", "never seen before")
+            what = (
+                ("relation", "without a value")
+                if column.name == "missing"
+                else ("entity", "never seen before")
+            )
             return f"{_many(round(value), what[0])} {what[1]}"
         if column.group == "categorical":
             category = self._categories[column.name]
@@ -202,9 +208,7 @@ class _Teller:
                 when = f"the last {ago(round(math.expm1(self._of(relation, 'since_fraud')) * 1e6))}"
             return f"{_many(frauds, 'confirmed fraud')}, {when}"
         known = round(self._of(relation, "labels_30d"))
-        return (
-            f"no fraud among {_many(known, 'outcome')} known in 30 days" if known else "no confirmed fraud"
-        )
+        return f"no fraud among {_many(known, 'outcome')} known in 30 days" if known else "no confirmed fraud"
 
 
 def ago(span_us: int) -> str:

@@ -309,7 +309,12 @@ class FraudService:
         return found
 
     def score_many(
-        self, records: Sequence[Mapping[str, Any]], *, space: str = LIVE, alias: str = "", explain: bool = False
+        self,
+        records: Sequence[Mapping[str, Any]],
+        *,
+        space: str = LIVE,
+        alias: str = "",
+        explain: bool = False,
     ) -> list[Scored]:
         """Return the decision on each transaction, in order; what is wrong with one is its value.
 
@@ -360,7 +365,8 @@ class FraudService:
         ]
         # Reasons are sought when all is durable and the latency is told: no decision waits for them.
         return [
-            one if isinstance(one, MastheadError) else self._reasoned(one, book.space, explain) for one in told
+            one if isinstance(one, MastheadError) else self._reasoned(one, book.space, explain)
+            for one in told
         ]
 
     def _reasoned(self, decision: Json, space: str, explain: bool = False) -> Json:

@@ -100,7 +100,9 @@ class Material:
         pq.write_table(
             pa.table({name: [row.get(name) for row in rows] for name in names}), folder / "history.parquet"
         )
-        told = [(row, place) for place, row in enumerate(self.labels.rows.tolist()) if self._is_past(row, place)]
+        told = [
+            (row, place) for place, row in enumerate(self.labels.rows.tolist()) if self._is_past(row, place)
+        ]
         pq.write_table(
             pa.table(
                 {
@@ -185,7 +187,9 @@ def read_material(schema: Schema, paths: list[Path], labels: Path | None, plan: 
     Raises:
         InvalidInput: The files cannot be read, or hold no transaction.
     """
-    tables = [path / name for path in paths if path.is_dir() for name in _GENERATED if (path / name).is_file()]
+    tables = [
+        path / name for path in paths if path.is_dir() for name in _GENERATED if (path / name).is_file()
+    ]
     events = read_events(schema, tables or paths)
     marks = read_labels(schema, events, labels)
     if not len(events):
@@ -293,7 +297,9 @@ class Simulation:
                 if self._stopped.is_set():
                     break
                 waiting = {one for one in waiting if not one.done()}
-                while len(waiting) >= 2 * self.plan.concurrent:  # a slow server is not given more than it can take
+                while (
+                    len(waiting) >= 2 * self.plan.concurrent
+                ):  # a slow server is not given more than it can take
                     time.sleep(0.002)
                     waiting = {one for one in waiting if not one.done()}
                 waiting.add(pool.submit(self._send, target, row, due))
@@ -347,7 +353,7 @@ class Simulation:
             tally = self._tally
             took = np.sort(np.array(tally.seconds)) * 1e3
             scores = np.array(tally.scores[-20_000:]).reshape(-1, 2)
-            found = {
+            found: Json = {
                 "sent": tally.sent,
                 "failed": tally.failed,
                 "problem": tally.problem,
@@ -377,9 +383,8 @@ class Simulation:
 def _average_precision(scores: NDArray[np.float64]) -> float | None:
     from masthead.learn.scores import average_precision
 
-    if not len(scores) or not 0 < scores[:, 1].sum() < len(scores):
-        return None
-    return round(float(average_precision(scores[:, 1].astype(np.int8), scores[:, 0])), 4)
+    found = average_precision(scores[:, 1].astype(np.int8), scores[:, 0])
+    return None if found is None else round(found, 4)
 
 
 def _share(part: int, whole: int) -> float | None:
