@@ -41,7 +41,7 @@ def test_a_simulation_is_begun_in_the_dialog_and_caught_on_the_screen(visit, wor
     page.wait_for_url(re.compile("space=sim-"))
     expect(page.get_by_text(re.compile(r"finished: 160 of 160"))).to_be_visible(timeout=90_000)
     expect(page.locator(".mh-figure").filter(has_text="Recall")).to_contain_text(re.compile(r"\d of \d+ frauds"))
-    points = page.evaluate("() => getElement([...document.querySelectorAll('[role=img]')][0].id.slice(1)).chart"
+    points = page.evaluate("() => getElement(+document.querySelector('.nicegui-echart').id.slice(1)).chart"
                            ".getOption().series.map(one => one.data.length)")
     assert sum(points) == 160
     page.get_by_role("button", name="Delete", exact=True).click()
@@ -58,7 +58,7 @@ def test_from_a_fraud_on_the_screen_over_its_graph_to_the_next_transaction(visit
     before = page.url
     where = page.evaluate(
         """() => {
-          const element = document.querySelector('[role=img]'), chart = getElement(element.id.slice(1)).chart;
+          const element = document.querySelector('.nicegui-echart'), chart = getElement(+element.id.slice(1)).chart;
           const data = chart.getModel().getSeriesByIndex(0).getData();
           const place = [...Array(data.count()).keys()].find(i => i > 0 && data.getRawDataItem(i).transaction);
           const [x, y] = chart.convertToPixel({seriesIndex: 0}, data.getItemLayout(place));
