@@ -8,12 +8,22 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-SLOW_FOLDERS = ("conformance", "wire", "console", "docs", "stories", "faults")
+LANES = (("wire", "conformance", "docs"), ("stories", "console"))
+"""Folders whose tests mostly wait, for a browser, a broker or a clock: two lanes of them side by side."""
+
+ALONE = ("faults",)
+"""Folders that measure how long a recovery takes."""
+
+SLOW_FOLDERS = (*LANES[0], *LANES[1], *ALONE)
 
 # pytest keeps the rewritten tests as bytecode: a process collects all of them in 11 s of CPU with it, in 16 s without.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -23,6 +33,7 @@ KERNEL += ["--history", f"{SAMPLES}/historic_data.json", "--interval", "5m", "--
 KERNEL += ["--timestamp-format", "yyyy-MM-dd HH:mm", "--dimension", "LOCATION_ID", "--measure", "CO"]
 """Scores once, so that the compiled kernel lies on disk before two test processes would both compile it."""
 
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 CLIENTS = [sys.executable, "tests/support/aws_clients.py"]
 """Installs AWS's clients in environments of their own while the unit tests run; a test that finds none makes it."""
 
@@ -41,47 +52,84 @@ def missing_parts() -> list[str]:
     return lines
 
 
-def steps(whole: bool) -> list[tuple[str, list[str]]]:
-    """Return the checks as (name, command)."""
-    fast = [
-        ("format", [f"{BIN}/ruff", "format", "--check", "-q", "."]),
-        ("lint", [f"{BIN}/ruff", "check", "-q", "."]),
-        ("types", [f"{BIN}/mypy"]),
-        ("import contracts", [f"{BIN}/lint-imports", "--no-cache"]),
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A command with the name that its line of the report bears."""
+
+    name: str
+    command: list[str]
+
+
+def fast_checks() -> list[Check]:
+    """Return what needs no test to run."""
+    return [
+        Check("format", [f"{BIN}/ruff", "format", "--check", "-q", "."]),
+        Check("lint", [f"{BIN}/ruff", "check", "-q", "."]),
+        Check("types", [f"{BIN}/mypy"]),
+        Check("import contracts", [f"{BIN}/lint-imports", "--no-cache"]),
     ]
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    parallel = [*pytest, "-n", "2", "--dist", "worksteal"]
+
+
+def unit_tests(whole: bool, options: list[str]) -> Check:
+    """Return the tests beside the rooms, in two processes."""
+    chosen = ["--durations=10"] if whole else ["-m", "not slow and not big"]
     ignored = [f"--ignore=tests/{folder}" for folder in SLOW_FOLDERS]
-    if not whole:
-        return [*fast, ("unit tests", [*parallel, "-m", "not slow and not big", *ignored])]
-    # A process each: a broker, a Spark or a browser that one folder starts cannot disturb the next.
-    folders = [(f"{folder} tests", [*pytest, "--durations=5", f"tests/{folder}"]) for folder in SLOW_FOLDERS]
-    return [*fast, ("unit tests", [*parallel, "-m", "not big", "--durations=10", *ignored]), *folders]
+    return Check("unit tests", [*PYTEST, "-n", "2", "--dist", "worksteal", *chosen, *ignored, *options])
 
 
-def run(name: str, command: list[str]) -> bool:
-    """Return whether a check passed, and print its time."""
-    print(f"== {name}", flush=True)
+def folder_tests(folder: str, options: list[str]) -> Check:
+    """Return a folder's tests in a process of their own: what one starts cannot disturb the next."""
+    return Check(f"{folder} tests", [*PYTEST, "--durations=5", f"tests/{folder}", *options])
+
+
+def run(check: Check, *, held_back: bool = False) -> bool:
+    """Return whether a check passed; print its time, and the CPU time of it and its children.
+
+    Args:
+        held_back: What it says is printed when it has ended, as checks beside it speak too.
+    """
     started = time.monotonic()
-    passed = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT).returncode == 0
-    print(f"   {name}: {'ok' if passed else 'FAILED'}, {time.monotonic() - started:.0f} s", flush=True)
-    return passed
+    if not held_back:
+        print(f"== {check.name}", flush=True)
+    with tempfile.TemporaryFile() as said:
+        told = said if held_back else None
+        process = subprocess.Popen(check.command, cwd=ROOT, env=ENVIRONMENT, stdout=told, stderr=told)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        text = f"== {check.name}\n{said.read().decode(errors='replace')}" if held_back else ""
+    verdict = "ok" if process.returncode == 0 else "FAILED"
+    took, cpu = time.monotonic() - started, used.ru_utime + used.ru_stime
+    print(f"{text}   {check.name}: {verdict}, {took:.0f} s, {cpu:.0f} s of CPU", flush=True)
+    return process.returncode == 0
+
+
+def run_all(checks: Iterable[Check], *, held_back: bool = False) -> list[str]:
+    """Run one after another; return the names of those that failed."""
+    return [check.name for check in checks if not run(check, held_back=held_back)]
+
+
+def run_lanes(options: list[str]) -> list[str]:
+    """Run the lanes side by side; return the names of the folders that failed."""
+    lanes = [[folder_tests(folder, options) for folder in lane] for lane in LANES]
+    with ThreadPoolExecutor(len(lanes)) as threads:
+        failed = list(threads.map(lambda lane: run_all(lane, held_back=True), lanes))
+    return [name for lane in failed for name in lane]
 
 
 def main() -> int:
     """Return 0 when every check passed and no part was missing."""
-    whole = sys.argv[1:2] == ["all"]
-    failed = []
+    whole, options = sys.argv[1:2] == ["all"], sys.argv[2:]
     quiet = subprocess.DEVNULL  # when it fails, the tests of the same command tell why
     kernel = subprocess.Popen(KERNEL, cwd=ROOT, env=ENVIRONMENT, stdout=quiet, stderr=quiet)
     clients = subprocess.Popen(CLIENTS if whole else ["true"], cwd=ROOT, stdout=quiet, stderr=quiet)
-    for name, command in steps(whole):
-        if is_test := command[0] == sys.executable:
-            kernel.wait()
-        if is_test and command[-1].removeprefix("tests/") in SLOW_FOLDERS:
-            clients.wait()
-        if not run(name, [*command, *(sys.argv[2:] if is_test else [])]):
-            failed.append(name)
+    failed = run_all(fast_checks())
+    kernel.wait()
+    failed += run_all([unit_tests(whole, options)])
+    clients.wait()
+    if whole:
+        failed += run_lanes(options)
+        failed += run_all(folder_tests(folder, options) for folder in ALONE)
     missing = missing_parts() if whole else []
     for line in missing:
         print(f"missing on this machine: {line}", file=sys.stderr)

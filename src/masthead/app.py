@@ -7,18 +7,20 @@ A reading walks down once: the devices' door calls `take`, rules and delivery st
 detectors. Time comes in by `tick`, what other processes change by `refresh`.
 """
 
+import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from masthead.access.arns import Arn
 from masthead.base.clock import Clock, SystemClock
-from masthead.base.errors import Conflict, LimitReached, NotFound
+from masthead.base.errors import Conflict, LimitReached, MastheadError, NotFound
 from masthead.base.folder import DataFolder
 from masthead.base.ids import new_id
 from masthead.base.log import Journal, get_logger
@@ -63,7 +65,9 @@ class Masthead:
         self.database = Database.open(settings.database_url or self.folder.database_path)
         migrate(self.database, copy_from=self.folder.database_path if self.database.is_sqlite else None)
         self.secrets = self._open_secrets()
-        self.objects = Objects(settings.objects_url or self.folder.objects, settings.objects_options)
+        self.objects = Objects(
+            settings.objects_url or self.folder.objects, settings.objects_options, settings.buckets
+        )
         self._ingest: Ingest | None = None
         self._behind_s: Callable[[], float | None] = lambda: None
         self._watched = self._housekept = 0.0
@@ -122,7 +126,9 @@ class Masthead:
         clock = SystemClock()
         throttle = Throttle(KeyRecords(self.database), clock, self.settings.limits_url)
         audit = Audit(self.folder.audit, clock)
-        return Gate(self.keys, throttle, audit, clock, audit_reads=self.settings.audit_reads)
+        return Gate(
+            self.keys, throttle, audit, clock, audit_reads=self.settings.audit_reads, tags_of=self.tags_of
+        )
 
     @cached_property
     def notes(self) -> "Notes":
@@ -220,8 +226,10 @@ class Masthead:
         return FraudPortal(self.database, self.folder, SystemClock(), self.journal, self.fraud)
 
     def _load_fraud(self, source: "Mapping[str, Any]") -> "ServedModel":
-        from masthead.fraud.endpoint import FraudEndpoint
+        from masthead.fraud.endpoint import FraudEndpoint, GraphEndpoint
 
+        if source.get("graph"):
+            return GraphEndpoint(self.folder.models / source["model"])
         return FraudEndpoint(self.fraud, source)
 
     def _load_detector(self, source: "Mapping[str, Any]") -> "ServedModel":
@@ -384,6 +392,33 @@ class Masthead:
         """Lead the stream to the detectors that run now; a reading sent after `activate` returned is one of theirs."""
         self.streams.set_topic_routes(self.metrics.topic_routes(), self.metrics.rule_routes())
         self.streams.set_seal_delays(self.metrics.seal_delays())
+
+    def kept_under(self, arn: str) -> tuple[str, datetime]:
+        """Return under which name tags and notes of a resource are kept, and when it was born.
+
+        Raises:
+            InvalidInput: It is no ARN. NotFound: There is no such resource, or none that has tags.
+        """
+        resource = Arn.parse(arn).resource
+        kind, _, name = re.sub("[:/]", " ", resource, count=1).partition(" ")
+        if kind == "Alert":
+            rule = self.alerts.get_rule(name)
+            assert rule.created is not None  # every stored rule has it
+            return f"alert:{rule.name}", rule.created
+        if kind == "MetricSet":
+            return f"dataset:{name}", self.metrics.get_detector(name.partition("/")[0]).created
+        if kind == "AnomalyDetector":
+            return f"detector:{name}", self.metrics.get_detector(name).created
+        if kind == "deliverystream":
+            return f"stream:{name}", self.streams.stream_born(name)
+        raise NotFound(f"resource: {resource} has no tags")
+
+    def tags_of(self, arn: str) -> dict[str, str]:
+        """Return the tags of a resource, which policies may ask for; none of one that does not exist."""
+        try:
+            return self.notes.tags(*self.kept_under(arn))
+        except MastheadError:
+            return {}
 
     def alert_warnings(self, rule: "AlertRule") -> list[str]:
         """Return why an alert rule matches nothing that exists now: an unknown detector, measure or dimension."""

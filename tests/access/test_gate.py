@@ -269,6 +269,27 @@ def test_every_key_of_a_request_can_be_a_condition(
     assert (gate.authorise(one, "lookoutmetrics:ListAlerts", [], extra) is None) is passes
 
 
+def test_a_policy_about_tags_is_asked_with_those_of_each_resource(
+    keys: KeyService, throttle: Throttle, audit: Audit, clock: ManualClock, caller: Callable[..., Caller]
+) -> None:
+    asked: list[str] = []
+
+    def tags_of(resource: str) -> dict[str, str]:
+        asked.append(resource)
+        return {"site": resource.rpartition(":")[2]}
+
+    gate = Gate(keys, throttle, audit, clock, tags_of=tags_of)
+    condition = {"StringEquals": {"aws:ResourceTag/site": "north"}}
+    allow = {"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition}
+    tagged = caller([("tagged", {"Version": "2012-10-17", "Statement": allow})])
+    assert gate.authorise(tagged, "lookoutmetrics:ListAlerts", ["a:north"]) is None
+    assert gate.authorise(tagged, "lookoutmetrics:ListAlerts", ["a:north", "a:south"]) is not None
+    assert asked == ["a:north", "a:north", "a:south"]
+    asked.clear()
+    assert gate.authorise(caller(["admin"]), "lookoutmetrics:ListAlerts", ["a:south"]) is None
+    assert asked == []  # who asks for no tags pays for no look
+
+
 def test_ten_failures_a_minute_close_the_gate_for_an_address(gate: Gate, clock: ManualClock) -> None:
     for _ in range(9):
         gate.failed("10.0.0.9")

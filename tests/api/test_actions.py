@@ -154,6 +154,17 @@ def test_a_new_alert_needs_its_detector_too(masthead: Masthead, serving) -> None
         assert client.patch("/alerts/a", json={"detector": None}).status_code == 403
 
 
+def test_a_policy_may_ask_for_tags_at_this_face_too(masthead: Masthead, serving) -> None:
+    masthead.streams.create_stream({"name": "air", "destination": "s3://air/"})
+    condition = {"StringEquals": {"aws:ResourceTag/site": "north"}}
+    allow = {"Effect": "Allow", "Action": "firehose:*", "Resource": "*", "Condition": condition}
+    key = masthead.keys.create_key("tagged", [("own", {"Version": POLICY, "Statement": [allow]})])
+    with serving(create_api(masthead), header_of(key)) as client:
+        assert client.get("/streams/air").status_code == 403
+        masthead.notes.tag("stream:air", masthead.streams.stream_born("air"), {"site": "north"})
+        assert client.get("/streams/air").status_code == 200
+
+
 def test_a_narrow_key_does_its_own_and_nothing_else(masthead: Masthead, serving) -> None:
     with serving(create_api(masthead), allowing(masthead, "iot:*Thing", "arn:aws:iot:*:*:thing/B-*")) as one:
         assert one.post("/things", json={"name": "B-101"}).status_code == 201

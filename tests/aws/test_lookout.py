@@ -660,23 +660,13 @@ def test_detectors_metric_sets_and_alerts_have_tags(lookout: Lookout) -> None:
     assert told.code == "ValidationException"
 
 
-def test_tags_are_conditions_of_policies_that_ask_for_them(lookout: Lookout) -> None:
+def test_the_tags_of_each_kind_of_resource_are_found_by_its_name(lookout: Lookout) -> None:
     name = made(lookout, Tags={"site": "north"})
-    data_set = lookout("CreateMetricSet", **article_set(name, s3_source(**PAST)))["MetricSetArn"]
-    asked = {"AnomalyDetectorArn": name}
-    assert lookout.conditions("DescribeAnomalyDetector", **asked) == {}  # no policy of this key asks for tags
-    statement = {
-        "Effect": "Allow",
-        "Action": "lookoutmetrics:*",
-        "Resource": "*",
-        "Condition": {"StringEquals": {"aws:ResourceTag/site": "north"}},
-    }
-    policy = ("north", {"Version": "2012-10-17", "Statement": statement})
-    lookout.key = lookout.masthead.keys.create_key("north", policies=[policy]).key
-    assert lookout.conditions("DescribeAnomalyDetector", **asked) == {"aws:ResourceTag/site": "north"}
-    assert lookout.conditions("DescribeMetricSet", MetricSetArn=data_set) == {}
-    none = arn("AnomalyDetector:none")
-    assert lookout.conditions("DescribeAnomalyDetector", AnomalyDetectorArn=none) == {}
+    data_set = lookout("CreateMetricSet", **article_set(name, s3_source(**PAST)), Tags={"set": "1"})
+    assert lookout.masthead.tags_of(name) == {"site": "north"}
+    assert lookout.masthead.tags_of(data_set["MetricSetArn"]) == {"set": "1"}
+    assert lookout.masthead.tags_of(arn("AnomalyDetector:none")) == {}
+    assert lookout.masthead.tags_of("arn:aws:s3:::air") == {}
 
 
 @pytest.mark.parametrize("resource", ["AnomalyDetector:none", "MetricSet/air/none", "Alert:none"])

@@ -46,12 +46,18 @@ def test_what_was_written_is_read_again(shape: Shape) -> None:
         _round_trip(shape, 2)
 
 
-@pytest.mark.slow
-@of_each_shape
-def test_whole_structures_that_were_written_are_read_again(shape: Shape) -> None:
-    """Those with members outside the document stand in test_protocol.py."""
+@pytest.mark.parametrize("examples", [1, pytest.param(50, marks=pytest.mark.big)])
+@pytest.mark.parametrize("service", MODELS)
+def test_whole_structures_that_were_written_are_read_again(service: str, examples: int) -> None:
+    for shape in MODELS[service].shapes.values():
+        if not shape.event_stream:
+            _whole_round_trip(shape, examples)
+
+
+def _whole_round_trip(shape: Shape, examples: int) -> None:
+    """Read a structure that was written; those with members outside the document stand in test_protocol.py."""
     if not any(member.location or name == shape.payload for name, member in shape.members.items()):
-        _round_trip(shape, 5)
+        _round_trip(shape, examples)
 
 
 def _round_trip(shape: Shape, examples: int) -> None:

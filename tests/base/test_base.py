@@ -207,3 +207,13 @@ def test_a_virtual_clock_stands_where_it_was_told_and_goes_on_when_nobody_leads_
 def test_a_beat_that_is_none_is_refused(given: object) -> None:
     with pytest.raises(InvalidInput, match="expected"):
         Beat.from_json(given)
+
+
+def test_buckets_are_read_from_a_variable_and_from_a_table(tmp_path: Path) -> None:
+    wanted = {"air": "/srv/air", "lake": "s3://company/lake"}
+    given = {"MASTHEAD_BUCKETS": "air=/srv/air, lake=s3://company/lake"}
+    assert load_settings(given, data=tmp_path).buckets == wanted
+    (tmp_path / "masthead.toml").write_text('[buckets]\nair = "/srv/air"\nlake = "s3://company/lake"\n')
+    assert load_settings({}, data=tmp_path).buckets == wanted
+    with pytest.raises(InvalidInput, match="buckets"):
+        load_settings({"MASTHEAD_BUCKETS": "air"}, data=tmp_path)

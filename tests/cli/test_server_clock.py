@@ -78,7 +78,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("to", "speed"), [("mqtt", "max"), ("stream", "1000")])
+@pytest.mark.parametrize(
+    ("to", "speed"), [("mqtt", "max"), pytest.param("stream", "1000", marks=pytest.mark.big)]
+)
 def test_two_days_pass_in_seconds_and_every_interval_is_closed_by_the_servers_clock(
     served: Served, to: str, speed: str
 ) -> None:

@@ -35,14 +35,22 @@ def test_a_simulation_is_begun_in_the_dialog_and_caught_on_the_screen(visit, wor
     page = visit.open("/fraud", "Fraud")
     page.get_by_role("button", name="Simulate").click()
     dialog = page.get_by_role("dialog")
-    for field, value in (("Duration, seconds", "4"), ("Rate, per second", "40"), ("Fraud share, per cent", "12")):
+    for field, value in (
+        ("Duration, seconds", "4"),
+        ("Rate, per second", "40"),
+        ("Fraud share, per cent", "12"),
+    ):
         dialog.get_by_label(field).fill(value)
     dialog.get_by_role("button", name="Start").click()
     page.wait_for_url(re.compile("space=sim-"))
     expect(page.get_by_text(re.compile(r"finished: 160 of 160"))).to_be_visible(timeout=90_000)
-    expect(page.locator(".mh-figure").filter(has_text="Recall")).to_contain_text(re.compile(r"\d of \d+ frauds"))
-    points = page.evaluate("() => getElement(+document.querySelector('.nicegui-echart').id.slice(1)).chart"
-                           ".getOption().series.map(one => one.data.length)")
+    expect(page.locator(".mh-figure").filter(has_text="Recall")).to_contain_text(
+        re.compile(r"\d of \d+ frauds")
+    )
+    points = page.evaluate(
+        "() => getElement(+document.querySelector('.nicegui-echart').id.slice(1)).chart"
+        ".getOption().series.map(one => one.data.length)"
+    )
     assert sum(points) == 160
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
@@ -90,10 +98,17 @@ def test_a_listed_entity_is_blocked_whatever_the_model_says(visit, world, simula
         for one in masthead.fraud.find(space=simulated, flagged=False, limit=100).items
         if one["decision"] and one["decision"]["action"] == "pass"
     )
-    page = visit.open(f"/fraud/entity?relation=card1&value={found['card1']}&space={simulated}", f"card1 {found['card1']}")
+    page = visit.open(
+        f"/fraud/entity?relation=card1&value={found['card1']}&space={simulated}", f"card1 {found['card1']}"
+    )
     page.get_by_role("button", name="Block").click()
     expect(page.get_by_text("on the block list")).to_be_visible()
-    again = {"TransactionID": "9000001", "TransactionDT": 15_000_000, "TransactionAmt": 12.5, "card1": found["card1"]}
+    again = {
+        "TransactionID": "9000001",
+        "TransactionDT": 15_000_000,
+        "TransactionAmt": 12.5,
+        "card1": found["card1"],
+    }
     decision = masthead.fraud.score(again, space=simulated)
     assert (decision["action"], decision["flag"], decision["listed"]["list"]) == ("block", True, "block")
     page.get_by_role("button", name="Take off the list").click()
@@ -119,7 +134,9 @@ def test_thresholds_that_are_set_count_from_the_next_decision_on(visit, world, s
 
 def test_what_is_stored_of_a_customer_is_erased_on_the_page(visit, world, simulated):
     masthead = world.masthead
-    found = next(one for one in masthead.fraud.find(space=simulated, flagged=False, limit=50).items if "id_20" in one)
+    found = next(
+        one for one in masthead.fraud.find(space=simulated, flagged=False, limit=50).items if "id_20" in one
+    )
     page = visit.open(f"/fraud/lists?space={simulated}", "Lists")
     erase = page.locator(".mh-card").filter(has_text="Erase a customer")
     erase.get_by_label("Relation").click()

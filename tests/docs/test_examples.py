@@ -36,6 +36,14 @@ def test_the_air_quality_example_finds_the_planted_anomalies_both_ways(tmp_path:
     assert all("{'LOCATION_ID': {'B-101': 100.0}}" in line for line in lines[4:])
 
 
+def test_the_example_of_fraud_goes_from_nothing_to_the_files_of_a_graph(tmp_path: Path) -> None:
+    lines = told_by("fraud_data.py", tmp_path)
+    assert lines[0] == "1000 transactions, 35 of them fraud"
+    assert lines[1] == "17 relations, 1000 labels, 0 problems"
+    assert int(lines[2].split()[0]) > 0
+    assert lines[3:] == ["20 tables, 200 transactions held out", "TransactionID,id_20"]
+
+
 def test_every_example_is_run_by_a_test() -> None:
     names = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert names == {"air_quality.py"}
+    assert names == {"air_quality.py", "fraud_data.py"}

@@ -50,7 +50,7 @@ CHILD = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [1, 3])
+@pytest.mark.parametrize("kills", [2, pytest.param(6, marks=pytest.mark.big)])
 def test_a_flow_survives_kill_9(folder: DataFolder, tmp_path: Path, journal: Journal, kills: int) -> None:
     script, marks = tmp_path / "child.py", tmp_path / "marks"
     script.write_text(textwrap.dedent(CHILD))

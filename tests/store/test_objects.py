@@ -120,3 +120,29 @@ def test_unknown_options_are_refused_when_the_store_is_opened(options: str) -> N
 def test_a_url_of_no_store_is_refused() -> None:
     with pytest.raises(InvalidInput, match="objects_url"):
         Objects("gopher://air")
+
+
+def test_a_bucket_may_have_a_folder_of_its_own(tmp_path: Path) -> None:
+    place = tmp_path / "srv" / "air"
+    objects = Objects(
+        tmp_path / "objects", buckets={"company-air": str(place), "lake": f"file://{tmp_path}/lake"}
+    )
+    for bucket in ("company-air", "lake", "other"):
+        objects.put(f"s3://{bucket}/live/x.json", bucket.encode())
+        assert objects.get(f"s3://{bucket}/live/x.json") == bucket.encode()
+        assert [found.uri for found in objects.list(f"s3://{bucket}/")] == [f"s3://{bucket}/live/x.json"]
+    assert (place / "live" / "x.json").read_bytes() == b"company-air"
+    assert (tmp_path / "lake" / "live" / "x.json").exists()
+    assert [path.name for path in (tmp_path / "objects").iterdir()] == ["other"]
+    assert objects.local_path("s3://company-air/live") == place / "live"
+    objects.delete("s3://company-air/live/x.json")
+    assert not objects.exists("s3://company-air/live/x.json")
+
+
+@pytest.mark.parametrize(
+    ("buckets", "named"),
+    [({"A": "/x"}, "bucket"), ({"air": "x"}, "buckets: air"), ({"air": "nope://x"}, "objects_url")],
+)
+def test_a_bucket_without_a_place_is_refused(tmp_path: Path, buckets: dict[str, str], named: str) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        Objects(tmp_path, buckets=buckets)

@@ -102,11 +102,14 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps, st.sampled_from(["none", "gzip"]), st.sampled_from([0, 60]), st.sampled_from(["b-101", None]))
-def test_every_record_is_in_exactly_one_object_whatever_breaks(
-    plan: list[tuple[str, Any]], compression: str, buffer_s: int, thing: str | None
-) -> None:
+@pytest.mark.parametrize("lives", [25, pytest.param(500, marks=pytest.mark.big)])
+def test_every_record_is_in_exactly_one_object_whatever_breaks(lives: int) -> None:
+    broken = st.sampled_from(["none", "gzip"]), st.sampled_from([0, 60]), st.sampled_from(["b-101", None])
+    sized = settings(max_examples=lives, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    sized(given(steps, *broken)(_one_life))()
+
+
+def _one_life(plan: list[tuple[str, Any]], compression: str, buffer_s: int, thing: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         house = FusedHouse(Path(folder))
         house.streams.create_stream({**AIR, "compression": compression, "buffer_s": buffer_s})

@@ -56,17 +56,12 @@ class Lookout:
         resources: tuple[str, ...] = ()
         try:
             resources = tuple(OPERATIONS[operation].resources(call))
-            OPERATIONS[operation].context(call)
             output = OPERATIONS[operation].verb(call)
         except Exception as error:
             raise Refused(answer(self.model, operation, error, resources)) from error
         response = write_output(self.model, shape, output, "request")
         assert not output_problems(shape, output)
         return dict(json.loads(response.body or b"{}"))
-
-    def conditions(self, operation: str, **given: Any) -> dict[str, Any]:
-        """Return the condition keys that policies are asked about an operation with, beside the usual ones."""
-        return dict(OPERATIONS[operation].context(self._call(operation, given)))
 
     def _call(self, operation: str, given: dict[str, Any]) -> Call:
         caller = Caller(key=self.key, address="127.0.0.1", region=self.region)

@@ -3,7 +3,7 @@
 import ipaddress
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -57,10 +57,17 @@ class Gate:
     """The one gate of a process. Every method may be called from any thread."""
 
     def __init__(
-        self, keys: KeyService, throttle: Throttle, audit: Audit, clock: Clock, *, audit_reads: bool = False
+        self,
+        keys: KeyService,
+        throttle: Throttle,
+        audit: Audit,
+        clock: Clock,
+        *,
+        audit_reads: bool = False,
+        tags_of: Callable[[str], Mapping[str, str]] = lambda resource: {},
     ) -> None:
         self._keys, self._throttle, self._audit, self._clock = keys, throttle, audit, clock
-        self._audit_reads = audit_reads
+        self._audit_reads, self._tags_of = audit_reads, tags_of
         self._lock = threading.Lock()
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
         self._resting = threading.Event()
@@ -85,13 +92,17 @@ class Gate:
             caller: Who asks.
             action: `service:Action`.
             resources: ARNs; none: the action is about `*`.
-            extra: Condition keys of this request, say `aws:TagKeys` and `aws:ResourceTag/site`.
+            extra: Condition keys of this request, say `aws:TagKeys`. Those of the tags of a resource are looked up
+                here, where a policy asks for them.
         """
         policies, context = self._keys.policies_of(caller.key), self.context(caller)
         if extra:
             context.update(extra)
+        tagged = any(policy.asks_for_tags for _, policy in policies)
         for resource in resources or ("*",):
-            found = decide(policies, action=action, resource=resource, context=context)
+            tags = self._tags_of(resource) if tagged else {}
+            known = {**context, **{f"aws:ResourceTag/{name}": value for name, value in tags.items()}}
+            found = decide(policies, action=action, resource=resource, context=known)
             if not found.allowed:
                 return self._told(
                     Refusal("denied", _denial(caller.key.name, action, resource, found.explicit))

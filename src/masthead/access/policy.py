@@ -126,12 +126,17 @@ class _Statement:
 
 
 class Policy:
-    """A policy document that was read."""
+    """A policy document that was read.
 
-    __slots__ = ("_by_action", "document", "statements")
+    Attributes:
+        asks_for_tags: It speaks of the tags of resources, so that a decision must look them up.
+    """
+
+    __slots__ = ("_by_action", "asks_for_tags", "document", "statements")
 
     def __init__(self, document: Mapping[str, Any], statements: Sequence[_Statement]) -> None:
         self.document, self.statements = document, tuple(statements)
+        self.asks_for_tags = "resourcetag/" in json.dumps(document).lower()
         self._by_action: dict[str, tuple[list[_Statement], list[_Statement]]] = {}
 
     @property

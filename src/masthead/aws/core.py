@@ -198,8 +198,8 @@ class Core:
             tokens=self._tokens,
         )
         work.resources = tuple(work.served.resources(call))
-        context = {**_tag_context(found.input), **work.served.context(call)}
-        _pass(work, self._gate.authorise(work.caller, work.served.action, work.resources, context))
+        asked = _tag_context(found.input)
+        _pass(work, self._gate.authorise(work.caller, work.served.action, work.resources, asked))
         return write_output(work.model, work.operation, work.served.verb(call), work.id)
 
     def _authenticate(self, work: _Work) -> None:

@@ -64,15 +64,10 @@ class Call:
 
 Verb = Callable[[Call], Mapping[str, Any]]
 Resources = Callable[[Call], Sequence[str]]
-Context = Callable[[Call], Mapping[str, str | Sequence[str]]]
 
 
 def _anything(_call: Call) -> Sequence[str]:
     return ANYTHING
-
-
-def _nothing(_call: Call) -> Mapping[str, str | Sequence[str]]:
-    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +79,11 @@ class Operation:
         resources: Returns the ARNs that the caller must be allowed to touch, built from the input alone: it runs before
             the caller is authorised, so it looks nothing up. InvalidInput and NotFound are answered as if by the verb.
         action: What policies call it: `lookoutmetrics:CreateAlert`.
-        context: Returns further condition keys, such as `aws:ResourceTag/k`; `aws:RequestTag/k` and `aws:TagKeys` are
-            taken from the input.
     """
 
     verb: Verb
     resources: Resources
     action: str
-    context: Context = _nothing
 
     @property
     def mutates(self) -> bool:
@@ -107,7 +99,7 @@ class Operations(dict[str, Operation]):
         self.prefix = prefix
 
     def serves(
-        self, name: str, *, resources: Resources = _anything, action: str = "", context: Context = _nothing
+        self, name: str, *, resources: Resources = _anything, action: str = ""
     ) -> Callable[[Verb], Verb]:
         """Return a decorator that enters a verb under an operation's name.
 
@@ -118,7 +110,7 @@ class Operations(dict[str, Operation]):
         def enter(verb: Verb) -> Verb:
             if name in self:
                 raise InvalidInput(f"operation: expected each one once, got {name} twice")
-            self[name] = Operation(verb, resources, f"{self.prefix}:{action or name}", context)
+            self[name] = Operation(verb, resources, f"{self.prefix}:{action or name}")
             return verb
 
         return enter

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from masthead.base.errors import InvalidInput, nearest, shown
 
@@ -69,6 +69,10 @@ class Settings(BaseModel):
     flows_url: str = Field("", description="Database of durable jobs; empty: SQLite in the data folder.")
     objects_url: str = Field("", description="Object store, say s3://bucket/prefix; empty: a local folder.")
     objects_options: str = Field("", description="Options of the object store: key=value pairs by commas.")
+    buckets: dict[str, str] = Field(
+        {},
+        description="Buckets with a place of their own: name=folder or name=s3://bucket/prefix, by commas.",
+    )
     max_series: int = Field(50_000, ge=1, description="Series of one detector.")
     endpoint_timeout_s: float = Field(
         60.0, gt=0, le=3600, description="How long a served model may take for one call, seconds."
@@ -81,6 +85,17 @@ class Settings(BaseModel):
     virtual_clock: bool = Field(False, description="Follow the beats on masthead.clock (demonstrations).")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What the log shows.")
     log_json: bool = Field(False, description="Log as JSON lines.")
+
+    @field_validator("buckets", mode="before")
+    @classmethod
+    def _read_buckets(cls, given: object) -> object:
+        """Take the text of a variable; a table of the file is one already."""
+        if not isinstance(given, str):
+            return given
+        pairs = [part.partition("=") for part in given.split(",") if part.strip()]
+        if not all(equals and name.strip() and place.strip() for name, equals, place in pairs):
+            raise ValueError("expected name=folder or name=URL by commas")
+        return {name.strip(): place.strip() for name, _, place in pairs}
 
     @property
     def role_set(self) -> frozenset[str]:

@@ -8,32 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masthead.base.errors import InvalidInput, MastheadError, shown
+from masthead.cli.fraud_data import More, SchemaFile, Tables
 from masthead.cli.installation import INVALID, AsJson
-from masthead.cli.many import Many
 from masthead.cli.output import print_fields, print_json_line
 from masthead.cli.progress import follow, working
 
 if TYPE_CHECKING:
     from masthead.fraud.model import Table
 
-Tables = Annotated[
-    list[Path],
-    typer.Option(
-        "--data", metavar="PATH...", help="CSV, CSV.gz or Parquet with transactions, or folders of them."
-    ),
-]
 Labels = Annotated[
     Path | None, typer.Option("--labels", metavar="FILE", help="Labels: id, value, arrived_at.")
 ]
 Model = Annotated[Path, typer.Option("--model", metavar="DIR", help="The model's folder.")]
-SCHEMA = typer.Option("--schema", metavar="FILE|NAME", help="What the columns mean: a file, or ieee-cis.")
 TIME_HELP = "ISO 8601, or a number in the schema's unit."
 
 
 def train(
-    schema: Annotated[str, SCHEMA],
+    schema: SchemaFile,
     data: Tables,
     model: Model,
+    more: More = None,
     labels: Labels = None,
     train_from: Annotated[
         str | None, typer.Option("--train-from", metavar="T", help=f"First transaction. {TIME_HELP}")
@@ -59,7 +53,7 @@ def train(
     began = time.perf_counter()
     known = Schema.read(schema)
     with working("reading"):
-        table = Table.read(known, data, labels)
+        table = Table.read(known, [*data, *(more or ())], labels)
     _tell_problems(table)
     until: Any = SystemClock().now() if labels_until == "now" else labels_until
     found: FraudModel | None = follow(
@@ -92,6 +86,7 @@ def evaluate(
     data: Tables,
     test_from: Annotated[str, typer.Option("--test-from", metavar="T", help=f"First one. {TIME_HELP}")],
     test_until: Annotated[str, typer.Option("--test-until", metavar="T", help="End, not included.")],
+    more: More = None,
     labels: Labels = None,
     scores: Annotated[
         Path | None, typer.Option("--scores", metavar="FILE", help="Write each score to a Parquet file.")
@@ -103,7 +98,7 @@ def evaluate(
 
     known = FraudModel.load(model)
     with working("reading"):
-        table = Table.read(known.schema, data, labels)
+        table = Table.read(known.schema, [*data, *(more or ())], labels)
     _tell_problems(table)
     found = follow(
         lambda: known.evaluating(table, test_from=test_from, test_until=test_until), f"evaluating {known.id}"
@@ -125,6 +120,7 @@ def score(
             "--data", metavar="PATH...", help="Transactions that came before; none: an empty graph."
         ),
     ] = None,
+    more: More = None,
     labels: Labels = None,
 ) -> None:
     """Answer transactions on standard input, one JSON object a line, with one decision a line."""
@@ -137,7 +133,7 @@ def score(
         known.warm_up()
         stream = known.stream()
         if data:
-            table = Table.read(known.schema, data, labels)
+            table = Table.read(known.schema, [*data, *(more or ())], labels)
             _tell_problems(table)
             stream.warm(table.events, table.labels, until=None)
     refused = 0
@@ -158,9 +154,9 @@ def score(
 
 def add(app: typer.Typer) -> None:
     """Add the commands of models to the group."""
-    app.command(cls=Many)(train)
-    app.command(cls=Many)(evaluate)
-    app.command(cls=Many)(score)
+    app.command()(train)
+    app.command()(evaluate)
+    app.command()(score)
 
 
 def _object(line: str) -> dict[str, Any]:

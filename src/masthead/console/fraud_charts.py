@@ -160,9 +160,13 @@ def node_kind(node: Mapping[str, Any]) -> str:
     return "flagged" if label == "unknown" and node.get("flagged") else label
 
 
+def _is(node: Mapping[str, Any], kind: str) -> bool:
+    return node["kind"] == "transaction" and node_kind(node) == kind
+
+
 def ego_graph(found: Mapping[str, Any], *, dark: bool) -> Json:
     """Return the options of the graph around a transaction, as `FraudService.graph` gives it; nodes can be clicked."""
-    kinds = list(_NODES)
+    kinds = [name for name in _NODES if any(_is(one, name) for one in found["nodes"])]
     nodes = [
         _transaction(one, dark) if one["kind"] == "transaction" else _entity(one, dark)
         for one in found["nodes"]
@@ -171,7 +175,10 @@ def ego_graph(found: Mapping[str, Any], *, dark: bool) -> Json:
         **_described("The graph around the transaction; the same stands in the table below"),
         "tooltip": _tip(dark, trigger="item", **{":formatter": _NODE}),
         "legend": {
-            "data": ["entity", *kinds],
+            "data": [
+                {"name": "entity", "icon": "roundRect"},
+                *({"name": name, "icon": _NODES[name][2]} for name in kinds),
+            ],
             "textStyle": {"color": INK[dark]},
             "top": 0,
             "itemWidth": 14,
@@ -182,7 +189,7 @@ def ego_graph(found: Mapping[str, Any], *, dark: bool) -> Json:
                 "type": "graph",
                 "layout": "force",
                 "force": {
-                    "repulsion": 170,
+                    "repulsion": 260,
                     "edgeLength": [40, 110],
                     "gravity": 0.12,
                     "layoutAnimation": False,

@@ -97,9 +97,7 @@ def _state(found: dict[str, Any]) -> str:
             "kept": "another process ran it, or an earlier one",
         }
         state = str(found["state"])
-        return told.get(state, state) + (
-            f": {found['problem']}" if found.get("problem") else ""
-        )
+        return told.get(state, state) + (f": {found['problem']}" if found.get("problem") else "")
     failed = f", {found['failed']:,} failed: {found['problem']}" if found["failed"] else ""
     return (
         f"{found['state']}: {found['sent']:,} of {found['total']:,} at {found['per_second']:g} a second, "

@@ -69,7 +69,8 @@ def _verdicts(console: Console, id: str, space: str) -> None:
 
     def show() -> None:
         label, said = fraud.get(id, space=space)["label"], portal.verdict(id, space=space)
-        word.text = f"known as {label}" + (f", an analyst's last word: {said}" if said else "")
+        known = "nothing is known of it yet" if label == "unknown" else f"known as {label}"
+        word.text = known + (f", an analyst's last word: {said}" if said else "")
 
     def pressed(event: KeyEventArguments) -> None:
         plain = not (event.modifiers.ctrl or event.modifiers.alt or event.modifiers.meta)

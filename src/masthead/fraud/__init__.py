@@ -1,1 +1,22 @@
 """Transactions on their graph: from events to a score in real time, with reasons and feedback."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from masthead.fraud.model import FraudModel
+    from masthead.fraud.schema import Schema
+
+__all__ = ["FraudModel", "Schema"]
+
+
+def __getattr__(name: str) -> Any:
+    # Compilers and readers of tables load when somebody asks for a model, not with the room.
+    if name == "FraudModel":
+        from masthead.fraud.model import FraudModel
+
+        return FraudModel
+    if name == "Schema":
+        from masthead.fraud.schema import Schema
+
+        return Schema
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

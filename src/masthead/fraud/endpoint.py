@@ -1,6 +1,7 @@
 """A deployment behind InvokeEndpoint: a transaction is scored, durably; the article's graph payload by a graph model."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,7 +13,7 @@ from masthead.learn.payloads import JSON, chosen_type, read_rows, write_rows
 if TYPE_CHECKING:
     from masthead.fraud.service import FraudService
 
-__all__ = ["FraudEndpoint"]
+__all__ = ["FraudEndpoint", "GraphEndpoint", "is_graph"]
 
 _COLUMNS = ("id", "flag", "pred_prob", "threshold", "action", "model", "latency_ms")
 _GRAPH = frozenset({"graph", "n_feats", "target_id"})
@@ -75,3 +76,54 @@ class FraudEndpoint:
 
     def close(self) -> None:
         """Do nothing: the model is the service's."""
+
+
+def is_graph(folder: Path) -> bool:
+    """Return whether a model's folder holds a graph network, which answers to the article's payload and keeps nothing."""
+    try:
+        card = orjson.loads((folder / "card.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(card, dict) and card.get("kind") == "fraud-graph"
+
+
+class GraphEndpoint:
+    """A graph network as a served model: `{"graph", "n_feats", "target_id"}` in, one number out. Nothing is stored."""
+
+    def __init__(self, folder: Path) -> None:
+        from masthead.fraud.graph_model import GraphModel
+
+        self._model = GraphModel.load(folder)
+        self._id = folder.name
+
+    def describe(self) -> dict[str, Any]:
+        """Return which model it is, and of which nodes."""
+        model = self._model
+        return {
+            "model": "fraud graph",
+            "version": self._id,
+            "target": model.target,
+            "columns": len(model.columns),
+            "space": "",
+            "shadow": False,
+        }
+
+    def invoke(self, body: bytes, *, content_type: str, accept: str, explain: bool) -> Answer:
+        """Return the probability of the payload's target as one JSON number.
+
+        Raises:
+            ModelFailure: 400 for a payload that cannot be used, 415 for a type.
+        """
+        from masthead.fraud.graph_payload import score_payload
+
+        if content_type.partition(";")[0].strip().lower() not in ("", JSON):
+            raise ModelFailure(415, f"content-type: expected {JSON}")
+        if chosen_type(accept) != JSON:
+            raise ModelFailure(415, f"accept: expected {JSON}")
+        try:
+            return Answer(orjson.dumps(score_payload(self._model, body)), JSON)
+        except InvalidInput as error:
+            raise ModelFailure(400, error.message) from error
+
+    def close(self) -> None:
+        """Do nothing: all of it is memory."""

@@ -4,7 +4,7 @@ Missing numbers are 0 in the features, as the contract of these files demands; t
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ TEST_SHARE = 0.2
 KEPT_VALUES = 64
 """Values of a categorical that get a column; the others are in none."""
 SMALLEST_AMOUNT = 0.01
-_TEST, _RANK = "is_test", "rank"
+_TEST, _ORDER = "is_test", ("ts", "id")
 _HASHED_DIGITS = 6  # of MD5: enough to tell two tables apart, and no engine's sum of them overflows
 
 
@@ -109,7 +109,7 @@ def extracting(order: Order) -> Iterator[tuple[Extracted | None, float, str]]:
     with tempfile.TemporaryDirectory(prefix="masthead-etl-") as scratch:
         rows, problems = _rows(backend, shape, Files(tuple(events), tuple(sides)), Path(scratch))
         pq.write_table(problems, order.out / "problems.parquet")
-        graph = Graph(shape, rows, test_from)
+        graph = Graph(shape, rows, test_from, in_order=backend.name == "duckdb")
         tables = graph.tables()
         counts, sums = dict.fromkeys(tables, 0), {}
         for place, (name, table) in enumerate(tables.items()):
@@ -149,9 +149,8 @@ def _rows(
     """
     import ibis
 
-    order = ["ts", "id"]
     try:
-        rows = _kept(backend, _ranked(canonical(backend, shape, files), order), scratch)
+        rows = _kept(backend, canonical(backend, shape, files), scratch, "kept")
         asked = rows.aggregate(n=rows.count(), ids=rows.id.nunique(), faults=rows[FAULTS].sum())
         found = asked.to_pyarrow().to_pylist()[0]
         if found["n"] == found["ids"] and not found["faults"]:
@@ -161,15 +160,16 @@ def _rows(
     read = read_events(shape.schema, [*files.events, *files.sides])
     pq.write_table(of_events(shape, read), scratch / "rows.parquet")
     clean = backend.read_parquet(str(scratch / "rows.parquet"), table_name="clean")
-    return _ranked(clean.mutate(**{FAULTS: ibis.literal(0)}), order), read.problems
+    return _kept(backend, clean.mutate(**{FAULTS: ibis.literal(0)}), scratch, "kept_clean"), read.problems
 
 
-def _kept(backend: "ibis.BaseBackend", rows: "ibis.Table", scratch: Path) -> "ibis.Table":
+def _kept(backend: "ibis.BaseBackend", rows: "ibis.Table", scratch: Path, name: str) -> "ibis.Table":
     """Return the rows, computed once: every edge list would read and join the files anew."""
     if backend.name == "duckdb":
-        return backend.create_table("kept", rows)
-    backend.to_parquet(rows, str(scratch / "kept.parquet"))
-    return backend.read_parquet(str(scratch / "kept.parquet"), table_name="kept")
+        return backend.create_table(name, rows.order_by(_ORDER))
+    path = str(scratch / f"{name}.parquet")
+    backend.to_parquet(rows, path)
+    return backend.read_parquet(path, table_name=name)
 
 
 def _engine_errors(backend: "ibis.BaseBackend") -> type[Exception] | tuple[type[Exception], ...]:
@@ -182,34 +182,37 @@ def _engine_errors(backend: "ibis.BaseBackend") -> type[Exception] | tuple[type[
     return PySparkException
 
 
-def _ranked(rows: "ibis.Table", order: Sequence[str]) -> "ibis.Table":
-    import ibis
-
-    return rows.mutate(**{_RANK: ibis.row_number().over(order_by=list(order))}).order_by(list(order))
-
-
 class Graph:
     """The tables of one graph, as expressions over the canonical rows."""
 
-    def __init__(self, shape: Shape, rows: "ibis.Table", test_from: int | None) -> None:
+    def __init__(self, shape: Shape, rows: "ibis.Table", test_from: int | None, *, in_order: bool) -> None:
         self.shape, self.schema = shape, shape.schema
         self.label = shape.schema.label_column or "label"
         self.count = int(rows.count().to_pyarrow().as_py())
-        first = self.count - round(TEST_SHARE * self.count)
-        held_out = rows[_RANK] >= first if test_from is None else rows.ts >= test_from
+        held_out = self._last(rows) if test_from is None else rows.ts >= test_from
+        # DuckDB hands a table on in the order in which it was made.
+        self.order = () if in_order else _ORDER
         self.rows = rows.mutate(**{_TEST: held_out})
         self.held_out = int(self.rows[_TEST].sum().to_pyarrow().as_py() or 0)
+
+    def _last(self, rows: "ibis.Table") -> Any:
+        """Return which rows are of the last fifth; a number for each row would cost another sort of all of it."""
+        first = self.count - round(TEST_SHARE * self.count)
+        if first >= self.count:
+            return rows.ts.isnull()
+        edge = rows.select(*_ORDER).order_by(_ORDER).limit(1, offset=first).to_pyarrow().to_pylist()[0]
+        return (rows.ts > edge["ts"]) | ((rows.ts == edge["ts"]) & (rows.id >= edge["id"]))
 
     def tables(self) -> dict[str, "ibis.Table"]:
         """Return name -> table, all in the order of time."""
         identity, rows = self.schema.id, self.rows
         labelled = rows.filter(rows.label.notnull())
         found = {
-            "features": rows.order_by(_RANK).select(**{identity: rows.id, **self._features()}),
-            "tags": labelled.order_by(_RANK).select(
+            "features": self._sorted(rows).select(**{identity: rows.id, **self._features()}),
+            "tags": self._sorted(labelled).select(
                 **{identity: labelled.id, self.label: labelled.label.cast("int32")}
             ),
-            "test": rows.filter(rows[_TEST]).order_by(_RANK).select(**{identity: rows.id}),
+            "test": self._sorted(rows.filter(rows[_TEST])).select(**{identity: rows.id}),
         }
         for place in self.shape.relations:
             name = self.schema.relations[place].name
@@ -217,6 +220,9 @@ class Graph:
             columns = {identity: linked.id, name: linked[f"k{place}"], "time": linked.ts}
             found[edge_list(name)] = linked.select(**columns)
         return found
+
+    def _sorted(self, rows: "ibis.Table") -> "ibis.Table":
+        return rows.order_by(self.order) if self.order else rows
 
     def _features(self) -> dict[str, Any]:
         import ibis

@@ -156,11 +156,12 @@ def _is_label_file(schema: Schema, names: Sequence[str]) -> bool:
 
 
 def _absent(schema: Schema, key: str, column: str, headers: dict[str, tuple[str, ...]]) -> InvalidInput:
-    names = [name for one in headers.values() for name in one]
+    # What the schema knows under another key is no misspelling of this one.
+    names = [name for one in headers.values() for name in one if name not in schema.columns()]
     files = "; ".join(f"{file} has {shown(', '.join(one), 80)}" for file, one in list(headers.items())[:4])
+    near = f" (near: {nearest(column, names)})" if names else ""
     return InvalidInput(
-        f"transaction.{key}: expected the column {column!r} ({schema.line(f'transaction.{key}')}), got none of it: "
-        f"{files} (near: {nearest(column, names)})"
+        f"transaction.{key}: expected the column {column!r} ({schema.line(f'transaction.{key}')}), got none of it: {files}{near}"
     )
 
 

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from masthead.base.clock import utc
 from masthead.fraud.columns import Event
 from masthead.fraud.evidence import Evidence, Fraud
 from masthead.fraud.link_records import Decided, Linked, LinkRows, Moment
-from masthead.fraud.reasons import DAY_US, MOST, find_reasons, noun_of, spelled
+from masthead.fraud.reasons import MOST, find_reasons, noun_of, spelled
 from masthead.fraud.schema import Schema
+from masthead.fraud.values import DAY_US
 
 if TYPE_CHECKING:
     from masthead.fraud.model import FraudModel
@@ -88,16 +90,21 @@ class Scene:
         """Return `raw`, `base` and the reasons; nothing without a decision."""
         if not self.decided.vector:
             return {"raw": None, "base": None, "reasons": []}
-        x = np.frombuffer(zlib.decompress(self.decided.vector), np.float32)
+        x = self.vector()
         (parts,) = model.contributions(x)
-        found = find_reasons(self.schema, model.layout, self._event(), x, parts, self)
+        found = find_reasons(self.schema, model.layout, self.event(), x, parts, self)
         return {
             "raw": math.fsum(parts.tolist()),
             "base": float(parts[-1]),
             "reasons": [one.to_json() for one in found],
         }
 
-    def _event(self) -> Event:
+    def vector(self) -> NDArray[np.float32]:
+        """Return what the model saw, (columns,) float32."""
+        return np.frombuffer(zlib.decompress(self.decided.vector), np.float32)
+
+    def event(self) -> Event:
+        """Return the transaction as it came."""
         self._name(self.decided.ents)
         amount = math.nan if self.decided.amount is None else self.decided.amount
         return Event(

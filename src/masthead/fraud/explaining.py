@@ -13,10 +13,11 @@ from masthead.base.errors import MastheadError
 from masthead.fraud.evidence import Evidence
 from masthead.fraud.explain import Scene
 from masthead.fraud.link_records import LinkRows
-from masthead.fraud.reasons import DAY_US, noun_of, spelled
+from masthead.fraud.reasons import noun_of, spelled
 from masthead.fraud.records import GraphStore, Head
 from masthead.fraud.rings import WINDOW_US, Ring, Rings
 from masthead.fraud.schema import Schema
+from masthead.fraud.values import DAY_US
 
 if TYPE_CHECKING:
     from masthead.fraud.model import FraudModel

@@ -28,7 +28,7 @@ CONFIGURATION: dict[str, Any] = {
 }
 """Frozen: what differs between data sets is learned from their rows."""
 
-ROUNDS = 500
+ROUNDS = 400
 PATIENCE = 30
 _BLIND_ROUNDS = 150  # where the latest rows have one class, so that nothing says when to stop
 

@@ -241,30 +241,34 @@ def measure(m: Memory, e: int, line: int, now: int, windows: Array) -> int:
     seen = size
     while seen > 0 and m.pool[start + (head + seen - 1) % room].ts > now:
         seen -= 1
+    windows[:, :] = 0.0
+    for i in range(seen - 1, -1, -1):  # from the newest back, each into the narrowest window that holds it
+        entry = m.pool[start + (head + i) % room]
+        age = now - entry.ts
+        if age >= 30 * DAY:
+            break
+        w = 0 if age < HOUR else (1 if age < DAY else (2 if age < 7 * DAY else 3))
+        windows[0, w] += 1
+        if entry.value == entry.value:
+            windows[1, w] += 1
+            windows[2, w] += entry.value
+    for w in range(1, 4):
+        windows[:, w] += windows[:, w - 1]
+    if one.slab[line] == 0 or one.lost[line] <= max(0, now - 30 * DAY):
+        return seen
     for w in range(4):
         width = HOUR if w == 0 else (DAY if w == 1 else (7 * DAY if w == 2 else 30 * DAY))
         unit = HOUR if w < 2 else DAY
-        if one.lost[line] > max(0, now - width) and one.slab[line] > 0:
-            from_buckets(m.buckets[one.slab[line]], now, width, unit, 0 if w < 2 else SLOTS, windows[:, w])
-            for i in range(seen, size):  # of the bucket under way, what a late event must not see
-                entry = m.pool[start + (head + i) % room]
-                if entry.ts // unit == now // unit:
-                    windows[0, w] -= 1
-                    if entry.value == entry.value:
-                        windows[1, w] -= 1
-                        windows[2, w] -= entry.value
+        if one.lost[line] <= max(0, now - width):
             continue
-        windows[:, w] = 0.0
-        i = seen - 1
-        while i >= 0:
+        from_buckets(m.buckets[one.slab[line]], now, width, unit, 0 if w < 2 else SLOTS, windows[:, w])
+        for i in range(seen, size):  # of the bucket under way, what a late event must not see
             entry = m.pool[start + (head + i) % room]
-            if entry.ts <= now - width:
-                break
-            windows[0, w] += 1
-            if entry.value == entry.value:
-                windows[1, w] += 1
-                windows[2, w] += entry.value
-            i -= 1
+            if entry.ts // unit == now // unit:
+                windows[0, w] -= 1
+                if entry.value == entry.value:
+                    windows[1, w] -= 1
+                    windows[2, w] -= entry.value
     return seen
 
 

@@ -209,6 +209,8 @@ class _Page:
     now: int
     found: dict[tuple[str, str], NewTransaction] = field(default_factory=dict)
     told: dict[int, bytes] = field(default_factory=dict)
+    entities: list[tuple[int, str, str, str]] = field(default_factory=list)
+    last_entity: int = -1
     transactions: list[NewTransaction] = field(default_factory=list)
     links: list[tuple[int, int, int]] = field(default_factory=list)
     decisions: list[NewDecision] = field(default_factory=list)
@@ -217,6 +219,14 @@ class _Page:
     def next(self) -> int:
         self.seq += 1
         return self.seq
+
+    def number(self, group: Group, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Return numbers for new entities; they are written at the end, all at once."""
+        if self.last_entity < 0:
+            self.last_entity = group.last_entity()
+        found = {pair: self.last_entity + place for place, pair in enumerate(pairs, start=1)}
+        self.last_entity += len(pairs)
+        return found
 
 
 class _Broken(Exception):
@@ -265,6 +275,7 @@ class Ledger:
                     job.error = error
                 except Exception as error:
                     raise _Broken(job, error) from error
+            group.add_entities(page.entities)
             group.add(page.transactions, page.links, page.decisions)
             group.note(page.labels)
         self._head = Head(page.seq, self._head.epoch)
@@ -326,7 +337,7 @@ class Ledger:
         if known is not None:
             return _repeated(group, book, known, event, page)
         seq = page.next()
-        ents = self._ents(group, book, event)
+        ents = self._ents(group, book, event, page)
         book.arrive(event.ts)
         vectors = [state.observe(seq, event) for state in book.states]
         if event.id in book.waiting:
@@ -379,14 +390,15 @@ class Ledger:
         book.arrive(book.newest)
         return answer, True
 
-    def _ents(self, group: Group, book: Book, event: Event) -> list[int]:
+    def _ents(self, group: Group, book: Book, event: Event, page: _Page) -> list[int]:
         """Return the numbers of an event's entities, 0 = no edge; those never seen are made."""
         pairs = [
             None if key is None else (rel, key) for rel, key in zip(book.relations, event.keys, strict=True)
         ]
         missing = [pair for pair in pairs if pair is not None and pair not in book.eids]
         if missing:
-            book.know(group.new_entities(book.space, missing))
+            book.know(page.number(group, missing))
+            page.entities += [(book.eids[pair], book.space, *pair) for pair in missing]
         return [0 if pair is None else book.eids[pair] for pair in pairs]
 
     def _mark(self, group: Group, space: str, mark: Mark, page: _Page) -> bool:

@@ -407,12 +407,18 @@ class Group:
         """Make entities that there are not yet; return their numbers."""
         if not pairs:
             return {}
-        last = int(self._one("SELECT coalesce(max(eid), 0) FROM fraud_entities")[0])
+        last = self.last_entity()
         made = {pair: last + place for place, pair in enumerate(pairs, start=1)}
-        self._many(
-            "fraud_entities", ("eid", "space", "rel", "key"), [(n, space, *p) for p, n in made.items()]
-        )
+        self.add_entities([(eid, space, *pair) for pair, eid in made.items()])
         return made
+
+    def last_entity(self) -> int:
+        """Return the highest number of an entity."""
+        return int(self._one("SELECT coalesce(max(eid), 0) FROM fraud_entities")[0])
+
+    def add_entities(self, rows: Sequence[tuple[int, str, str, str]]) -> None:
+        """Write entities as (number, space, relation, key)."""
+        self._many("fraud_entities", ("eid", "space", "rel", "key"), rows)
 
     def add(
         self,

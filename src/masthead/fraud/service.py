@@ -1,49 +1,36 @@
-"""The verbs of transactions: deploy a model, score, look, explain, label, load, erase.
+"""The verbs of transactions: score, look, label, load, erase, simulate; others stand in `deployments.py`, `explanations.py`."""
 
-A deployment is an endpoint of the kind `fraud`: a name, a model, the space whose transactions it scores. The newest one
-that is not in shadow decides; those in shadow score along. The states behind them are built when a deployment is
-first seen, also one that another process made, and served from then on without a pause.
-"""
-
-import functools
-import shutil
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import orjson
 
 from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, InvalidInput, MastheadError, NotFound, shown
 from masthead.base.folder import DataFolder
-from masthead.base.ids import check_name, new_id
-from masthead.base.log import Journal, get_logger
+from masthead.base.ids import new_id
+from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.fraud import results
 from masthead.fraud.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
-from masthead.fraud.desk import Desk
+from masthead.fraud.explanations import Explanations
 from masthead.fraud.records import LIVE, GraphStore
 from masthead.fraud.results import Space, Stored
-from masthead.learn.endpoints import Endpoints, check_endpoint_name
-from masthead.learn.records import Endpoint
+from masthead.learn.endpoints import Endpoints
 from masthead.store.engine import Database
 
 if TYPE_CHECKING:
     from masthead.flows.run import Run
     from masthead.flows.service import Flow, Flows
     from masthead.fraud.events import Event
-    from masthead.fraud.explaining import Explainer
-    from masthead.fraud.ledger import Book, Lane, Ledger, Mark
-    from masthead.fraud.model import FraudModel
+    from masthead.fraud.ledger import Book, Mark
     from masthead.fraud.schema import Schema
-    from masthead.fraud.writer import Writer
 
-__all__ = ["KIND", "LOAD", "SOURCES", "FraudService"]
+__all__ = ["LOAD", "SOURCES", "FraudService", "read_value"]
 
-KIND, LOAD = "fraud", "fraud-load"
+LOAD = "fraud-load"
 SOURCES = ("chargeback", "analyst", "import")
 MOST_AT_ONCE = 10_000
 _TOGETHER = 64  # of a batch, in one commit: others must not wait for a whole one
@@ -53,7 +40,7 @@ Json = dict[str, Any]
 Scored = Json | MastheadError
 
 
-class FraudService:
+class FraudService(Explanations):
     """Transactions, the models that score them, and what was said of them. Verbs may be called from any thread.
 
     Args:
@@ -75,216 +62,10 @@ class FraudService:
         sync: Literal["full", "normal"] = "full",
         jobs: "Flows | None" = None,
     ) -> None:
-        self._database, self._folder, self._clock, self._journal = database, folder, clock, journal
-        self._endpoints, self._jobs = endpoints, jobs
-        self.store = GraphStore(database, sync=sync)
-        self.desk = Desk(database, clock, journal)
-        self._lock = threading.RLock()
-        self._seen: tuple[Any, ...] = ()
-        self._version: int | None = None
-        self._followed = False
-        self._ledger: Ledger | None = None
-        self._writer: Writer | None = None
-        self._models: dict[str, FraudModel] = {}
-        self._explaining: Explainer | None = None
+        super().__init__(database, folder, clock, journal, endpoints, GraphStore(database, sync=sync))
+        self._jobs = jobs
         if jobs is not None:
             jobs.register(LOAD, self._run_load)
-
-    # ------------------------------------------------------------------ deployments
-
-    def deploy(self, name: str, model: Path, *, space: str = LIVE, shadow: bool = False) -> Endpoint:
-        """Let a model score the transactions of a space under a name, from now on; return the endpoint.
-
-        The model is copied, so that every decision can be made again from what was kept.
-
-        Raises:
-            InvalidInput: A name cannot be used, or the folder is damaged.
-            NotFound: The folder holds no model.
-            Conflict: The space's transactions have another schema than the model, or the endpoint serves another kind.
-        """
-        from masthead.fraud.model import FraudModel
-
-        check_endpoint_name(name)
-        check_name(space, "space")
-        loaded = FraudModel.load(model)
-        id = check_name(loaded.id, "model")
-        self._check_space(space, loaded.schema)
-        target = self._folder.models / id
-        if not target.exists():
-            self._folder.models.mkdir(parents=True, exist_ok=True, mode=0o700)
-            beside = self._folder.models / new_id("part")
-            shutil.copytree(model, beside)
-            beside.rename(target)
-        self._make_space(space, "live", loaded.schema)
-        found = self._endpoints.create(
-            name, KIND, {"name": name, "model": id, "space": space, "shadow": shadow}
-        )
-        if self._ledger is not None:
-            self.refresh()
-        return found
-
-    def _check_space(self, space: str, schema: "Schema") -> None:
-        known = {one.name: one for one in self.spaces()}.get(space)
-        if known is not None and known.digest != schema.digest():
-            raise Conflict(
-                f"model: expected one of the schema that the transactions of the space {space} have "
-                f"({known.digest}), got one of {schema.name} ({schema.digest()}); name another space"
-            )
-
-    def _make_space(self, name: str, kind: str, schema: "Schema") -> None:
-        if any(one.name == name for one in self.spaces()):
-            return
-        with self.store.group() as group:
-            results.put_space(group, Space(name, kind, schema.to_toml(), schema.digest(), self._clock.now()))
-        self._tell_others()
-
-    def _tell_others(self) -> None:
-        """Let every process that watches the database look again."""
-        with self._database.write():
-            pass
-
-    def deployments(self) -> list[Endpoint]:
-        """Return every deployment by name, with what was counted of its calls."""
-        return [one for one in self._endpoints.list() if one.kind == KIND]
-
-    def undeploy(self, name: str) -> None:
-        """Take a deployment away; its model and what it decided stay.
-
-        Raises:
-            NotFound: There is no deployment of that name.
-        """
-        if self._endpoints.get(name).kind != KIND:
-            raise NotFound(f"deployment: there is none named {shown(name)}")
-        self._endpoints.delete(name)
-        if self._ledger is not None:
-            self.refresh()
-
-    def models(self) -> list[Json]:
-        """Return the models that were deployed once: id, schema, where they are deployed, and their cards' figures."""
-        used: dict[str, list[str]] = {}
-        for one in self.deployments():
-            used.setdefault(str(one.source["model"]), []).append(one.name)
-        found = []
-        for path in sorted(self._folder.models.glob("*/card.json")):
-            card = orjson.loads(path.read_bytes())
-            if "schema.toml" in card.get("files", {}):  # other rooms keep models there, too
-                told = {name: card[name] for name in ("created", "metrics", "windows") if name in card}
-                found.append({"id": path.parent.name, "deployed": used.get(path.parent.name, []), **told})
-        return found
-
-    def delete_model(self, id: str) -> None:
-        """Remove a model that is not deployed; what it decided stays, but cannot be made again.
-
-        Raises:
-            NotFound: There is no such model. Conflict: It is deployed.
-        """
-        known = {one["id"]: one for one in self.models()}
-        if id not in known:
-            raise NotFound(f"model: there is none with the id {shown(id)}")
-        if known[id]["deployed"]:
-            raise Conflict(
-                f"model: {id} is deployed as {', '.join(known[id]['deployed'])}; undeploy it first"
-            )
-        shutil.rmtree(self._folder.models / id)
-        self._journal.write("fraud", id, "model deleted")
-
-    def model(self, id: str) -> "FraudModel":
-        """Return a deployed model, loaded once.
-
-        Raises:
-            NotFound: It is gone. InvalidInput: Its folder is damaged.
-        """
-        from masthead.fraud.model import FraudModel
-
-        with self._lock:
-            if id not in self._models:
-                self._models[id] = FraudModel.load(self._folder.models / check_name(id, "model"))
-            return self._models[id]
-
-    # ------------------------------------------------------------------ what is served
-
-    def start(self) -> None:
-        """Serve what is deployed; from now on `refresh` is called when something changes."""
-        self._followed = True
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Serve what is deployed now, whoever deployed it; returns when the states are warm."""
-        with self._lock:
-            self._version = self._database.version()
-            self.desk.refresh()
-            found = list(self.deployments())
-            spaces = self.spaces()
-            seen = (
-                *((one.name, one.revision) for one in found),
-                *((one.name, one.created) for one in spaces),
-            )
-            if seen == self._seen:
-                return
-            if found or self._ledger is not None:
-                self._serve(found, spaces)
-            self._seen = seen
-
-    def _serve(self, found: Sequence[Endpoint], spaces: Iterable[Space]) -> None:
-        from masthead.fraud.ledger import Swap
-
-        ledger, writer = self._writing()
-        books: dict[str, Book] = {}
-        for space in spaces:
-            served = LIVE if space.kind == "simulation" else space.name
-            lanes = self._lanes(one for one in found if one.source.get("space") == served)
-            if lanes:
-                known = ledger.books.get(space.name)
-                same = known is not None and known.lanes == lanes
-                books[space.name] = known if known is not None and same else self._book(space.name, lanes)
-        writer.submit(Swap(books))
-
-    def _lanes(self, found: Iterable[Endpoint]) -> "tuple[Lane, ...]":
-        """Return the lanes of a space, the newest first."""
-        from masthead.fraud.ledger import Lane
-
-        newest = sorted(found, key=lambda one: one.updated, reverse=True)
-        return tuple(
-            Lane(one.name, self.model(one.source["model"]), bool(one.source["shadow"])) for one in newest
-        )
-
-    def _book(self, space: str, lanes: "tuple[Lane, ...]") -> "Book":
-        from masthead.fraud.ledger import Book
-
-        began = time.monotonic()
-        book = Book(space, lanes[0].model.schema, lanes)
-        book.rehearse()
-        for lane in lanes:  # brings LightGBM, which only reasons need
-            lane.model.contributions(np.zeros((1, lane.model.layout.width), np.float32))
-        book.rebuild(self.store, self.store.head())
-        self._journal.write("fraud", space, "state built", seconds=round(time.monotonic() - began, 3))
-        return book
-
-    def _writing(self) -> "tuple[Ledger, Writer]":
-        """Return the ledger and its writer, made with their first use: they bring the compiled parts."""
-        with self._lock:
-            if self._ledger is None or self._writer is None:
-                from masthead.fraud.ledger import Ledger
-                from masthead.fraud.writer import Writer
-
-                self._ledger = Ledger(self.store, self._clock, self.desk)
-                self._writer = Writer(self._ledger.work)
-            return self._ledger, self._writer
-
-    def _current(self, space: str) -> "Book":
-        """Return the book of a space as it is deployed now.
-
-        Raises:
-            Conflict: No model is deployed there.
-        """
-        if self._ledger is None or (not self._followed and self._database.version() != self._version):
-            self.refresh()
-        book = None if self._ledger is None else self._ledger.books.get(space)
-        if book is None:
-            raise Conflict(
-                f"model: none is deployed in the space {space}; masthead fraud deploy NAME --model DIR does it"
-            )
-        return book
 
     # ------------------------------------------------------------------ scoring
 
@@ -365,29 +146,9 @@ class FraudService:
         ]
         # Reasons are sought when all is durable and the latency is told: no decision waits for them.
         return [
-            one if isinstance(one, MastheadError) else self._reasoned(one, book.space, explain)
+            one if isinstance(one, MastheadError) else self._reasoned(one, book.space, explain=explain)
             for one in told
         ]
-
-    def _reasoned(self, decision: Json, space: str, explain: bool = False) -> Json:
-        """Return a decision with its reasons, where it is flagged or somebody asked."""
-        if decision["flag"] or explain:
-            try:
-                return {**decision, "reasons": self._explainer().reasons(decision["id"], space)}
-            except NotFound:  # erased meanwhile
-                pass
-            except Exception as error:  # what is durable is answered all the same
-                get_logger("fraud").error("no reasons were found", error=repr(error), exc_info=error)
-        return decision
-
-    def _explainer(self) -> "Explainer":
-        """Return what explains, made with its first use."""
-        with self._lock:
-            if self._explaining is None:
-                from masthead.fraud.explaining import Explainer
-
-                self._explaining = Explainer(self.store, self.model, self.schema)
-            return self._explaining
 
     def _told(
         self, answer: "tuple[bytes, bool] | MastheadError", book: "Book", kind: str, seconds: float
@@ -439,31 +200,6 @@ class FraudService:
             found["decision"] = self._reasoned(found["decision"], space)
         return found
 
-    def explanation(self, id: str, *, space: str = LIVE) -> Json:
-        """Return why a transaction was decided so, as of its decision: reasons, and paths to frauds known then.
-
-        Raises:
-            NotFound: There is none of that id.
-        """
-        return self._explainer().explanation(id, space)
-
-    def graph(self, id: str, *, space: str = LIVE) -> Json:
-        """Return the graph around a transaction as of its decision: at most 12 entities of 5 transactions each.
-
-        Raises:
-            NotFound: There is none of that id.
-        """
-        return self._explainer().graph(id, space)
-
-    def rings(self, *, space: str = LIVE, limit: int = 100) -> list[Json]:
-        """Return the rings of the 30 days before the latest transaction, the largest first.
-
-        Raises:
-            NotFound: There is no such space. InvalidInput: The limit cannot be used.
-        """
-        check_limit(limit)
-        return self._explainer().rings(space, limit)
-
     def find(
         self,
         *,
@@ -499,22 +235,6 @@ class FraudService:
         """Return counts and amounts of [start, end): `totalCount, totalAmount, fraudCount, totalFraudAmount`."""
         with self._database.read() as connection:
             return results.stats(connection, space, start=start, end=end)
-
-    def spaces(self, *, counted: bool = False) -> list[Space]:
-        """Return the spaces by name: the live ones and those of simulations."""
-        with self._database.read() as connection:
-            return results.spaces(connection, counted=counted)
-
-    def schema(self, space: str = LIVE) -> "Schema":
-        """Return the schema of a space.
-
-        Raises:
-            NotFound: There is no such space.
-        """
-        for one in self.spaces():
-            if one.name == space:
-                return _parsed(one.schema, f"the schema of the space {space}")
-        raise NotFound(f"space: there is none named {shown(space)}")
 
     # ------------------------------------------------------------------ labels
 
@@ -711,22 +431,6 @@ class FraudService:
         if self._ledger is not None:
             self.refresh()
         return count
-
-    def close(self) -> None:
-        """Write what waits and let go of the connection."""
-        with self._lock:
-            writer, self._writer = self._writer, None
-            self._ledger = None
-        if writer is not None:
-            writer.close()
-        self.store.close()
-
-
-@functools.lru_cache(maxsize=16)
-def _parsed(text: str, source: str) -> "Schema":
-    from masthead.fraud.schema import Schema
-
-    return Schema.parse(text, source=source)
 
 
 def read_value(value: object) -> int:

@@ -32,7 +32,7 @@ __all__ = ["Material", "Plan", "Simulation", "Target", "generated", "message_of"
 
 MOST_RATE, MOST_DURATION_S, MOST_CONCURRENT = 2_000.0, 3_600.0, 64
 HISTORY = 10_000  # transactions before the first one, so that the graph is not empty
-_LATELY = 1_000
+_DAY_US = 86_400_000_000
 Json = dict[str, Any]
 
 
@@ -177,7 +177,7 @@ def generated(plan: Plan, folder: Path) -> Material:
     share = plan.fraud_share
     # Frauds or others are left out until the share is right, so more are made than are sent.
     more = 1.0 if share is None else 1.02 * max(share / 0.035, (1 - share) / 0.965)
-    generate(math.ceil(wanted * more), plan.seed, folder)
+    generate(math.ceil(wanted * more * 1.03) + 100, plan.seed, folder)
     return read_material(Schema.read(folder / "schema.toml"), [folder], folder / "labels.csv", plan)
 
 
@@ -198,7 +198,9 @@ def read_material(schema: Schema, paths: list[Path], labels: Path | None, plan: 
     known = marks.rows >= 0
     truth[marks.rows[known]] = marks.value[known]
     rings = _rings(paths, events)
-    kept = _kept(truth, plan)[-(plan.transactions + plan.history) :]
+    # Made-up rings that would go on beyond the last day all pay in its last minutes: nobody would believe that.
+    whole = events.ts < int(events.ts[-1]) - _DAY_US if tables else np.ones(len(events), bool)
+    kept = _kept(truth, whole, plan)[-(plan.transactions + plan.history) :]
     place = np.full(len(events), -1, np.int64)
     place[kept] = np.arange(len(kept))
     there = known & (place[marks.rows] >= 0)
@@ -215,12 +217,12 @@ def read_material(schema: Schema, paths: list[Path], labels: Path | None, plan: 
 _GENERATED = ("train_transaction.csv", "train_identity.csv")
 
 
-def _kept(truth: NDArray[np.int8], plan: Plan) -> NDArray[np.int64]:
-    """Return the rows that give the wished share of fraud."""
-    frauds, others = np.flatnonzero(truth == 1), np.flatnonzero(truth != 1)
+def _kept(truth: NDArray[np.int8], whole: NDArray[np.bool_], plan: Plan) -> NDArray[np.int64]:
+    """Return the rows that give the wished share of fraud, of those that are to be had."""
+    frauds, others = np.flatnonzero(whole & (truth == 1)), np.flatnonzero(whole & (truth != 1))
     share = plan.fraud_share
     if share is None or not len(frauds) or not len(others):
-        return np.arange(len(truth))
+        return np.flatnonzero(whole)
     total = min(len(frauds) / share, len(others) / (1 - share))
     rng = np.random.default_rng([plan.seed, 2])
     parts = [

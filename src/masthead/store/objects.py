@@ -2,6 +2,7 @@
 
 On a folder a bucket is a sub-folder. With a store's URL of the form `s3://bucket/prefix` (or `gs://`, `az://`,
 `file:///`) every bucket lies below that prefix; with `s3://` alone each bucket is the store's own bucket of that name.
+A bucket may also have a place of its own, a folder or a store's URL.
 Puts are whole or absent on both; a put on a folder has also reached the disk when it returns.
 """
 
@@ -81,25 +82,36 @@ def check_key(key: str) -> str:
 class Objects:
     """The object store of an installation. Safe in threads."""
 
-    def __init__(self, location: Path | str, options: Mapping[str, str] | str = "") -> None:
+    def __init__(
+        self,
+        location: Path | str,
+        options: Mapping[str, str] | str = "",
+        buckets: Mapping[str, str] | None = None,
+    ) -> None:
         """Open the store.
 
         Args:
             location: A folder, or the URL of a store.
             options: Settings of the store's client, also as `key=value,key=value`: say `endpoint`, `region`,
                 `access_key_id`, `secret_access_key`, `allow_http`.
+            buckets: Buckets with a place of their own: name -> folder, or URL of a store.
 
         Raises:
-            InvalidInput: The URL or an option is unknown to the store.
+            InvalidInput: The URL, an option or a bucket cannot be used.
         """
-        self._folder: Path | None = None
-        self._url = ""
-        if isinstance(location, Path) or location.startswith("file://"):
-            self._folder = location if isinstance(location, Path) else Path(location.removeprefix("file://"))
-        else:
-            self._url = location
+        place = _location(location)
+        self._folder: Path | None = place if isinstance(place, Path) else None
+        self._url = "" if isinstance(place, Path) else place
         self._options = _parsed_options(options) if isinstance(options, str) else dict(options)
         self._stores: dict[str, Any] = {}
+        self._named = {check_bucket(name): _location(own) for name, own in (buckets or {}).items()}
+        for name, own in self._named.items():
+            if isinstance(own, Path) and not own.is_absolute():
+                raise InvalidInput(
+                    f"buckets: {name}: expected an absolute folder or a URL, got {shown(str(own))}"
+                )
+            if isinstance(own, str):
+                self._store(name)
         if self._url:
             self._store("masthead-check") if self._url.rstrip("/").endswith(":") else self._shared()
 
@@ -166,7 +178,8 @@ class Objects:
         parent = key.rpartition("/")[0]
         if parent:
             check_key(parent)
-        if self._folder is not None and not (self._folder / bucket).is_dir():
+        folder = self._folder_of(bucket)
+        if folder is not None and not folder.is_dir():
             return
         store, root = self._bucket(bucket)
         found: list[ObjectInfo] = []
@@ -205,17 +218,19 @@ class Objects:
     def local_path(self, uri: str) -> Path | None:
         """Return the file or folder that holds `uri` on this machine, or None when the store is elsewhere."""
         bucket, key = parse_uri(uri)
-        if self._folder is None:
+        folder = self._folder_of(bucket)
+        if folder is None:
             return None
-        folder = self._folder / bucket
         key = key.rstrip("/")
         return folder / check_key(key) if key else folder
 
     def sweep(self, *, older_than_s: float, now: float) -> int:
-        """Remove what puts cut short by a crash left in the folder; return how many files that were."""
+        """Remove what puts cut short by a crash left in folders; return how many files that were."""
         swept = 0
-        if self._folder is not None and self._folder.is_dir():
-            for path in self._folder.rglob("*#*"):
+        for folder in (self._folder, *self._named.values()):
+            if not isinstance(folder, Path) or not folder.is_dir():
+                continue
+            for path in folder.rglob("*#*"):
                 with contextlib.suppress(FileNotFoundError):
                     if (
                         _STAGED.search(path.name)
@@ -234,7 +249,7 @@ class Objects:
 
     def _bucket(self, bucket: str) -> tuple[Any, str]:
         """Return the store that holds a bucket and what comes before its keys there."""
-        if self._folder is not None or self._url.rstrip("/").endswith(":"):
+        if bucket in self._named or self._folder is not None or self._url.rstrip("/").endswith(":"):
             return self._store(bucket), ""
         return self._shared(), f"{bucket}/"
 
@@ -242,12 +257,20 @@ class Objects:
         if bucket not in self._stores:
             from obstore.store import LocalStore
 
-            if self._folder is not None:
-                (self._folder / bucket).mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._stores[bucket] = LocalStore(self._folder / bucket)
+            folder, own = self._folder_of(bucket), self._named.get(bucket)
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._stores[bucket] = LocalStore(folder)
             else:
-                self._stores[bucket] = self._opened(f"s3://{bucket}")
+                self._stores[bucket] = self._opened(own if isinstance(own, str) else f"s3://{bucket}")
         return self._stores[bucket]
+
+    def _folder_of(self, bucket: str) -> Path | None:
+        """Return the folder of a bucket on this machine; None when it lies in a store elsewhere."""
+        own = self._named.get(bucket)
+        if own is not None:
+            return own if isinstance(own, Path) else None
+        return self._folder / bucket if self._folder is not None else None
 
     def _shared(self) -> Any:
         if "" not in self._stores:
@@ -278,8 +301,8 @@ class Objects:
 
     def _sync(self, uri: str) -> None:
         """Bring a put on a folder to the disk, so that what a ledger calls done survives a power failure."""
-        path = self.local_path(uri)
-        if path is None or self._folder is None:
+        path, folder = self.local_path(uri), self._folder_of(parse_uri(uri)[0])
+        if path is None or folder is None:
             return
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -288,8 +311,15 @@ class Objects:
             os.close(handle)
         for parent in path.parents:
             sync_folder(parent)
-            if parent == self._folder:
+            if parent == folder.parent:  # its entry of the bucket too, which may be new
                 break
+
+
+def _location(given: Path | str) -> Path | str:
+    """Return a folder as a path, and a store's URL as the text that it is."""
+    if isinstance(given, Path):
+        return given
+    return given if "://" in given.removeprefix("file://") else Path(given.removeprefix("file://"))
 
 
 def _parsed_options(text: str) -> dict[str, str]:

@@ -12,7 +12,6 @@ from masthead.aws.lookoutmetrics.names import (
     its_alert,
     its_detector,
     new_alert,
-    tag_conditions,
 )
 from masthead.aws.lookoutmetrics.words import message, page_by_name
 from masthead.aws.operations import Call, Operations
@@ -21,10 +20,6 @@ from masthead.base.errors import InvalidInput, shown
 OPERATIONS = Operations("lookoutmetrics")
 _FORMS = {"LONG_TEXT": "long", "SHORT_TEXT": "short", "JSON": "json"}
 _FUNCTION = "function:"
-
-
-def _tags(call: Call) -> Mapping[str, str]:
-    return tag_conditions(its_alert(call), call)
 
 
 @OPERATIONS.serves("CreateAlert", resources=new_alert)
@@ -39,7 +34,7 @@ def create_alert(call: Call) -> dict[str, Any]:
     return {"AlertArn": arn}
 
 
-@OPERATIONS.serves("UpdateAlert", resources=its_alert, context=_tags)
+@OPERATIONS.serves("UpdateAlert", resources=its_alert)
 def update_alert(call: Call) -> dict[str, Any]:
     """Change an alert rule; what is not given stays."""
     name = alert_name(call)
@@ -50,7 +45,7 @@ def update_alert(call: Call) -> dict[str, Any]:
     return {"AlertArn": alert_arn(name, call.region)}
 
 
-@OPERATIONS.serves("DeleteAlert", resources=its_alert, context=_tags)
+@OPERATIONS.serves("DeleteAlert", resources=its_alert)
 def delete_alert(call: Call) -> dict[str, Any]:
     """Delete an alert rule."""
     name = alert_name(call)
@@ -59,7 +54,7 @@ def delete_alert(call: Call) -> dict[str, Any]:
     return {}
 
 
-@OPERATIONS.serves("DescribeAlert", resources=its_alert, context=_tags)
+@OPERATIONS.serves("DescribeAlert", resources=its_alert)
 def describe_alert(call: Call) -> dict[str, Any]:
     """Return an alert rule."""
     rule = call.masthead.alerts.get_rule(alert_name(call))

@@ -9,7 +9,6 @@ from masthead.aws.lookoutmetrics.names import (
     group_of_wire,
     group_on_wire,
     its_detector,
-    tag_conditions,
 )
 from masthead.aws.lookoutmetrics.words import limit_of, moment_text, native_token, wire_token
 from masthead.aws.operations import Call, Operations
@@ -27,11 +26,7 @@ _RELATIONS: Mapping[str, Order] = {
 _WORDS = {order: word for word, order in _RELATIONS.items()}
 
 
-def _tags(call: Call) -> Mapping[str, str]:
-    return tag_conditions(its_detector(call), call)
-
-
-@OPERATIONS.serves("ListAnomalyGroupSummaries", resources=its_detector, context=_tags)
+@OPERATIONS.serves("ListAnomalyGroupSummaries", resources=its_detector)
 def list_anomaly_group_summaries(call: Call) -> dict[str, Any]:
     """List the groups of at least a severity, the latest first, and count them."""
     metrics, name, least = call.masthead.metrics, detector_name(call), call.input["SensitivityThreshold"]
@@ -55,7 +50,7 @@ def list_anomaly_group_summaries(call: Call) -> dict[str, Any]:
     }
 
 
-@OPERATIONS.serves("GetAnomalyGroup", resources=its_detector, context=_tags)
+@OPERATIONS.serves("GetAnomalyGroup", resources=its_detector)
 def get_anomaly_group(call: Call) -> dict[str, Any]:
     """Return a group with what each value of each dimension contributes to it."""
     detector, group = found_group(call, call.input["AnomalyGroupId"])
@@ -73,7 +68,7 @@ def get_anomaly_group(call: Call) -> dict[str, Any]:
     return {"AnomalyGroup": {**_summary(group, detector), "MetricLevelImpactList": impacts}}
 
 
-@OPERATIONS.serves("ListAnomalyGroupTimeSeries", resources=its_detector, context=_tags)
+@OPERATIONS.serves("ListAnomalyGroupTimeSeries", resources=its_detector)
 def list_anomaly_group_time_series(call: Call) -> dict[str, Any]:
     """List the series of a group with their values over its intervals."""
     id, measure = call.input["AnomalyGroupId"], call.input["MetricName"]
@@ -102,7 +97,7 @@ def list_anomaly_group_time_series(call: Call) -> dict[str, Any]:
     }
 
 
-@OPERATIONS.serves("ListAnomalyGroupRelatedMetrics", resources=its_detector, context=_tags)
+@OPERATIONS.serves("ListAnomalyGroupRelatedMetrics", resources=its_detector)
 def list_anomaly_group_related_metrics(call: Call) -> dict[str, Any]:
     """List the groups of other measures beside a group; what came first is called a cause, what came later an effect."""
     id, wanted = call.input["AnomalyGroupId"], call.input.get("RelationshipTypeFilter")

@@ -1,21 +1,16 @@
 """Anomaly detectors: made with a frequency alone, described by their state, begun, tested, stopped and deleted."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from masthead.access.arns import detector_arn
 from masthead.aws.lookoutmetrics.kept import check_tags, forget, keep, note_of, set_name
-from masthead.aws.lookoutmetrics.names import detector_name, its_detector, new_detector, tag_conditions
+from masthead.aws.lookoutmetrics.names import detector_name, its_detector, new_detector
 from masthead.aws.lookoutmetrics.words import FREQUENCIES, interval_of, message, page_by_name, status_of
 from masthead.aws.operations import Call, Operations
 from masthead.base.errors import InvalidInput
 from masthead.metrics.records import Detector, Execution
 
 OPERATIONS = Operations("lookoutmetrics")
-
-
-def _tags(call: Call) -> Mapping[str, str]:
-    return tag_conditions(its_detector(call), call)
 
 
 @OPERATIONS.serves("CreateAnomalyDetector", resources=new_detector)
@@ -32,7 +27,7 @@ def create_anomaly_detector(call: Call) -> dict[str, Any]:
     return {"AnomalyDetectorArn": arn}
 
 
-@OPERATIONS.serves("UpdateAnomalyDetector", resources=its_detector, context=_tags)
+@OPERATIONS.serves("UpdateAnomalyDetector", resources=its_detector)
 def update_anomaly_detector(call: Call) -> dict[str, Any]:
     """Change description, frequency or key of a detector that does not run."""
     name = detector_name(call)
@@ -48,7 +43,7 @@ def update_anomaly_detector(call: Call) -> dict[str, Any]:
     return {"AnomalyDetectorArn": detector_arn(name, call.region)}
 
 
-@OPERATIONS.serves("DeleteAnomalyDetector", resources=its_detector, context=_tags)
+@OPERATIONS.serves("DeleteAnomalyDetector", resources=its_detector)
 def delete_anomaly_detector(call: Call) -> dict[str, Any]:
     """Delete a detector with its data set and alerts; one that runs is stopped first."""
     metrics, name = call.masthead.metrics, detector_name(call)
@@ -59,7 +54,7 @@ def delete_anomaly_detector(call: Call) -> dict[str, Any]:
     return {}
 
 
-@OPERATIONS.serves("DescribeAnomalyDetector", resources=its_detector, context=_tags)
+@OPERATIONS.serves("DescribeAnomalyDetector", resources=its_detector)
 def describe_anomaly_detector(call: Call) -> dict[str, Any]:
     """Return a detector with its state."""
     found = call.masthead.metrics.get_detector(detector_name(call))
@@ -86,21 +81,21 @@ def list_anomaly_detectors(call: Call) -> dict[str, Any]:
     return {"AnomalyDetectorSummaryList": listed, "NextToken": following}
 
 
-@OPERATIONS.serves("ActivateAnomalyDetector", resources=its_detector, context=_tags)
+@OPERATIONS.serves("ActivateAnomalyDetector", resources=its_detector)
 def activate_anomaly_detector(call: Call) -> dict[str, Any]:
     """Begin to learn and to watch; what is wrong with the data makes the detector fail."""
     call.masthead.metrics.activate(detector_name(call), later=True)
     return {}
 
 
-@OPERATIONS.serves("DeactivateAnomalyDetector", resources=its_detector, context=_tags)
+@OPERATIONS.serves("DeactivateAnomalyDetector", resources=its_detector)
 def deactivate_anomaly_detector(call: Call) -> dict[str, Any]:
     """Stop a detector that learns or is active."""
     call.masthead.metrics.deactivate(detector_name(call))
     return {}
 
 
-@OPERATIONS.serves("BackTestAnomalyDetector", resources=its_detector, context=_tags)
+@OPERATIONS.serves("BackTestAnomalyDetector", resources=its_detector)
 def back_test_anomaly_detector(call: Call) -> dict[str, Any]:
     """Score past data: the oldest 70 % teach, the rest is tested."""
     call.masthead.metrics.backtest(detector_name(call), later=True)

@@ -1,10 +1,9 @@
 """A person's word on the series of a group."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from masthead.aws.lookoutmetrics.anomalies import found_group
-from masthead.aws.lookoutmetrics.names import its_detector, tag_conditions
+from masthead.aws.lookoutmetrics.names import its_detector
 from masthead.aws.lookoutmetrics.words import limit_of, native_token, wire_token
 from masthead.aws.operations import Call, Operations
 from masthead.base.ids import series_id
@@ -13,11 +12,7 @@ OPERATIONS = Operations("lookoutmetrics")
 _MEMBER = "AnomalyGroupTimeSeriesFeedback"
 
 
-def _tags(call: Call) -> Mapping[str, str]:
-    return tag_conditions(its_detector(call), call)
-
-
-@OPERATIONS.serves("PutFeedback", resources=its_detector, context=_tags)
+@OPERATIONS.serves("PutFeedback", resources=its_detector)
 def put_feedback(call: Call) -> dict[str, Any]:
     """Say whether a series of a group is an anomaly; later severities follow."""
     given = call.input[_MEMBER]
@@ -26,7 +21,7 @@ def put_feedback(call: Call) -> dict[str, Any]:
     return {}
 
 
-@OPERATIONS.serves("GetFeedback", resources=its_detector, context=_tags)
+@OPERATIONS.serves("GetFeedback", resources=its_detector)
 def get_feedback(call: Call) -> dict[str, Any]:
     """Return the last word on each series of a group, or on one."""
     given = call.input[_MEMBER]

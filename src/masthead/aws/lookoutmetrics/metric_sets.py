@@ -12,7 +12,6 @@ from masthead.aws.lookoutmetrics.names import (
     its_set,
     new_set,
     set_names,
-    tag_conditions,
 )
 from masthead.aws.lookoutmetrics.sources import described_source, source_part
 from masthead.aws.lookoutmetrics.words import FREQUENCIES, interval_of, message, page_by_name
@@ -21,10 +20,6 @@ from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
 from masthead.metrics.records import Detector
 
 OPERATIONS = Operations("lookoutmetrics")
-
-
-def _tags(call: Call) -> Mapping[str, str]:
-    return tag_conditions(its_set(call), call)
 
 
 @OPERATIONS.serves("CreateMetricSet", resources=new_set)
@@ -41,7 +36,7 @@ def create_metric_set(call: Call) -> dict[str, Any]:
     return {"MetricSetArn": metric_set_arn(detector, name, call.region)}
 
 
-@OPERATIONS.serves("UpdateMetricSet", resources=its_set, context=_tags)
+@OPERATIONS.serves("UpdateMetricSet", resources=its_set)
 def update_metric_set(call: Call) -> dict[str, Any]:
     """Change the data set of a detector that does not run; what is not given stays."""
     found = _found(call)
@@ -50,7 +45,7 @@ def update_metric_set(call: Call) -> dict[str, Any]:
     return {"MetricSetArn": call.input["MetricSetArn"]}
 
 
-@OPERATIONS.serves("DescribeMetricSet", resources=its_set, context=_tags)
+@OPERATIONS.serves("DescribeMetricSet", resources=its_set)
 def describe_metric_set(call: Call) -> dict[str, Any]:
     """Return a data set."""
     found = _found(call)

@@ -1,24 +1,19 @@
 """Names on the wire: ARNs to our names and back, group ids as the model wants them, and what a call touches."""
 
 import re
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-import orjson
 
 from masthead.access.arns import ACCOUNT, Arn, alert_arn, detector_arn, metric_set_arn
 from masthead.aws.operations import ANYTHING, Call
-from masthead.base.errors import InvalidInput, MastheadError, NotFound, shown
+from masthead.base.errors import InvalidInput, NotFound, shown
 
 if TYPE_CHECKING:
-    from masthead.app import Masthead
+    pass
 
 SERVICE = "lookoutmetrics"
 _DETECTOR, _ALERT, _SET = "AnomalyDetector:", "Alert:", "MetricSet/"
 _FORMS = {_DETECTOR: "AnomalyDetector:NAME", _ALERT: "Alert:NAME", _SET: "MetricSet/DETECTOR/NAME"}
-_MOST_KEYS = 10_000
-_ASKING: dict[str, tuple[object, bool]] = {}  # key -> its compiled policies, whether they ask for tags
 _GROUP = re.compile(r"([a-z0-9]{8})-([a-z0-9]{4})-([a-z0-9]{4})-([a-z0-9]{4})-([0-9]{12})")
 
 
@@ -112,55 +107,6 @@ def new_set(call: Call) -> Sequence[str]:
 def new_alert(call: Call) -> Sequence[str]:
     """Return the alert that is to be made, and its detector."""
     return (alert_arn(call.input["AlertName"], call.region), *its_detector(call))
-
-
-# --- tags and notes ----------------------------------------------------------------------------------------
-
-
-def kept_under(masthead: "Masthead", arn: str) -> tuple[str, datetime]:
-    """Return under which name tags and note of a resource are kept, and when it was born.
-
-    Raises:
-        NotFound: There is no such resource.
-    """
-    resource = Arn.parse(arn).resource
-    if resource.startswith(_ALERT):
-        rule = masthead.alerts.get_rule(resource.removeprefix(_ALERT))
-        assert rule.created is not None  # every stored rule has it
-        return f"alert:{rule.name}", rule.created
-    if resource.startswith(_SET):
-        detector, _, name = resource.removeprefix(_SET).partition("/")
-        found = masthead.metrics.get_detector(detector)
-        return f"dataset:{detector}/{name}", found.created
-    found = masthead.metrics.get_detector(resource.removeprefix(_DETECTOR))
-    return f"detector:{found.name}", found.created
-
-
-def tag_conditions(resources: Sequence[str], call: Call) -> Mapping[str, str]:
-    """Return the condition keys of the tags of the first resource; none of one that does not exist.
-
-    A caller whose policies ask for no tags pays for no look.
-    """
-    if not resources or resources == ANYTHING or not _asks_for_tags(call):
-        return {}
-    try:
-        tags = call.masthead.notes.tags(*kept_under(call.masthead, resources[0]))
-    except MastheadError:
-        return {}
-    return {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
-
-
-def _asks_for_tags(call: Call) -> bool:
-    """Return whether a policy of the caller speaks of the tags of resources."""
-    key = call.caller.key
-    policies = call.masthead.keys.policies_of(key)
-    known = _ASKING.get(key.id)
-    if known is None or known[0] is not policies:
-        asks = any(b"resourcetag/" in orjson.dumps(policy.document).lower() for _, policy in policies)
-        if len(_ASKING) >= _MOST_KEYS:
-            _ASKING.clear()
-        known = _ASKING[key.id] = (policies, asks)
-    return known[1]
 
 
 # --- groups ------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from masthead.aws.lookoutmetrics.names import (
     its_detector,
     its_detector_and_set,
     set_names,
-    tag_conditions,
 )
 from masthead.aws.lookoutmetrics.words import (
     limit_of,
@@ -36,11 +35,7 @@ _SPLIT = {
 }
 
 
-def _tags(call: Call) -> Mapping[str, str]:
-    return tag_conditions(its_detector(call), call)
-
-
-@OPERATIONS.serves("GetDataQualityMetrics", resources=its_detector_and_set, context=_tags)
+@OPERATIONS.serves("GetDataQualityMetrics", resources=its_detector_and_set)
 def get_data_quality_metrics(call: Call) -> dict[str, Any]:
     """Return counts about the data of a detector's one data set; none before any were read."""
     metrics, name = call.masthead.metrics, detector_name(call)
@@ -63,7 +58,7 @@ def get_data_quality_metrics(call: Call) -> dict[str, Any]:
     }
 
 
-@OPERATIONS.serves("DescribeAnomalyDetectionExecutions", resources=its_detector, context=_tags)
+@OPERATIONS.serves("DescribeAnomalyDetectionExecutions", resources=its_detector)
 def describe_anomaly_detection_executions(call: Call) -> dict[str, Any]:
     """List what a detector has done, the latest first: activations, back-tests, and each interval that it scored."""
     metrics, name, text = call.masthead.metrics, detector_name(call), call.input.get("Timestamp")

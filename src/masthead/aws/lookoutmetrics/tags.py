@@ -1,36 +1,31 @@
 """Tags of detectors, metric sets and alerts."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from masthead.access.arns import Arn
 from masthead.aws.lookoutmetrics.kept import set_name
-from masthead.aws.lookoutmetrics.names import its_resource, kept_under, set_names, tag_conditions
+from masthead.aws.lookoutmetrics.names import its_resource, set_names
 from masthead.aws.operations import Call, Operations
 from masthead.base.errors import NotFound
 
 OPERATIONS = Operations("lookoutmetrics")
 
 
-def _tags(call: Call) -> Mapping[str, str]:
-    return tag_conditions(its_resource(call), call)
-
-
-@OPERATIONS.serves("ListTagsForResource", resources=its_resource, context=_tags)
+@OPERATIONS.serves("ListTagsForResource", resources=its_resource)
 def list_tags_for_resource(call: Call) -> dict[str, Any]:
     """Return the tags of a resource."""
     return {"Tags": call.masthead.notes.tags(*_kept(call)) or None}
 
 
-@OPERATIONS.serves("TagResource", resources=its_resource, context=_tags)
+@OPERATIONS.serves("TagResource", resources=its_resource)
 def tag_resource(call: Call) -> dict[str, Any]:
     """Add tags to a resource."""
     call.masthead.notes.tag(*_kept(call), call.input["Tags"])
     return {}
 
 
-@OPERATIONS.serves("UntagResource", resources=its_resource, context=_tags)
+@OPERATIONS.serves("UntagResource", resources=its_resource)
 def untag_resource(call: Call) -> dict[str, Any]:
     """Take tags away; one that is not there is no error."""
     call.masthead.notes.untag(*_kept(call), call.input["TagKeys"])
@@ -44,7 +39,7 @@ def _kept(call: Call) -> tuple[str, datetime]:
         NotFound: There is no such resource.
     """
     arn = its_resource(call)[0]
-    found = kept_under(call.masthead, arn)
+    found = call.masthead.kept_under(arn)
     if Arn.parse(arn).resource.startswith("MetricSet/"):
         name, data_set = set_names(call, "ResourceArn")
         detector = call.masthead.metrics.get_detector(name)

@@ -1,0 +1,66 @@
+"""The commands of fraud's data say what they did, and what they could not use."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from masthead.cli.main import run
+
+# Ibis asks DuckDB by a name that its newest version calls old.
+pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
+
+
+def test_what_is_generated_becomes_a_graph_from_several_paths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cards, graph = tmp_path / "cards", tmp_path / "graph"
+    assert (
+        run(["fraud", "generate", "--transactions", "100", "--seed", "3", "--out", str(cards), "--json"]) == 0
+    )
+    assert json.loads(capsys.readouterr().out)["frauds"] == 3
+    paths = [str(cards / "train_transaction.csv"), str(cards / "train_identity.csv")]
+    given = ["--schema", str(cards / "schema.toml"), "--data", *paths]
+    assert run(["fraud", "etl", *given, "--out", str(graph), "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["transactions"], done["test"], done["absent"]) == (100, 20, [])
+    assert run(["fraud", "export", *given, "--out", str(tmp_path / "neptune")]) == 0
+    assert capsys.readouterr().out.startswith("100 transactions, ")
+
+
+def test_problems_and_absent_columns_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cards = tmp_path / "cards"
+    run(["fraud", "generate", "--transactions", "50", "--out", str(cards)])
+    (cards / "train_identity.csv").unlink()
+    with (cards / "train_transaction.csv").open("a") as file:
+        file.write("1,2\n")
+    capsys.readouterr()
+    given = ["--schema", str(cards / "schema.toml"), "--data", str(cards), "--out", str(tmp_path / "graph")]
+    assert run(["fraud", "etl", *given, "--checksums"]) == 0
+    told = capsys.readouterr().out
+    assert "the data lack id_19, id_20, id_30, id_31, DeviceType, DeviceInfo" in told
+    assert "1 times: expected 43 columns" in told
+    assert "CHECKSUM" in told
+
+
+def test_a_renamed_column_ends_with_2_and_names_the_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cards = tmp_path / "cards"
+    run(["fraud", "generate", "--transactions", "5", "--out", str(cards)])
+    path = cards / "train_transaction.csv"
+    path.write_text(path.read_text().replace("TransactionDT", "TransactionDay"))
+    for verb in ("etl", "export"):
+        given = [
+            "--schema",
+            str(cards / "schema.toml"),
+            "--data",
+            str(cards),
+            "--out",
+            str(tmp_path / "graph"),
+        ]
+        assert run(["fraud", verb, *given]) == 2
+        told = capsys.readouterr().err
+        assert "transaction.time: expected the column 'TransactionDT' (schema.toml line 9)" in told
+        assert "near: TransactionDay" in told
+    assert run(["fraud", "export", *given, "--format", "csv"]) == 2
