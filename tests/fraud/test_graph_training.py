@@ -94,6 +94,21 @@ def test_a_graph_that_tells_nothing_costs_nothing() -> None:
     assert outcome.metrics["roc_auc"] > auc(outcome, "own") - 0.01
 
 
+def test_dates_themselves_are_not_learned_but_how_fast_edges_follow_each_other() -> None:
+    def carried(shift: float) -> list[list[float]]:
+        seconds = np.array([[0.0], [10.0], [40.0]], np.float32) + np.float32(shift)
+        ends = np.array([0, 0, 0]), np.array([0, 1, 0])
+        edges = Edges("r", "a", "b", *ends, ("time",), seconds, frozenset({"time"}))
+        graph = graph_of("relational")
+        found = directions(
+            dataclasses.replace(graph, target="a", ids={"a": ["x"], "b": ["y", "z"]}, relations=(edges,))
+        )
+        return [one[0].tolist() for one in (found[1].attributes, found[1].totals, found[1].largest)]
+
+    assert carried(0) == carried(86_400)
+    assert np.allclose(carried(0)[1:], np.log1p([[40.0], [20.0]]))
+
+
 # ------------------------------------------------------------------ what it must not learn from
 
 

@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 import card_events
 import lightgbm as lgb
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from masthead.base.clock import ManualClock
 from masthead.base.errors import Conflict, InvalidInput
 from masthead.fraud import FraudModel
 from masthead.fraud.columns import Labels
+from masthead.fraud.schema import Schema
 from masthead.fraud.truth import training_rows
 
 DAY = card_events.DAY
@@ -270,3 +273,38 @@ def test_the_card_tells_what_the_model_was_made_of(model):
     assert set(card["reference"]) == {*model.columns, "score"}
     assert len(model.thresholds.curve) > 50
     assert 0 < model.thresholds.review <= model.thresholds.block <= 1
+
+
+@pytest.mark.parametrize("relations", [0, 1, 51])
+def test_any_number_of_relations_will_do(relations, tmp_path):
+    names = [f"r{i}" for i in range(relations)]
+    rng = np.random.default_rng(relations)
+    n = 800
+    fraud = rng.random(n) < 0.1
+    columns = {
+        "id": [f'a-{i}, "q"' for i in range(n)],
+        "when": (np.arange(n) * 3600).tolist(),
+        "bad": fraud.astype(int),
+        "x": np.where(rng.random(n) < 0.2, np.nan, fraud + rng.normal(0, 0.5, n)),
+    }
+    columns |= {name: [f"00{v}" for v in rng.integers(0, 50, n)] for name in names}
+    parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    schema = Schema.parse(
+        f"""
+        counterparties = {names[:4]}
+        numerics = ["x"]
+        [transaction]
+        id = "id"
+        time = {{ column = "when", unit = "s" }}
+        [label]
+        column = "bad"
+        delay = "1h"
+        [entities]
+        """
+        + "\n".join(f'{name} = "{name}"' for name in names)
+    )
+    found = FraudModel.train(schema, tmp_path / "t.parquet", train_until=600 * 3600, threads=1)
+    assert found.layout.present == tuple(names)
+    metrics = found.evaluate(tmp_path / "t.parquet", test_from=600 * 3600, test_until=801 * 3600).metrics
+    assert metrics["n"] == 200
+    assert metrics["roc_auc"] > 0.7

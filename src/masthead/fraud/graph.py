@@ -34,7 +34,7 @@ class Edges:
 
     Attributes:
         source, target: Node types. sources, targets: (edges,) places in the node lists of these types.
-        attributes: (edges, names) float32, NaN = missing; `time` in seconds.
+        attributes: (edges, names) float32, NaN = missing. clocks: Those of the names that are times, in seconds.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Edges:
     targets: Places
     names: tuple[str, ...] = ()
     attributes: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    clocks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,8 @@ class Direction:
         sender, receiver: Node types.
         rows: (receivers, senders), a one for each edge.
         attributes: (receivers, names) float32, what its edges carry at the mean; NaN where there is no edge.
-        totals, largest: The same as sums and maxima.
+        totals, largest: The same as sums and maxima. Of a time: how long before the last edge they are at the mean,
+            from first to last, and from one to the next; a date itself would mean nothing after training.
     """
 
     name: str
@@ -190,6 +192,13 @@ def _carried(edges: Edges, receivers: Places, count: int) -> tuple[Floats, Float
         mean[some, column] = sums[some] / seen[some]
         total[some, column] = sums[some]
         largest[some, column] = top[some]
+        if edges.names[column] in edges.clocks:
+            first = np.full(count, np.inf)
+            np.minimum.at(first, at, values)
+            span = np.maximum(top[some] - first[some], 0)
+            mean[some, column] = np.log1p(np.maximum(top[some] - sums[some] / seen[some], 0))
+            total[some, column] = np.log1p(span)
+            largest[some, column] = np.log1p(span / np.maximum(seen[some] - 1, 1))
     return mean, total, largest
 
 

@@ -294,6 +294,7 @@ class _EdgeList:
     targets: Any
     names: tuple[str, ...]
     attributes: NDArray[np.float32]
+    clocks: frozenset[str]
 
     @staticmethod
     def read(name: str, path: Path, target: str, own: Any, strict: bool, notes: list[str]) -> "_EdgeList":
@@ -310,17 +311,19 @@ class _EdgeList:
         there = np.asarray(pc.and_(pc.is_valid(ends[0]), pc.is_valid(ends[1])))
         if not there.all():
             notes.append(f"{path.name}: {int((~there).sum()):,} rows with an empty value are no edges")
-        names, values = _attributes(table, notes)
+        names, values, clocks = _attributes(table, notes)
         kept = pa.array(np.flatnonzero(there))
         return _EdgeList(
-            name, kinds[0], kinds[1], ends[0].take(kept), ends[1].take(kept), names, values[there]
+            name, kinds[0], kinds[1], ends[0].take(kept), ends[1].take(kept), names, values[there], clocks
         )
 
     def edges(self, index: dict[str, Any]) -> Edges:
         """Return the edges as places."""
         sources = np.asarray(pc.index_in(self.sources, index[self.source]), np.int64)
         targets = np.asarray(pc.index_in(self.targets, index[self.target]), np.int64)
-        return Edges(self.name, self.source, self.target, sources, targets, self.names, self.attributes)
+        return Edges(
+            self.name, self.source, self.target, sources, targets, self.names, self.attributes, self.clocks
+        )
 
 
 def _kind(cell: str, ends: Any, target: str, own: Any, file: str, strict: bool, notes: list[str]) -> str:
@@ -344,13 +347,21 @@ def _kind(cell: str, ends: Any, target: str, own: Any, file: str, strict: bool, 
     return cell
 
 
-def _attributes(table: Table, notes: list[str]) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+def _attributes(
+    table: Table, notes: list[str]
+) -> tuple[tuple[str, ...], NDArray[np.float32], frozenset[str]]:
+    """Return names and values of what edges carry, and which of them are times, told from the earliest one on."""
+    clocks = set()
     names: list[str] = []
     found: list[NDArray[np.float64]] = []
     for name, column in zip(table.names[2:], table.columns[2:], strict=True):
-        values = numbers(column, name, table.path.name)
+        is_time = name == "time" or pa.types.is_temporal(column.type)
+        values = epoch_seconds(column) if is_time else numbers(column, name, table.path.name)
         if values is None:
-            values = epoch_seconds(column)
+            values, is_time = epoch_seconds(column), True
+        if values is not None and is_time and len(values) and not np.isnan(values).all():
+            values = values - np.nanmin(values)  # in float32 a second since 1970 is a minute or two
+            clocks.add(name)
         if values is None:
             notes.append(f"{table.path.name}: column {name} holds texts and is left out")
         elif name in names:
@@ -359,4 +370,4 @@ def _attributes(table: Table, notes: list[str]) -> tuple[tuple[str, ...], NDArra
             names.append(name)
             found.append(values)
     values = np.column_stack(found) if found else np.empty((len(table), 0))
-    return tuple(names), values.astype(np.float32)
+    return tuple(names), values.astype(np.float32), frozenset(clocks)

@@ -114,6 +114,9 @@ def epoch_seconds(column: Any) -> NDArray[np.float64] | None:
     kind = column.type
     try:
         if _is_text(kind):
+            found = _plain_numbers(column)
+            if found is not None:
+                return found
             column = _stamps(column)
         elif not pa.types.is_temporal(kind):
             column = column.cast(pa.float64(), safe=False)
@@ -123,6 +126,16 @@ def epoch_seconds(column: Any) -> NDArray[np.float64] | None:
         return None
     found = stamps.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return np.asarray(found, np.float64) / 1e6
+
+
+def _plain_numbers(column: Any) -> NDArray[np.float64] | None:
+    """Return times that are written as plain numbers; None when they are not."""
+    cells = column.cast(pa.string())
+    cells = pc.if_else(pc.is_in(cells, pa.array(EMPTY)), pa.scalar(None, pa.string()), cells)
+    try:
+        return np.asarray(cells.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+    except pa.ArrowInvalid:
+        return None
 
 
 def _stamps(column: Any) -> Any:
