@@ -368,6 +368,7 @@ class Simulation:
                 "recall": _share(tally.hits, tally.frauds),
                 "rings": sum(1 for count in tally.seen.values() if count >= 2),
                 "rings_caught": sum(1 for ring in tally.caught if tally.seen[ring] >= 2),
+                "caught_at": [[ring, place] for ring, place in tally.caught.items() if tally.seen[ring] >= 2],
             }
         ended = self._ended or time.monotonic()
         seconds = max(1e-9, ended - self._began) if self._began else 0.0
