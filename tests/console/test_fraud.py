@@ -1,6 +1,7 @@
 """Transactions in the console: simulated, seen, explained, judged by hand; in a real browser on a real server."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,14 +10,16 @@ from playwright.sync_api import Page, expect
 from waiting import eventually
 
 
-@pytest.fixture(scope="session")
-def simulated(world: Any) -> str:
+@pytest.fixture(scope="module")
+def simulated(world: Any) -> Iterator[str]:
     """A deployed model and one simulation to its end: the name of its space."""
     masthead = world.masthead
     masthead.fraud.deploy("cards", small_fraud.folder() / "model")
     name = masthead.portal.start_simulation(rate=60, duration_s=5, fraud_share=0.15, seed=5, history=1_500)
     eventually(lambda: _simulation(world, name)["state"] == "finished", within_s=60)
-    return str(name)
+    yield str(name)
+    masthead.portal.delete_simulation(name)
+    masthead.fraud.undeploy("cards")
 
 
 def _simulation(world: Any, name: str) -> dict[str, Any]:
@@ -38,6 +41,7 @@ def test_a_simulation_is_begun_in_the_dialog_and_caught_on_the_screen(visit, wor
     for field, value in (
         ("Duration, seconds", "4"),
         ("Rate, per second", "40"),
+        ("Transactions before", "500"),
         ("Fraud share, per cent", "12"),
     ):
         dialog.get_by_label(field).fill(value)
@@ -54,13 +58,13 @@ def test_a_simulation_is_begun_in_the_dialog_and_caught_on_the_screen(visit, wor
     assert sum(points) == 160
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(page.get_by_text(re.compile(r"Deleted 10,160 simulated transactions"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Deleted 660 simulated transactions"))).to_be_visible()
     assert [one["name"] for one in world.masthead.portal.simulations()] == [simulated]
 
 
 def test_from_a_fraud_on_the_screen_over_its_graph_to_the_next_transaction(visit, world, simulated):
     page = visit.open(f"/fraud?space={simulated}", "Fraud")
-    page.locator("a", has_text=re.compile(r"^\d{7}$")).first.click()
+    page.get_by_role("link", name=re.compile(r"^\d{7}$")).first.click()
     expect(page.get_by_role("heading", name="Why", level=2)).to_be_visible()
     expect(page.locator(".mh-card").filter(has_text="Why")).to_contain_text(re.compile(r"[+-]\d\.\d\d"))
     before = page.url

@@ -22,6 +22,7 @@ def open_simulate(console: Console) -> None:
             concurrent=round(_number(concurrent, "concurrent")),
             fraud_share=_number(share, "fraud share") / 100,
             seed=round(_number(seed, "seed")),
+            history=round(_number(history, "transactions before")),
         )
         ui.navigate.to(f"/fraud?space={quote(str(name))}")
 
@@ -31,14 +32,15 @@ def open_simulate(console: Console) -> None:
             "real ones, and can be deleted as a whole. Months pass in the minutes that you choose; labels arrive late, as "
             "they do."
         ).classes("mh-soft")
-        with ui.row().classes("w-full"):
-            duration = ui.number("Duration, seconds", value=300, min=1, max=3600).classes("mh-half")
-            rate = ui.number("Rate, per second", value=20, min=0.1, max=2000).classes("mh-half")
+        with ui.grid(columns=2).classes("w-full"):
+            duration = ui.number("Duration, seconds", value=300, min=1, max=3600)
+            rate = ui.number("Rate, per second", value=20, min=0.1, max=2000)
             share = ui.number("Fraud share, per cent", value=3.5, min=0.1, max=50, step=0.5).classes(
                 "mh-half"
             )
-            concurrent = ui.number("Requests at once", value=8, min=1, max=64).classes("mh-half")
-            seed = ui.number("Seed", value=1, min=0).classes("mh-half")
+            concurrent = ui.number("Requests at once", value=8, min=1, max=64)
+            history = ui.number("Transactions before", value=10_000, min=0)
+            seed = ui.number("Seed", value=1, min=0)
 
 
 def _number(field: ui.number, name: str) -> float:

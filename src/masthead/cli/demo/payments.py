@@ -12,9 +12,10 @@ from masthead.cli.demo.telling import Teller
 if TYPE_CHECKING:
     from masthead.app import Masthead
 
-_TAUGHT, _BEFORE = 12_000, 6_000
+_TAUGHT, _BEFORE = 14_000, 6_000
 _RATE, _STREAM_S, _SHARE = 40.0, 25.0, 0.08
 _TEACHER, _STREAM = 2026, 7  # seeds: what streams was never taught
+_REVIEW, _REVIEWS = 10.0, 8  # what a review costs, and how many people can do on a day, of 100 payments
 _PATIENCE_S = 300.0
 _LOOK_S = 0.5
 
@@ -61,12 +62,18 @@ def tell(masthead: "Masthead", folder: Path, teller: Teller, show: Callable[[str
 def _teach(masthead: "Masthead", folder: Path) -> dict[str, Any]:
     from masthead.fraud.generate import generate
     from masthead.fraud.model import FraudModel
+    from masthead.fraud.thresholds import Costs
 
     generate(_TAUGHT, _TEACHER, folder)
     tables = [folder / "train_transaction.csv", folder / "train_identity.csv"]
     # One thread: on a busy machine several wait for each other.
     model = FraudModel.train(
-        folder / "schema.toml", tables, folder / "labels.csv", threads=1, out=folder / "model"
+        folder / "schema.toml",
+        tables,
+        folder / "labels.csv",
+        threads=1,
+        costs=Costs(review=_REVIEW, capacity=_REVIEWS),
+        out=folder / "model",
     )
     masthead.fraud.deploy("payments", folder / "model")
     shutil.rmtree(folder)
@@ -82,7 +89,7 @@ def _watched(masthead: "Masthead", space: str, teller: Teller) -> dict[str, Any]
         for ring, place in found.get("caught_at", ()):
             if ring not in told:
                 told.add(ring)
-                teller.say(f"  ring {ring}: caught at its {_ordinal(place)} payment", style="yellow")
+                teller.say(f"  ring {ring}: caught at the {_ordinal(place)} of its payments", style="yellow")
         if found["state"] in ("finished", "failed"):
             break
         if time.monotonic() > ends:
