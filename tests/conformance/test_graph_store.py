@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from masthead.base.errors import NotFound
+from masthead.fraud.link_records import LinkRows, MarkRow, Moment
 from masthead.fraud.records import LIVE, GraphStore, NewDecision, NewLabel, NewTransaction
 from masthead.fraud.results import (
     Space,
@@ -238,3 +239,32 @@ def test_many_rows_at_once_are_the_same_rows(store: GraphStore) -> None:
         }
         assert group.decision(7) is None
     assert store.replay(relations=2).ents[:, 0].tolist() == list(range(1, 601))
+
+
+def test_what_explanations_ask_is_answered_as_of_a_moment(store: GraphStore) -> None:
+    a, b, x = (
+        put(store, "a", 10, "c1", "d1"),
+        put(store, "b", 20, "c1", None),
+        put(store, "x", 90, "c1", "d1"),
+    )
+    told, late = mark(store, "a"), put(store, "late", 15, "c1", None)
+    with store.database.read() as connection:
+        rows, head = LinkRows(connection), store.head_of(connection)
+        decided = rows.decided(LIVE, "x")
+        assert (decided.seq, decided.model, decided.ents) == (x, "m-1", (1, 2))
+        assert rows.names(decided.ents) == {1: "c1", 2: "d1"}
+        assert rows.names([]) == {}
+        assert [one.seq for one in rows.linked(1, decided.moment, 9)] == [b, a]
+        assert (rows.degree(1, decided.moment, 5), rows.degree(1, decided.moment, 1)) == (2, 2)
+        assert rows.labels(LIVE, ["a", "b"], decided.moment) == {}
+        assert rows.labels(LIVE, ["a", "b"], Moment(90, x, told + 1)) == {"a": (1, 77)}
+        for first in (0, told):
+            assert rows.marks(LIVE, first) == [MarkRow(a, "a", 10, (1, 2), 77, told, 1)]
+        assert rows.marks(LIVE, late + 1) == []
+        assert [one.number for one in rows.recent(LIVE, 0, 0)] == [a, b, x, told, late]
+        assert [one.number for one in rows.recent(LIVE, 9, told)] == [told, late]
+        assert [one.number for one in rows.recent(LIVE, 10, told)] == [late]
+        assert [one.id for one in rows.transactions([late, a])] == ["a", "late"]
+        assert (rows.newest(LIVE), rows.newest("nowhere"), head.last) == (90, 0, late)
+        with pytest.raises(NotFound, match="no transaction"):
+            rows.decided(LIVE, "y")

@@ -110,6 +110,17 @@ def test_a_month_later_the_answer_is_the_same(house: Masthead) -> None:
     assert frauds_of(house, "new-5") == ["b"]
 
 
+def test_later_frauds_take_no_place_from_those_that_were_known(house: Masthead) -> None:
+    pay(house, *(paid(f"f{n}", n / 100, f"k{n}", f"d{n}") for n in range(60)))
+    pay(house, *(paid(f"m{n}", 1 + n / 100, "c1", f"d{n}") for n in range(60)))
+    call(house, "f0", 5)
+    pay(house, paid("x", 10, "c1"))
+    assert frauds_of(house, "x") == ["f0"]
+    for n in range(1, 60):
+        call(house, f"f{n}", 20)
+    assert frauds_of(house, "x") == ["f0"]
+
+
 def test_empty_values_make_no_path(house: Masthead) -> None:
     pay(house, paid("a", 0))
     call(house, "a", 1)

@@ -271,7 +271,12 @@ def _prepare(here: Ground, sync: Sync) -> str:
 @contextlib.contextmanager
 def _server(data: Path, sync: Sync) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", "masthead.cli.main", "serve", "--port", "0"]
-    told = {"MASTHEAD_DATA": str(data), "MASTHEAD_ROLES": "api,worker", "MASTHEAD_FRAUD_SYNC": sync}
+    told = {
+        "MASTHEAD_DATA": str(data),
+        "MASTHEAD_ROLES": "api,worker",
+        "MASTHEAD_FRAUD_SYNC": sync,
+        "MASTHEAD_LOG_LEVEL": "warning",
+    }
     process = subprocess.Popen(command, env={**os.environ, **told}, stdout=subprocess.DEVNULL)
     try:
         place = data / "serve.json"

@@ -6,7 +6,7 @@ known at any moment: 3.5 % of all, about 400 bytes each.
 
 import bisect
 import threading
-from collections.abc import Container, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from masthead.fraud.link_records import LinkRows, Moment
@@ -40,14 +40,19 @@ class Fraud:
 
 
 class Evidence:
-    """The frauds of one space. May be asked from any thread."""
+    """The frauds of one space. May be asked from any thread.
 
-    def __init__(self, space: str) -> None:
-        self._space = space
+    Args:
+        hubs: Per relation of the schema whether it is a hub.
+    """
+
+    def __init__(self, space: str, hubs: Sequence[bool]) -> None:
+        self._space, self._hubs = space, tuple(hubs)
         self._lock = threading.Lock()
         self._head = Head(0, -1)
         self._by_seq: dict[int, Fraud] = {}
         self._by_entity: dict[int, list[int]] = {}
+        self._rare: set[int] = set()
 
     def follow(self, rows: LinkRows, head: Head) -> None:
         """Take what the tables hold that is new; all of it anew when something was taken away."""
@@ -58,23 +63,26 @@ class Evidence:
             ):
                 return
             if head.epoch != self._head.epoch:
-                self._by_seq, self._by_entity, self._head = {}, {}, Head(0, head.epoch)
+                self._by_seq, self._by_entity, self._rare = {}, {}, set()
+                self._head = Head(0, head.epoch)
             for mark in rows.marks(self._space, self._head.last + 1):
                 known = self._by_seq.get(mark.seq)
                 if known is None:
                     known = self._by_seq[mark.seq] = Fraud(mark.seq, mark.id, mark.ts, mark.ents, [])
-                    for eid in mark.ents:
+                    for eid, hub in zip(mark.ents, self._hubs, strict=True):
                         if eid:
                             bisect.insort(self._by_entity.setdefault(eid, []), mark.seq)
+                            if not hub:
+                                self._rare.add(eid)
                 entry = (mark.arrived_at, mark.told, mark.value)
                 if entry not in known.marks:
                     bisect.insort(known.marks, entry)
             self._head = head
 
     @property
-    def entities(self) -> Container[int]:
-        """Return the numbers of the entities that ever had one."""
-        return self._by_entity
+    def entities(self) -> set[int]:
+        """Return the numbers of the entities that ever had one and are of no hub; not to be changed."""
+        return self._rare
 
     def of(self, eid: int, moment: Moment) -> Iterator[tuple[Fraud, int]]:
         """Yield the frauds of an entity that were known at a moment, the latest accepted first, and their arrivals."""

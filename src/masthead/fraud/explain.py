@@ -2,7 +2,7 @@
 
 A path goes from a transaction over an entity to another one, at most twice, and ends at a fraud that was confirmed and
 whose label had arrived. An entity costs the logarithm of its transactions, so that a rare one is strong evidence;
-hubs of the schema and entities of more than 500 transactions are no evidence at all. Nothing that was accepted after
+hubs of the schema are none at all, nor is what costs more than an entity of 500 transactions. Nothing that was accepted after
 the decision is looked at: asked a month later the answer is the same.
 """
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["DEGREE_MAX", "Scene"]
 
 DEGREE_MAX = 500
-_LOOKED_AT = 600  # transactions on the way to paths of four hops
-_ASKED = 100  # entities behind them whose transactions are counted
+_LOOKED_AT = 300  # transactions on the way to paths of four hops
+_BEHIND = 50  # entities behind them whose transactions are counted
 _RING = 64  # what the features remember of an entity
 _ENTITIES, _EACH, _FRAUDS_FIRST = 12, 5, 2
 _WINDOWS = ((DAY_US, "24 h"), (7 * DAY_US, "7 days"), (30 * DAY_US, "30 days"))
@@ -67,6 +67,32 @@ class _Path:
         return (self.cost, -self.fraud.ts, self.fraud.seq)
 
 
+class _Best:
+    """The cheapest paths to different frauds."""
+
+    def __init__(self) -> None:
+        self._paths: dict[int, _Path] = {}
+
+    def take(self, path: _Path) -> None:
+        """Keep a path if it is among the cheapest."""
+        known = self._paths.get(path.fraud.seq)
+        if known is None or path.order < known.order:
+            self._paths[path.fraud.seq] = path
+            if len(self._paths) > MOST:
+                del self._paths[max(self._paths.values(), key=lambda one: one.order).fraud.seq]
+
+    def paths(self) -> list[_Path]:
+        """Return them, the cheapest first."""
+        return sorted(self._paths.values(), key=lambda one: one.order)
+
+    def most(self, via: _Via) -> int:
+        """Return how many transactions an entity behind this one may have, for its path to be kept."""
+        if len(self._paths) < MOST:
+            return DEGREE_MAX // via.degree
+        worst = max(path.cost for path in self._paths.values())
+        return min(DEGREE_MAX // via.degree, math.floor(math.exp(worst - via.cost) + 1e-9))
+
+
 @dataclass(slots=True)
 class Scene:
     """One transaction as its decision saw it."""
@@ -78,11 +104,10 @@ class Scene:
     decided: Decided
     _names: dict[int, str] = field(default_factory=dict)
     _links: list[_Via] | None = None
+    moment: Moment = field(init=False)
 
-    @property
-    def moment(self) -> Moment:
-        """Return until when is looked."""
-        return self.decided.moment
+    def __post_init__(self) -> None:
+        self.moment = self.decided.moment  # until when is looked
 
     # ------------------------------------------------------------------ reasons
 
@@ -164,12 +189,11 @@ class Scene:
 
     def paths(self) -> list[Json]:
         """Return the cheapest paths to different frauds, at most `MOST`."""
-        best: dict[int, _Path] = {}
-        for path in (*self._near(), *self._far()):
-            known = best.get(path.fraud.seq)
-            if known is None or path.order < known.order:
-                best[path.fraud.seq] = path
-        found = sorted(best.values(), key=lambda path: path.order)[:MOST]
+        best = _Best()
+        for path in self._near():
+            best.take(path)
+        self._far(best)
+        found = best.paths()
         self._name([via.eid for path in found for via in path.vias])
         return [self._told(path) for path in found]
 
@@ -178,28 +202,31 @@ class Scene:
             for fraud, at in self.evidence.of(via.eid, self.moment):
                 yield _Path(via.cost, fraud, at, (via,))
 
-    def _far(self) -> Iterator[_Path]:
-        """Yield paths over a second transaction; rare entities are looked at first, 600 transactions in all."""
-        own, known = {via.eid for via in self.links()}, self.evidence.entities
-        places = [place for place, relation in enumerate(self.schema.relations) if not relation.hub]
-        behind: dict[int, tuple[_Via, Linked, int]] = {}
+    def _far(self, best: "_Best") -> None:
+        """Look for paths over a second transaction; rare entities come first, 300 transactions in all."""
+        asked, known = {via.eid for via in self.links()}, self.evidence.entities
+        behind: dict[int, tuple[_Via, Linked]] = {}
         left = _LOOKED_AT
         for via in self.links():
+            if best.most(via) < 2 or left <= 0:
+                break
             seen = self.rows.linked(via.eid, self.moment, left)
             left -= len(seen)
             for one in seen:
-                for place in places:
-                    eid = one.ents[place]
-                    if eid in known and eid not in own:
-                        behind.setdefault(eid, (via, one, place))
-            if left <= 0:
+                for eid in sorted(known.intersection(one.ents) - asked):  # a set has no order
+                    asked.add(eid)
+                    # Of frauds that were not known then an entity may not even take a place among those looked at.
+                    if next(self.evidence.of(eid, self.moment), None) is not None:
+                        behind[eid] = (via, one)
+        for eid, (via, one) in list(behind.items())[:_BEHIND]:
+            most = best.most(via)
+            if most < 2:
                 break
-        for eid, (via, one, place) in list(behind.items())[:_ASKED]:
-            second = _Via(eid, place, self.rows.degree(eid, self.moment, DEGREE_MAX))
-            if second.degree <= DEGREE_MAX:
+            second = _Via(eid, one.ents.index(eid), self.rows.degree(eid, self.moment, most))
+            if second.degree <= most:
                 for fraud, at in self.evidence.of(eid, self.moment):
                     if fraud.seq != one.seq:
-                        yield _Path(via.cost + second.cost, fraud, at, (via, second), (one,))
+                        best.take(_Path(via.cost + second.cost, fraud, at, (via, second), (one,)))
 
     def _told(self, path: _Path) -> Json:
         entities = [

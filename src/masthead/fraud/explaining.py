@@ -91,7 +91,10 @@ class Explainer:
             rows = LinkRows(connection)
             decided = rows.decided(space, id)
             with self._lock:
-                evidence = self._evidence.setdefault(space, Evidence(space))
+                evidence = self._evidence.get(space)
+                if evidence is None:
+                    hubs = [relation.hub for relation in schema.relations]
+                    evidence = self._evidence[space] = Evidence(space, hubs)
             evidence.follow(rows, self._store.head_of(connection))
             yield Scene(space, schema, rows, evidence, decided)
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 from sqlalchemy import Connection
 
 from masthead.base.errors import NotFound, shown
@@ -123,11 +122,10 @@ class LinkRows:
         )
 
     def names(self, eids: Iterable[int]) -> dict[int, str]:
-        """Return the keys of entities."""
-        return {
-            eid: self._rows("SELECT key FROM fraud_entities WHERE eid = ?", (eid,))[0][0]
-            for eid in dict.fromkeys(eids)
-        }
+        """Return the keys of entities by their numbers."""
+        wanted = list(dict.fromkeys(eids))
+        rows = self._rows(f"SELECT eid, key FROM fraud_entities WHERE eid IN ({_marks(wanted)})", wanted)
+        return dict(map(tuple, rows))
 
     def degree(self, eid: int, moment: Moment, most: int) -> int:
         """Return how many transactions an entity had; `most` + 1 = more than that."""
@@ -138,8 +136,10 @@ class LinkRows:
         return [_linked(*row) for row in self._rows(_LINKED, (eid, moment.ts, moment.seq, limit))]
 
     def transactions(self, seqs: Iterable[int]) -> list[Linked]:
-        """Return transactions by their numbers."""
-        return [_linked(*row) for seq in seqs for row in self._rows(_BY_NUMBER, (seq,))]
+        """Return transactions by their numbers, in their order."""
+        wanted = list(seqs)
+        rows = self._rows(f"{_BY_NUMBER} ({_marks(wanted)}) ORDER BY seq", wanted)
+        return [_linked(*row) for row in rows]
 
     def labels(self, space: str, ids: Iterable[str], moment: Moment) -> dict[str, tuple[int, int]]:
         """Return (value, arrived_at) of the label that held for each transaction that had one."""
@@ -189,14 +189,14 @@ _DECIDED = (
     "WHERE t.space = ? AND t.id = ?"
 )
 _DEGREE = (
-    "SELECT count(*) FROM (SELECT 1 FROM fraud_edges WHERE eid = ? AND ts <= ? AND seq < ? LIMIT ?) AS some"
+    "SELECT count(*) FROM (SELECT 1 FROM fraud_edges WHERE eid = ? AND ts <= ? AND seq < ? LIMIT ?) AS few"
 )
 _LINKED = (
     "SELECT t.seq, t.id, t.ts, t.amount, t.flagged, t.ents FROM fraud_edges e "
     "JOIN fraud_transactions t ON t.seq = e.seq WHERE e.eid = ? AND e.ts <= ? AND e.seq < ? "
     "ORDER BY e.ts DESC, e.seq DESC LIMIT ?"
 )
-_BY_NUMBER = "SELECT seq, id, ts, amount, flagged, ents FROM fraud_transactions WHERE seq = ?"
+_BY_NUMBER = "SELECT seq, id, ts, amount, flagged, ents FROM fraud_transactions WHERE seq IN"
 _LABEL = (
     "SELECT value, arrived_at FROM fraud_labels WHERE space = ? AND id = ? AND arrived_at <= ? AND seq < ? "
     "ORDER BY arrived_at DESC, seq DESC LIMIT 1"
@@ -234,9 +234,14 @@ _NEW_LABELS = (
 )
 
 
+def _marks(values: Sequence[int]) -> str:
+    """Return as many `?` as there are values; NULL, which nothing equals, for none."""
+    return ", ".join("?" * len(values)) or "NULL"
+
+
 def _linked(seq: int, id: str, ts: int, amount: float | None, flagged: int, ents: Any) -> Linked:
     return Linked(seq, id, ts, amount, bool(flagged), _numbers(ents))
 
 
 def _numbers(ents: Any) -> tuple[int, ...]:
-    return tuple(np.frombuffer(ents, np.int32).tolist())
+    return tuple(memoryview(ents).cast("i"))  # in half the time of an array

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -90,10 +91,12 @@ def find_reasons(
     Args:
         x: (columns,) what the model saw. contributions: (columns + 1,), the mean last.
     """
-    told = _Teller(schema, event, dict(zip(layout.names, x.tolist(), strict=True)), facts)
+    columns = _columns(layout)
+    values = {column.name: value for (column, _), value in zip(columns, x.tolist(), strict=True)}
+    told = _Teller(schema, event, values, facts)
     parts: dict[str, list[tuple[float, Column]]] = {}
-    for column, value in zip(layout.columns, contributions[:-1].tolist(), strict=True):
-        parts.setdefault(_part_of(column), []).append((value, column))
+    for (column, part), value in zip(columns, contributions[:-1].tolist(), strict=True):
+        parts.setdefault(part, []).append((value, column))
     sums = {part: math.fsum(value for value, _ in columns) for part, columns in parts.items()}
     order = sorted((part for part in sums if sums[part]), key=lambda part: -abs(sums[part]))
     shown = order if len(order) <= MOST else order[: MOST - 1]
@@ -102,6 +105,12 @@ def find_reasons(
         text = f"{len(rest)} others: {', '.join(map(noun_of, rest))}"
         found.append(Reason("other", "", text, math.fsum(sums[part] for part in rest)))
     return found
+
+
+@lru_cache(maxsize=16)
+def _columns(layout: Layout) -> tuple[tuple[Column, str], ...]:
+    """Return the columns of a layout with the part that each belongs to."""
+    return tuple((column, _part_of(column)) for column in layout.columns)
 
 
 def _part_of(column: Column) -> str:

@@ -290,7 +290,10 @@ class GraphStore:
 
     def head_of(self, connection: Connection) -> Head:
         """Return what the tables hold as a connection sees them."""
-        last, epoch = connection.exec_driver_sql(_HEAD).one()
+        cursor = connection.connection.cursor()  # the driver's own, since it is asked for every explanation
+        cursor.execute(_HEAD)
+        last, epoch = cursor.fetchone() or (0, 0)
+        cursor.close()
         return Head(int(last), int(epoch))
 
     def replay(self, from_seq: int = 0, *, space: str = LIVE, relations: int, until: int = 2**62) -> History:

@@ -87,6 +87,34 @@ class TemporalNetwork:
         both = np.concatenate([np.maximum(heard, 0), said], axis=1)
         return np.asarray(np.maximum(both @ w["mix.w"] + w["mix.b"], 0), np.float32)
 
+    def contributions(self, x: Floats) -> NDArray[np.float64]:
+        """Return (n, columns + 1): what each column adds to the logit, and what is left of it last.
+
+        Gradient times input, both as the network sees them: against a transaction that is average in every column.
+        The network is linear around a row, so what is left is the value of that plane for the average.
+        """
+        own, relations = _inputs(x, self.blocks, self.codes, self.centre, self.scale)
+        w, found = self.weights, np.zeros((len(x), x.shape[1] + 1))
+        rest = [block @ w[f"{place}.w"] + w[f"{place}.b"] for place, (block, _) in enumerate(relations)]
+        states = [np.maximum(one, 0) * there for one, (_, there) in zip(rest, relations, strict=True)]
+        heard = sum(
+            (one @ w[f"{place}.u"] for place, one in enumerate(states)), np.zeros_like(own @ w["own.w"])
+        )
+        said = own @ w["own.w"] + w["own.b"]
+        both = np.concatenate([np.maximum(heard, 0), np.maximum(said, 0)], axis=1)
+        back = (w["out.w"][:, 0] * (both @ w["mix.w"] + w["mix.b"] > 0)) @ w["mix.w"].T
+        to_heard, to_said = back[:, : said.shape[1]] * (heard > 0), back[:, said.shape[1] :] * (said > 0)
+        parts, start = own * (to_said @ w["own.w"].T), len(self.blocks.own)
+        found[:, list(self.blocks.own)] = parts[:, :start]
+        for column, count in zip(self.blocks.categoricals, self.codes, strict=True):
+            found[:, column] = parts[:, start : start + count].sum(1)
+            start += count
+        for place, (columns, (block, there)) in enumerate(zip(self.blocks.relations, relations, strict=True)):
+            to_block = ((to_heard @ w[f"{place}.u"].T) * (rest[place] > 0) * there) @ w[f"{place}.w"].T
+            found[:, list(columns)] = block * to_block
+        found[:, -1] = self.raw(x) - found[:, :-1].sum(1)
+        return found
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all of it as arrays for `np.savez`; `of_arrays` takes them back."""
         found: dict[str, NDArray[Any]] = {f"w.{name}": value for name, value in self.weights.items()}
