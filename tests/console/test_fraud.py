@@ -68,6 +68,7 @@ def test_from_a_fraud_on_the_screen_over_its_graph_to_the_next_transaction(visit
     expect(page.get_by_role("heading", name="Why", level=2)).to_be_visible()
     expect(page.locator(".mh-card").filter(has_text="Why")).to_contain_text(re.compile(r"[+-]\d\.\d\d"))
     before = page.url
+    page.locator(".nicegui-echart").scroll_into_view_if_needed()  # the mouse reaches what is on the screen
     where = page.evaluate(
         """() => {
           const element = document.querySelector('.nicegui-echart'), chart = getElement(+element.id.slice(1)).chart;

@@ -173,11 +173,11 @@ def _put(schema: Schema, into: Json, name: str, value: Any, ts: int) -> None:
 
 def generated(plan: Plan, folder: Path) -> Material:
     """Return made-up transactions with rings in them; the tables are written into the folder."""
-    wanted = plan.transactions + plan.history
     share = plan.fraud_share
-    # Frauds or others are left out until the share is right, so more are made than are sent.
-    more = 1.0 if share is None else 1.02 * max(share / 0.035, (1 - share) / 0.965)
-    generate(math.ceil(wanted * more * 1.03) + 100, plan.seed, folder)
+    # Frauds or others are left out until the share is right, so more are made than are sent; and a fourteenth for luck.
+    more = 1.0 if share is None else 1.07 * max(share / 0.035, (1 - share) / 0.965)
+    wanted = math.ceil((plan.transactions * more + plan.history) * 1.03) + 100
+    generate(wanted, plan.seed, folder)
     return read_material(Schema.read(folder / "schema.toml"), [folder], folder / "labels.csv", plan)
 
 
@@ -200,7 +200,7 @@ def read_material(schema: Schema, paths: list[Path], labels: Path | None, plan: 
     rings = _rings(paths, events)
     # Made-up rings that would go on beyond the last day all pay in its last minutes: nobody would believe that.
     whole = events.ts < int(events.ts[-1]) - _DAY_US if tables else np.ones(len(events), bool)
-    kept = _kept(truth, whole, plan)[-(plan.transactions + plan.history) :]
+    kept, first = _chosen(truth, whole, plan)
     place = np.full(len(events), -1, np.int64)
     place[kept] = np.arange(len(kept))
     there = known & (place[marks.rows] >= 0)
@@ -210,26 +210,39 @@ def read_material(schema: Schema, paths: list[Path], labels: Path | None, plan: 
         value=marks.value[there],
         arrived_at=marks.arrived_at[there],
     )
-    first = max(0, len(kept) - plan.transactions)
     return Material(schema, events.take(kept), ours, first, truth[kept], rings[kept])
 
 
 _GENERATED = ("train_transaction.csv", "train_identity.csv")
 
 
-def _kept(truth: NDArray[np.int8], whole: NDArray[np.bool_], plan: Plan) -> NDArray[np.int64]:
-    """Return the rows that give the wished share of fraud, of those that are to be had."""
+def _chosen(truth: NDArray[np.int8], whole: NDArray[np.bool_], plan: Plan) -> tuple[NDArray[np.int64], int]:
+    """Return the rows of history and those sent, and how many are history.
+
+    Those sent have the wished share of fraud: of the shortest last stretch of time that has enough of both, as many as
+    are wanted are drawn. What is before it is history as it is.
+    """
+    rows = np.flatnonzero(whole)
     frauds, others = np.flatnonzero(whole & (truth == 1)), np.flatnonzero(whole & (truth != 1))
     share = plan.fraud_share
     if share is None or not len(frauds) or not len(others):
-        return np.flatnonzero(whole)
-    total = min(len(frauds) / share, len(others) / (1 - share))
+        kept = rows[-(plan.transactions + plan.history) :]
+        return kept, max(0, len(kept) - plan.transactions)
+    total = min(plan.transactions, len(frauds) / share, len(others) / (1 - share))
+    bad = max(1, round(share * total))
+    good = max(1, round(total) - bad)
+    start = min(frauds[-bad], others[-good])
     rng = np.random.default_rng([plan.seed, 2])
-    parts = [
-        rng.choice(rows, min(len(rows), round(part * total)), replace=False)
-        for rows, part in ((frauds, share), (others, 1 - share))
-    ]
-    return np.sort(np.concatenate(parts))
+    sent = np.sort(
+        np.concatenate(
+            [
+                rng.choice(one[one >= start], count, replace=False)
+                for one, count in ((frauds, bad), (others, good))
+            ]
+        )
+    )
+    before = rows[rows < start][-plan.history :] if plan.history else rows[:0]
+    return np.concatenate([before, sent]), len(before)
 
 
 def _rings(paths: list[Path], events: Events) -> NDArray[np.int64]:
