@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nicegui import ui
-from nicegui.events import EChartPointClickEventArguments, KeyEventArguments
+from nicegui.events import GenericEventArguments, KeyEventArguments
 
 from masthead.console.charts import theme
 from masthead.console.fraud_charts import ego_graph, node_kind
@@ -125,9 +125,9 @@ def _graph(console: Console, id: str, space: str) -> None:
     dark = is_dark()
     found = console.masthead.fraud.graph(id, space=space)
 
-    def go(event: EChartPointClickEventArguments) -> None:
-        data: Any = event.data
-        if event.data_type != "node" or not isinstance(data, dict):
+    def go(event: GenericEventArguments) -> None:
+        data: Any = event.args.get("data")
+        if event.args.get("dataType") != "node" or not isinstance(data, dict):
             return
         if "transaction" in data:
             ui.navigate.to(transaction_path(str(data["transaction"]), space))
@@ -139,7 +139,9 @@ def _graph(console: Console, id: str, space: str) -> None:
         ui.label(
             "As it was known at the decision. Click a transaction or an entity to go there; drag and zoom as you like."
         ).classes("mh-soft")
-        chart = ui.echart(ego_graph(found, dark=dark), theme=theme(dark=dark), on_point_click=go)
+        chart = ui.echart(ego_graph(found, dark=dark), theme=theme(dark=dark))
+        # Not `on_point_click`: that expects a value, which nodes and edges have none of.
+        chart.on("componentClick", go, ["data", "dataType"])
         chart.style("height: 460px").props("role=img")
         with ui.expansion("The same as a table").classes("w-full"):
             columns = (("what", "What"), ("kind", "Kind"), ("time", "Time (UTC)"), ("linked", "Linked to"))
