@@ -1,5 +1,6 @@
 """Charts of transactions as ECharts options: scores as they come, counts over time, latencies, and the graph around one."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -167,8 +168,9 @@ def _is(node: Mapping[str, Any], kind: str) -> bool:
 def ego_graph(found: Mapping[str, Any], *, dark: bool) -> Json:
     """Return the options of the graph around a transaction, as `FraudService.graph` gives it; nodes can be clicked."""
     kinds = [name for name in _NODES if any(_is(one, name) for one in found["nodes"])]
+    at = _places(found)
     nodes = [
-        _transaction(one, dark) if one["kind"] == "transaction" else _entity(one, dark)
+        (_transaction(one, dark) if one["kind"] == "transaction" else _entity(one, dark)) | at[one["id"]]
         for one in found["nodes"]
     ]
     return {
@@ -187,13 +189,7 @@ def ego_graph(found: Mapping[str, Any], *, dark: bool) -> Json:
         "series": [
             {
                 "type": "graph",
-                "layout": "force",
-                "force": {
-                    "repulsion": 260,
-                    "edgeLength": [40, 110],
-                    "gravity": 0.12,
-                    "layoutAnimation": False,
-                },
+                "layout": "none",
                 "roam": True,
                 "top": 40,
                 "categories": [
@@ -211,6 +207,31 @@ def ego_graph(found: Mapping[str, Any], *, dark: bool) -> Json:
             }
         ],
     }
+
+
+def _places(found: Mapping[str, Any]) -> dict[str, Json]:
+    """Return where each node stands: entities around the transaction, and behind each its others. Always the same."""
+    entities = [one["id"] for one in found["nodes"] if one["kind"] == "entity"]
+    behind: dict[str, list[str]] = {one: [] for one in entities}
+    first = {edge["transaction"]: edge["entity"] for edge in reversed(found["edges"])}
+    places: dict[str, Json] = {}
+    for one in found["nodes"]:
+        if one["kind"] != "entity":
+            places[one["id"]] = {"x": 0.0, "y": 0.0}
+            if not one.get("centre") and one["id"] in first:
+                behind[first[one["id"]]].append(one["id"])
+    for number, entity in enumerate(entities):
+        slice_width = 2 * math.pi / len(entities)
+        angle = slice_width * number - math.pi / 2
+        places[entity] = _at(angle, 1.0 + 0.18 * (number % 2))
+        for place, each in enumerate(behind[entity]):
+            spread = (place + 0.5) / len(behind[entity]) - 0.5
+            places[each] = _at(angle + 0.85 * slice_width * spread, 1.9 + 0.22 * (place % 2))
+    return places
+
+
+def _at(angle: float, radius: float) -> Json:
+    return {"x": round(190 * radius * math.cos(angle), 1), "y": round(100 * radius * math.sin(angle), 1)}
 
 
 _NODE = (
