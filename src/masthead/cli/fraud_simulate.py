@@ -1,5 +1,6 @@
 """`masthead fraud simulate`: transactions replayed through a running server, and how well they were judged."""
 
+import contextlib
 import http.client
 import json
 import ssl
@@ -8,7 +9,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,7 @@ import typer
 
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, MastheadError, NotFound, shown
 from masthead.cli.addresses import Served, served
-from masthead.cli.installation import AsJson, Data, settings
+from masthead.cli.installation import AsJson, Data, installation, settings
 from masthead.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -66,10 +67,23 @@ def simulate(
 
     They lie in a space of their own, and never touch real ones.
     """
-    from masthead.fraud.simulate import Plan, Simulation
+    from masthead.fraud.simulate import Plan
 
     plan = Plan(rate, duration, concurrent, fraud_share, seed, history)
-    server = _Server(_running(data))
+    with _key(data, duration) as key:
+        found = _simulated(_Server(_running(data), key), source, labels, plan, keep=keep)
+    space = found["space"]
+    if as_json:
+        print_json(found)
+    else:
+        print(_line(found) + (f"; kept in the space {space}" if keep else "; deleted again"))
+
+
+def _simulated(
+    server: "_Server", source: str, labels: Path | None, plan: "Plan", *, keep: bool
+) -> dict[str, Any]:
+    from masthead.fraud.simulate import Simulation
+
     with tempfile.TemporaryDirectory(prefix="masthead-simulate-") as folder:
         material = _material(source, labels, plan, Path(folder), server)
         space = str(server.ask("POST", "/fraud/simulations", {})["name"])
@@ -82,11 +96,19 @@ def simulate(
                 sys.stderr.write("\n")
             if not keep:
                 server.ask("DELETE", f"/fraud/simulations/{space}", None)
-    found |= {"space": space, "kept": keep}
-    if as_json:
-        print_json(found)
-    else:
-        print(_line(found) + (f"; kept in the space {space}" if keep else "; deleted again"))
+    return {**found, "space": space, "kept": keep}
+
+
+@contextlib.contextmanager
+def _key(data: Path | None, duration_s: float) -> Iterator[str]:
+    """Give a key that may do what is to do with transactions; it is revoked at the end, and ends by itself."""
+    with installation(data) as masthead:
+        made = masthead.keys.create_key("simulate", ["fraud"], expires_s=int(duration_s + _LOAD_S + 3_600))
+    try:
+        yield f"{made.key.id}.{made.secret}"
+    finally:
+        with installation(data) as masthead:
+            masthead.keys.revoke_key(made.key.id)
 
 
 def _running(data: Path | None) -> Served:
@@ -155,8 +177,8 @@ def _line(found: Mapping[str, Any]) -> str:
 class _Server:
     """The running server over HTTP, one connection a thread."""
 
-    def __init__(self, running: Served) -> None:
-        self._at, self._token = urllib.parse.urlsplit(running.url), running.token
+    def __init__(self, running: Served, key: str) -> None:
+        self._at, self._token = urllib.parse.urlsplit(running.url), key
         self._own = threading.local()
         self.space = ""
 
@@ -180,20 +202,26 @@ class _Server:
         Raises:
             MastheadError: The server refuses. OSError: It does not answer.
         """
-        connection = getattr(self._own, "connection", None) or self._connect()
         body = None if given is None else json.dumps(given)
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        except http.client.HTTPException as error:
-            self._own.connection = None
-            raise OSError(f"the server does not answer: {error!r}") from error
+            status, content = self._sent(method, path, body)
+        except (http.client.HTTPException, ConnectionError):
+            self._own.connection = None  # the server lets go of a connection that was idle: a new one, once
+            try:
+                status, content = self._sent(method, path, body)
+            except http.client.HTTPException as error:
+                raise OSError(f"the server does not answer: {error!r}") from error
         found: dict[str, Any] = json.loads(content) if content else {}
-        if answer.status >= 400:
-            raise _error(answer.status, found)
+        if status >= 400:
+            raise _error(status, found)
         return found
+
+    def _sent(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
+        connection = getattr(self._own, "connection", None) or self._connect()
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
     def _connect(self) -> http.client.HTTPConnection:
         host, port = self._at.hostname or "127.0.0.1", self._at.port
