@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from masthead.alerts.service import AlertsService
     from masthead.flows.run import Run
     from masthead.flows.service import Flow, Flows
+    from masthead.fraud.flows import Pipelines
     from masthead.fraud.portal import FraudPortal
     from masthead.fraud.service import FraudService
     from masthead.learn.endpoints import Endpoints
@@ -225,6 +226,13 @@ class Masthead:
 
         return FraudPortal(self.database, self.folder, SystemClock(), self.journal, self.fraud)
 
+    @cached_property
+    def pipelines(self) -> "Pipelines":
+        """Runs from files to an endpoint."""
+        from masthead.fraud.flows import Pipelines
+
+        return Pipelines(self.folder, self.flows, lambda: self.fraud, self.database)
+
     def _load_fraud(self, source: "Mapping[str, Any]") -> "ServedModel":
         from masthead.fraud.endpoint import FraudEndpoint, GraphEndpoint
 
@@ -328,6 +336,7 @@ class Masthead:
             self.endpoints,
             self.fraud,
             self.portal,
+            self.pipelines,
         )
         self.flows.make_ready()
 
@@ -341,6 +350,7 @@ class Masthead:
         self.metrics.start()
         self.fraud.start()  # the states are warm before the server is ready
         self.flows.open()
+        self.pipelines.serve()
         self.refresh()
 
     def can_take(self) -> bool:
@@ -387,6 +397,7 @@ class Masthead:
         self.keys.refresh()
         self._route()
         self.fraud.refresh()
+        self.pipelines.refresh()
 
     def _route(self) -> None:
         """Lead the stream to the detectors that run now; a reading sent after `activate` returned is one of theirs."""

@@ -43,10 +43,11 @@ Subscribe TestAuthorization UpdateThing
 S3 = "DeleteObject GetObject ListBucket PutObject"
 
 MASTHEAD = """
-AcknowledgeGroup CancelJob CreateChannel CreateSimulation DeleteChannel DeleteFraudModel DeleteSimulation DescribeClock
-DescribeJob EraseTransactions ExplainTransaction ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus GetTransaction
-LabelTransaction ListChannels ListDeliveries ListForbidden ListFraudLists ListFraudModels ListJobs ListLogs ListReadings ListSeries
-ListSimulations ListTransactions LoadTransactions MuteGroup RenewThing RetryDelivery RevokeThing ScoreTransaction
+AcknowledgeGroup CancelJob CancelPipeline CreateChannel CreatePipeline CreateSimulation DeleteChannel DeleteFraudModel
+DeletePipeline DeleteSimulation DescribeClock DescribeJob DescribePipeline EraseTransactions ExplainTransaction
+ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus GetTransaction LabelTransaction ListChannels
+ListDeliveries ListForbidden ListFraudLists ListFraudModels ListJobs ListLogs ListPipelines ListReadings ListSeries ListSimulations
+ListTransactions LoadTransactions MuteGroup RenewThing ResumePipeline RetryDelivery RevokeThing ScoreTransaction
 TestAlert TestRule TestStream TestThing UpdateFraudLists ValidateDetector
 """
 

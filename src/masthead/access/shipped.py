@@ -53,6 +53,7 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
         "masthead:*Transaction*",
         "masthead:*Simulation*",
         "masthead:*Fraud*",
+        "masthead:*Pipeline*",
         "masthead:*Job*",
         "sagemaker:*Endpoint*",
     ),

@@ -81,6 +81,7 @@ _THING, _POLICY, _RULE = "iot:thing/{name}", "iot:policy/{name}", "iot:rule/{nam
 _CHANNEL = "masthead:channel/{name}"
 _OBJECT, _LOG, _JOB = "s3:{bucket}/{key}", "masthead:log/{kind}/{name}", "masthead:job/{id}"
 _ENDPOINT = "sagemaker:endpoint/{name}"
+_PIPELINE = "masthead:pipeline/{id}"
 _SPACE = "masthead:fraud/{space}"
 
 VERBS: Mapping[str, Deed] = {
@@ -213,6 +214,13 @@ VERBS: Mapping[str, Deed] = {
     "portal.start_simulation": Deed("masthead:CreateSimulation"),
     "portal.stop_simulation": Deed("masthead:DeleteSimulation", ("masthead:fraud/{name}",)),
     "portal.delete_simulation": Deed("masthead:DeleteSimulation", ("masthead:fraud/{name}",)),
+    "pipelines.start": Deed("masthead:CreatePipeline"),
+    "pipelines.list": Deed("masthead:ListPipelines"),
+    "pipelines.get": Deed("masthead:DescribePipeline", (_PIPELINE,)),
+    "pipelines.log": Deed("masthead:DescribePipeline", (_PIPELINE,)),
+    "pipelines.resume": Deed("masthead:ResumePipeline", (_PIPELINE,)),
+    "pipelines.cancel": Deed("masthead:CancelPipeline", (_PIPELINE,)),
+    "pipelines.delete": Deed("masthead:DeletePipeline", (_PIPELINE,)),
     # Masthead itself
     "flows.list": Deed("masthead:ListJobs"),
     "flows.get": Deed("masthead:DescribeJob", (_JOB,)),

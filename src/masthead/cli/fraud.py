@@ -6,6 +6,8 @@ from masthead.cli import (
     fraud_explain,
     fraud_graph,
     fraud_model,
+    fraud_pipeline,
+    fraud_scripts,
     fraud_serve,
     fraud_simulate,
 )
@@ -19,4 +21,6 @@ fraud_graph.add(app)
 fraud_serve.add(app)
 fraud_explain.add(app)
 fraud_bench.add(app)
+fraud_scripts.add(app)
+fraud_pipeline.add(app)
 fraud_simulate.add(app)

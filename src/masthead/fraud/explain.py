@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["DEGREE_MAX", "Scene"]
 
 DEGREE_MAX = 500
-_LOOKED_AT = 300  # transactions on the way to paths of four hops
-_BEHIND = 50  # entities behind them whose transactions are counted
+_LOOKED_AT = 200  # transactions on the way to paths of four hops
+_BEHIND = 25  # entities behind them whose transactions are counted
 _RING = 64  # what the features remember of an entity
 _ENTITIES, _EACH, _FRAUDS_FIRST = 12, 5, 2
 _WINDOWS = ((DAY_US, "24 h"), (7 * DAY_US, "7 days"), (30 * DAY_US, "30 days"))
@@ -203,7 +203,7 @@ class Scene:
                 yield _Path(via.cost, fraud, at, (via,))
 
     def _far(self, best: "_Best") -> None:
-        """Look for paths over a second transaction; rare entities come first, 300 transactions in all."""
+        """Look for paths over a second transaction; rare entities come first, 200 transactions in all."""
         asked, known = {via.eid for via in self.links()}, self.evidence.entities
         behind: dict[int, tuple[_Via, Linked]] = {}
         left = _LOOKED_AT

@@ -53,17 +53,17 @@ class _Loader:
     def __init__(self, space: str, schema: Schema, events: Events) -> None:
         self.space, self.events = space, events
         self.relations = [relation.name for relation in schema.relations]
-        self.epoch, self.last = -1, -1
+        self.epoch, self.last, self._alone = -1, -1, False
         self._tables: list[NDArray[np.int32]] = []
         self._bodies: dict[tuple[int, ...], bytes] = {}
 
     def begin(self, group: Group) -> bool:
-        """Return whether nobody else has written since the last commit."""
-        alone = group.head.last == self.last or group.head.last == 0
+        """Return whether all that is stored was written here, so that no id can be there already."""
+        self._alone = group.head.last == 0 or (self._alone and group.head.last == self.last)
         if group.head.epoch != self.epoch:  # entities may be gone
             self._tables = [np.zeros(len(one) + 1, np.int32) for one in self.events.vocabularies]
             self.epoch = group.head.epoch
-        return alone
+        return self._alone
 
     def ents(self, group: Group, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return (rows, relations) numbers of entities, 0 = no edge; those that are not there are made."""

@@ -8,7 +8,7 @@ up what is left: together they are the raw score less the mean of the model.
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -63,7 +63,12 @@ class Reason:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return asdict(self)
+        return {
+            "relation": self.relation,
+            "value": self.value,
+            "text": self.text,
+            "contribution": self.contribution,
+        }
 
 
 class Facts(Protocol):

@@ -1,8 +1,8 @@
 """From transactions and labels to a fitted scorer: replay, rows that may teach, trees, calibration, cuts."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class Lesson:
         from_file: Labels come from a file, not from the data.
         window: Half open, of the transactions that teach. labels_until: inclusive. All UTC microseconds.
         threads: For the fit; the result does not depend on it.
+        parameters: Of the learner, in place of its own.
     """
 
     schema: Schema
@@ -48,6 +49,7 @@ class Lesson:
     seed: int
     costs: Costs
     threads: int
+    parameters: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def train(lesson: Lesson) -> Iterator[tuple[Trained | None, float | None, str]]:
         categoricals=layout.categorical_positions,
         seed=lesson.seed,
         threads=lesson.threads,
+        parameters=lesson.parameters,
     )
     for found, rounds in steps:  # noqa: B007 - the last one stays
         yield None, None, f"tree {rounds}, {len(rows)} rows, {layout.width} columns"
@@ -134,7 +137,7 @@ def _trained(
         },
         "seed": lesson.seed,
         "trees": found.trees,
-        "configuration": CONFIGURATION,
+        "configuration": {**CONFIGURATION, **lesson.parameters},
         "validation": validation,
         "transductive": _transductive(lesson, layout, forest, rows[check], y[check]),
         "data_sha256": _digest(lesson),
