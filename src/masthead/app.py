@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from masthead.flows.run import Run
     from masthead.flows.service import Flow, Flows
     from masthead.fraud.flows import Pipelines
+    from masthead.fraud.portal import FraudPortal
     from masthead.fraud.service import FraudService
     from masthead.learn.endpoints import Endpoints
     from masthead.learn.later import Later
@@ -228,6 +229,13 @@ class Masthead:
         return score_actions(self.fraud, actions)
 
     @cached_property
+    def portal(self) -> "FraudPortal":
+        """What the console needs of transactions: the live feed, simulations, lists, thresholds, verdicts."""
+        from masthead.fraud.portal import FraudPortal
+
+        return FraudPortal(self.database, self.folder, SystemClock(), self.journal, self.fraud)
+
+    @cached_property
     def pipelines(self) -> "Pipelines":
         """Runs from files to an endpoint."""
         from masthead.fraud.flows import Pipelines
@@ -336,6 +344,7 @@ class Masthead:
             self.metrics,
             self.endpoints,
             self.fraud,
+            self.portal,
             self.pipelines,
         )
         self.flows.make_ready()
@@ -549,6 +558,8 @@ class Masthead:
             self.metrics.close()
         if "endpoints" in built:
             self.endpoints.close()
+        if "portal" in built:
+            self.portal.close()
         if "streams" in built:
             self.streams.close()
         if "fraud" in built:  # behind the rules whose transactions it scores

@@ -4,6 +4,7 @@ import json
 import math
 
 from masthead.console.charts import band_chart, band_series, contribution_bars, seen_before, thinned
+from masthead.console.fraud_charts import ego_graph
 from masthead.console.parts import plain, severity_band
 
 NAN = float("nan")
@@ -93,3 +94,27 @@ def test_a_thinned_line_keeps_its_extremes_and_every_anomaly():
     assert {1234, 4321, 777, 9_999} <= set(kept)
     assert len(kept) <= 2_100
     assert thinned(values[:50], severity[:50], 2_000) == list(range(50))
+
+
+def test_every_node_of_the_graph_has_a_place_of_its_own_and_always_the_same():
+    nodes = [
+        {
+            "id": "t1",
+            "kind": "transaction",
+            "transaction": "1",
+            "time": "",
+            "amount": None,
+            "label": "unknown",
+        }
+    ]
+    nodes[0]["centre"] = True
+    nodes += [{**nodes[0], "id": f"t{i}", "transaction": str(i), "centre": False} for i in range(2, 8)]
+    nodes += [
+        {"id": f"e{i}", "kind": "entity", "text": "", "relation": "r", "value": "v", "degree": 4}
+        for i in (1, 2)
+    ]
+    edges = [{"transaction": f"t{i}", "entity": f"e{1 + i % 2}"} for i in range(1, 8)]
+    found = ego_graph({"nodes": nodes, "edges": edges}, dark=False)
+    places = [(one["x"], one["y"]) for one in found["series"][0]["data"]]
+    assert len(set(places)) == len(nodes)
+    assert found == ego_graph({"nodes": nodes, "edges": edges}, dark=False)

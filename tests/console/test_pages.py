@@ -22,6 +22,9 @@ PAGES = {
     "/detectors/air": ("air", ("Live", "CO, LOCATION_ID B-101", "Data quality", "Duplicates", "activation")),
     "/groups": ("Anomalies", ("SO2", "CO", "a value never seen before", "B-101 100 %", "high")),
     "/alerts": ("Alerts", ("Delivered", "tell-the-night", "webhook", "delivered")),
+    "/fraud": ("Fraud", ("Counted back from the newest transaction", "Recent frauds", "Latency", "Simulate")),
+    "/fraud/rings": ("Rings", ("No ring in the last 30 days",)),
+    "/fraud/models": ("Models", ("Deployed", "No model is deployed")),
     "/endpoints": ("Endpoints", ("Models that answer over the API", "Deploy a detector on its page")),
     "/things": ("Things", ("B-101", "connected", "B-102", "TIMESTAMP")),
     "/things/B-102": (

@@ -31,7 +31,7 @@ UntagDeliveryStream UpdateDestination
 
 SAGEMAKER = """
 CreateEndpoint DeleteEndpoint DescribeEndpoint InvokeEndpoint InvokeEndpointAsync InvokeEndpointWithResponseStream
-ListEndpoints
+ListEndpoints UpdateEndpoint
 """
 
 IOT = """
@@ -46,9 +46,9 @@ MASTHEAD = """
 AcknowledgeGroup CancelJob CancelPipeline CreateChannel CreatePipeline CreateSimulation DeleteChannel DeleteFraudModel
 DeletePipeline DeleteSimulation DescribeClock DescribeJob DescribePipeline EraseTransactions ExplainTransaction
 ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus GetTransaction LabelTransaction ListChannels
-ListDeliveries ListForbidden ListFraudModels ListJobs ListLogs ListPipelines ListReadings ListSeries ListSimulations
+ListDeliveries ListForbidden ListFraudLists ListFraudModels ListJobs ListLogs ListPipelines ListReadings ListSeries ListSimulations
 ListTransactions LoadTransactions MuteGroup RenewThing ResumePipeline RetryDelivery RevokeThing ScoreTransaction
-TestAlert TestRule TestStream TestThing ValidateDetector
+TestAlert TestRule TestStream TestThing UpdateFraudLists ValidateDetector
 """
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {

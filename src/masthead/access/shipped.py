@@ -52,7 +52,7 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
         "Transactions",
         "masthead:*Transaction*",
         "masthead:*Simulation*",
-        "masthead:*FraudModel*",
+        "masthead:*Fraud*",
         "masthead:*Pipeline*",
         "masthead:*Job*",
         "sagemaker:*Endpoint*",

@@ -164,6 +164,7 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
             detectors,
             endpoints,
             fraud,
+            fraud_desk,
             fraud_explanations,
             fraud_pipelines,
             groups,
@@ -179,6 +180,6 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
 
         rooms += [things, policies, rules, streams, alerts, channels, detectors]
         rooms += [groups, endpoints, jobs, objects, logs, ingest]
-        rooms += [fraud, fraud_explanations, fraud_pipelines]
+        rooms += [fraud, fraud_desk, fraud_explanations, fraud_pipelines]
     for room in rooms:
         app.include_router(room.router, dependencies=[Depends(authorise), Security(_KEY)], responses=_ANSWERS)

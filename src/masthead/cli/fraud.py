@@ -9,6 +9,7 @@ from masthead.cli import (
     fraud_pipeline,
     fraud_scripts,
     fraud_serve,
+    fraud_simulate,
 )
 from masthead.cli.grammar import new_room
 from masthead.cli.rooms import ROOMS
@@ -22,3 +23,4 @@ fraud_explain.add(app)
 fraud_bench.add(app)
 fraud_scripts.add(app)
 fraud_pipeline.add(app)
+fraud_simulate.add(app)

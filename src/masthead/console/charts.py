@@ -7,14 +7,14 @@ from typing import Any
 from masthead.console.parts import reason_text, severity_band
 
 MARK_FROM = 50.0
-_LINE = {True: "#63b3ed", False: "#1a5fa0"}
+LINE = {True: "#63b3ed", False: "#1a5fa0"}
 _BAND = {True: "rgba(99, 179, 237, .18)", False: "rgba(26, 95, 160, .13)"}
 _EXPECTED = {True: "#a3b0be", False: "#718096"}
-_INK = {True: "#cbd5e0", False: "#2d3748"}
+INK = {True: "#cbd5e0", False: "#2d3748"}
 _SEEN = {True: "#f0b429", False: "#9a5b00"}
 _SPAN = {True: "rgba(252, 129, 129, .16)", False: "rgba(197, 48, 48, .10)"}
-_TIP = {True: "#19212a", False: "#ffffff"}
-_GRID = {True: "#2b3541", False: "#e2e8f0"}
+TIP = {True: "#19212a", False: "#ffffff"}
+GRID = {True: "#2b3541", False: "#e2e8f0"}
 
 _STROKE = "path://M0 5h20v3H0z"  # a line's sign in the legend
 # The two lines of what was seen before share a name, and so an entry of the legend.
@@ -56,15 +56,15 @@ window.mhTooltip = (params) => {
 def theme(*, dark: bool) -> dict[str, Any]:
     """Return the theme of every chart; named always, so that a chart never depends on the browser's preference."""
     axis = {
-        "axisLine": {"lineStyle": {"color": _INK[dark]}},
-        "axisLabel": {"color": _INK[dark]},
-        "splitLine": {"lineStyle": {"color": _GRID[dark]}},
+        "axisLine": {"lineStyle": {"color": INK[dark]}},
+        "axisLabel": {"color": INK[dark]},
+        "splitLine": {"lineStyle": {"color": GRID[dark]}},
     }
     return {
         "darkMode": dark,
         "backgroundColor": "transparent",
-        "color": [_LINE[dark], _EXPECTED[dark]],
-        "textStyle": {"color": _INK[dark], "fontFamily": "inherit"},
+        "color": [LINE[dark], _EXPECTED[dark]],
+        "textStyle": {"color": INK[dark], "fontFamily": "inherit"},
         "timeAxis": axis,
         "valueAxis": axis,
         "categoryAxis": axis,
@@ -178,9 +178,9 @@ def band_chart(
         },
         "tooltip": {"trigger": "axis", "confine": True, ":formatter": "params => mhTooltip(params)"}
         | {
-            "backgroundColor": _TIP[dark],
-            "borderColor": _GRID[dark],
-            "textStyle": {"color": _INK[dark], "fontSize": 12},
+            "backgroundColor": TIP[dark],
+            "borderColor": GRID[dark],
+            "textStyle": {"color": INK[dark], "fontSize": 12},
         },
         "legend": {
             "data": [
@@ -192,7 +192,7 @@ def band_chart(
             ],
             "itemWidth": 18,
             "itemHeight": 10,
-            "textStyle": {"color": _INK[dark]},
+            "textStyle": {"color": INK[dark]},
             "top": 0,
             "right": 0,
         },
@@ -223,18 +223,18 @@ def _drawn(points: list[list[Any]], *, dark: bool, span: tuple[float, float] | N
             "itemStyle": {"color": _BAND[dark]},
         },
         _line(LINES[2], expected, width=1.2, color=_EXPECTED[dark], kind="dashed"),
-        _line(LINES[3], value, width=1.8, color=_LINE[dark]) | {"markArea": shade | {"data": area}},
+        _line(LINES[3], value, width=1.8, color=LINE[dark]) | {"markArea": shade | {"data": area}},
         {
             "name": LINES[4],
             "type": "scatter",
             "data": anomalies,
             "z": 10,
-            "itemStyle": {"color": severity_band(100)[0], "borderColor": _TIP[dark], "borderWidth": 1},
+            "itemStyle": {"color": severity_band(100)[0], "borderColor": TIP[dark], "borderWidth": 1},
             "label": {
                 "show": True,
                 "position": "top",
                 "formatter": "{@[2]}",
-                "color": _INK[dark],
+                "color": INK[dark],
                 "fontWeight": 600,
             },
         },
@@ -258,7 +258,7 @@ def contribution_bars(contributions: dict[str, float], *, dimension: str, dark: 
         "animation": False,
         "aria": {"enabled": True, "label": {"description": f"Contribution by {dimension}"}},
         "grid": {"left": 130, "right": 60, "top": 34, "bottom": 10},
-        "title": {"text": dimension, "left": 0, "textStyle": {"fontSize": 13, "color": _INK[dark]}},
+        "title": {"text": dimension, "left": 0, "textStyle": {"fontSize": 13, "color": INK[dark]}},
         "xAxis": {"type": "value", "max": 100, "show": False},
         "yAxis": {
             "type": "category",
@@ -272,8 +272,8 @@ def contribution_bars(contributions: dict[str, float], *, dimension: str, dark: 
                 "type": "bar",
                 "barMaxWidth": 20,
                 "data": [round(share, 1) for _, share in top],
-                "itemStyle": {"color": _LINE[dark], "borderRadius": 3},
-                "label": {"show": True, "position": "right", "formatter": "{c} %", "color": _INK[dark]},
+                "itemStyle": {"color": LINE[dark], "borderRadius": 3},
+                "label": {"show": True, "position": "right", "formatter": "{c} %", "color": INK[dark]},
             }
         ],
     }

@@ -17,7 +17,9 @@ from masthead.access.visit import Refused, SignedOut, Visit
 from masthead.app import Masthead
 from masthead.base.errors import MastheadError, NotFound
 
-_ROOMS = frozenset({"access", "alerts", "endpoints", "flows", "journal", "metrics", "streams"})
+_ROOMS = frozenset(
+    {"access", "alerts", "endpoints", "flows", "fraud", "journal", "metrics", "portal", "streams"}
+)
 _STATUS = {"InvalidInput": 400, "NotFound": 404, "Conflict": 409, "LimitReached": 429}  # as the API answers
 _FREE = frozenset({"clock", "settings"})
 

@@ -6,6 +6,7 @@ from masthead.console import (
     alerts,
     detectors,
     endpoints,
+    fraud,
     groups,
     logs,
     overview,
@@ -18,5 +19,17 @@ from masthead.console.shell import Console
 
 PAGES: tuple[Callable[[Console], None], ...] = tuple(
     room.register
-    for room in (overview, detectors, groups, alerts, endpoints, things, policies, rules, streams, logs)
+    for room in (
+        overview,
+        detectors,
+        groups,
+        alerts,
+        fraud,
+        endpoints,
+        things,
+        policies,
+        rules,
+        streams,
+        logs,
+    )
 )

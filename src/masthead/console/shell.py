@@ -27,6 +27,7 @@ NAVIGATION = (
     ("detectors", "Detectors", "monitor_heart", "/detectors"),
     ("groups", "Anomalies", "notifications_active", "/groups"),
     ("alerts", "Alerts", "campaign", "/alerts"),
+    ("fraud", "Fraud", "credit_card", "/fraud"),
     ("endpoints", "Endpoints", "api", "/endpoints"),
     ("things", "Things", "sensors", "/things"),
     ("policies", "Policies", "policy", "/policies"),

@@ -22,6 +22,7 @@ from masthead.base.folder import DataFolder
 from masthead.base.ids import check_name, new_id
 from masthead.base.log import Journal
 from masthead.fraud import results
+from masthead.fraud.desk import Desk
 from masthead.fraud.records import LIVE, GraphStore
 from masthead.fraud.results import Space
 from masthead.learn.endpoints import Endpoints, check_endpoint_name
@@ -56,6 +57,7 @@ class Deployments:
         self._database, self._folder, self._clock, self._journal = database, folder, clock, journal
         self._endpoints, self.store = endpoints, store
         self._snapshots = folder.cache / "fraud"
+        self.desk = Desk(database, clock, journal)
         self._lock = threading.RLock()
         self._seen: tuple[Any, ...] = ()
         self._version: int | None = None
@@ -223,6 +225,7 @@ class Deployments:
         """Serve what is deployed now, whoever deployed it; returns when the states are warm."""
         with self._lock:
             self._version = self._database.version()
+            self.desk.refresh()
             found = list(self.deployments())
             spaces = self.spaces()
             seen = (
@@ -277,7 +280,7 @@ class Deployments:
                 from masthead.fraud.ledger import Ledger
                 from masthead.fraud.writer import Writer
 
-                self._ledger = Ledger(self.store, self._clock)
+                self._ledger = Ledger(self.store, self._clock, self.desk)
                 self._writer = Writer(self._ledger.work)
             return self._ledger, self._writer
 

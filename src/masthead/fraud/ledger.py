@@ -20,6 +20,7 @@ from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, MastheadError, shown
 from masthead.base.log import get_logger
 from masthead.fraud.counting import LATE, REBUILD_S, REBUILDS
+from masthead.fraud.desk import Desk
 from masthead.fraud.events import Event
 from masthead.fraud.packing import amount_of, body_of, feat_of
 from masthead.fraud.records import GraphStore, Group, Head, History, NewDecision, NewLabel, NewTransaction
@@ -262,8 +263,8 @@ class _Broken(Exception):
 class Ledger:
     """Writes groups of requests and keeps the states of the served spaces. `work` is for one thread."""
 
-    def __init__(self, store: GraphStore, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: GraphStore, clock: Clock, desk: Desk | None = None) -> None:
+        self._store, self._clock, self._desk = store, clock, desk
         self.books: Mapping[str, Book] = {}
         self._head = Head(0, 0)
         self._dirty = False
@@ -394,6 +395,8 @@ class Ledger:
             vector = vectors[book.place[one.alias]]
             _, probability = one.model.scorer.score(vector)
             told = one.decide(event.id, probability)
+            if self._desk is not None:
+                told = self._desk.judge(book.space, one.alias, book.relations, event.keys, told)
             body = orjson.dumps(told)
             page.decisions.append(
                 NewDecision(

@@ -402,6 +402,7 @@ class FraudService(Explanations):
             raise NotFound(f"entity: expected a relation of {', '.join(known)}, got {shown(relation)}")
         found = results.erase_entity(self.store, space, relation, value)
         self._forget_snapshots()
+        self.desk.forget(space, relation, value)
         self._journal.write("fraud", space, "erased", relation=relation, **found)  # not whose
         return found
 
@@ -427,7 +428,7 @@ class FraudService(Explanations):
         with self.store.group() as group:
             count = results.empty_space(group, name)
         self._forget_snapshots()
-        self._tell_others()
+        self.desk.forget(name)  # which tells others, too
         self._explainer().forget(name)
         if self._ledger is not None:
             self.refresh()

@@ -79,6 +79,8 @@ _OURS = (
     "history",
     "https",
     "backups",
+    "fraud",
+    "models",
 )
 _OURS_BEGIN = ("masthead.db", "flows.db", "serve.", "master.key", "access", "readings-log.")
 

@@ -1,0 +1,269 @@
+"""Charts of transactions as ECharts options: scores as they come, counts over time, latencies, and the graph around one."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from masthead.console.charts import GRID, INK, LINE, TIP
+
+Json = dict[str, Any]
+_FLAGGED = {True: "#fc8181", False: "#c53030"}
+_PASSED = {True: "#63b3ed", False: "#2b6cb0"}
+_ENTITY = {True: "#a3b0be", False: "#556270"}
+# Label of a transaction -> (colour in the dark, colour, sign): a colour never stands alone.
+_NODES = {
+    "fraud": ("#fc8181", "#c53030", "diamond"),
+    "legit": ("#68d391", "#2f855a", "circle"),
+    "presumed-legit": ("#68d391", "#2f855a", "emptyCircle"),
+    "flagged": ("#f0b429", "#b7791f", "triangle"),
+    "unknown": ("#63b3ed", "#2b6cb0", "circle"),
+}
+
+SCRIPT = """<script>
+// Adds points to the live chart, and drops the oldest.
+window.mhFeed = (id, added, most) => {
+  const chart = getElement(id)?.chart;
+  if (!chart) return;
+  const now = chart.getOption().series;
+  chart.setOption({series: added.map((points, place) => ({data: (now[place].data || []).concat(points).slice(-most)}))});
+};
+</script>"""
+
+
+def _tip(dark: bool, **more: Any) -> Json:
+    return {
+        "confine": True,
+        "backgroundColor": TIP[dark],
+        "borderColor": GRID[dark],
+        "textStyle": {"color": INK[dark], "fontSize": 12},
+        **more,
+    }
+
+
+def _described(text: str) -> Json:
+    return {"animation": False, "aria": {"enabled": True, "label": {"description": text}}}
+
+
+def live_chart(*, dark: bool) -> Json:
+    """Return the empty chart of scores as they are given; its two lines are what passed and what was flagged."""
+    names = (("passed", _PASSED, "circle", 5), ("flagged", _FLAGGED, "diamond", 11))
+    return {
+        **_described(
+            "Probability of fraud of each transaction as it was scored; the same stands in the table below"
+        ),
+        "useUTC": True,
+        "tooltip": _tip(dark, trigger="item", **{":formatter": _POINT}),
+        "legend": {
+            "data": [name for name, *_ in names],
+            "textStyle": {"color": INK[dark]},
+            "top": 0,
+            "right": 0,
+        },
+        "grid": {"left": 8, "right": 16, "top": 40, "bottom": 8, "containLabel": True},
+        "xAxis": {"type": "time", "axisLabel": {"hideOverlap": True}},
+        "yAxis": {
+            "type": "value",
+            "name": "probability of fraud",
+            "min": 0,
+            "max": 1,
+            "nameTextStyle": {"align": "left"},
+        },
+        "series": [
+            {
+                "name": name,
+                "type": "scatter",
+                "data": [],
+                "symbol": sign,
+                "symbolSize": size,
+                "itemStyle": {"color": colour[dark], "opacity": 0.75},
+            }
+            for name, colour, sign, size in names
+        ],
+    }
+
+
+_POINT = (
+    "point => { const box = document.createElement('div'); box.textContent = `${point.value[2]}: "
+    "${point.value[1].toFixed(3)}, amount ${point.value[3]}`; return box; }"
+)
+
+
+def live_points(fed: Sequence[Any]) -> list[list[Any]]:
+    """Return new points of the live chart: what passed, and what was flagged."""
+    found: list[list[Any]] = [[], []]
+    for one in fed:
+        amount = "unknown" if one.amount is None else f"{one.amount:,.2f}"
+        found[one.flagged].append([one.arrived / 1e3, round(one.score, 4), one.id, amount])
+    return found
+
+
+def count_bars(stretches: Sequence[Mapping[str, Any]], *, dark: bool) -> Json:
+    """Return the chart of counts over time, flagged ones on top."""
+
+    def bars(name: str, colour: str, values: list[Any]) -> Json:
+        return {
+            "name": name,
+            "type": "bar",
+            "stack": "count",
+            "barMaxWidth": 26,
+            "data": values,
+            "itemStyle": {"color": colour},
+        }
+
+    passed = [[one["start"] / 1e3, one["count"] - one["flagged"]] for one in stretches]
+    flagged = [[one["start"] / 1e3, one["flagged"]] for one in stretches]
+    return {
+        **_described("Transactions over time; the same stands in the table below"),
+        "useUTC": True,
+        "tooltip": _tip(dark, trigger="axis"),
+        "legend": {"data": ["passed", "flagged"], "textStyle": {"color": INK[dark]}, "top": 0, "right": 0},
+        "grid": {"left": 8, "right": 16, "top": 40, "bottom": 8, "containLabel": True},
+        "xAxis": {"type": "time", "axisLabel": {"hideOverlap": True}},
+        "yAxis": {"type": "value", "name": "transactions", "nameTextStyle": {"align": "left"}},
+        "series": [bars("passed", _PASSED[dark], passed), bars("flagged", _FLAGGED[dark], flagged)],
+    }
+
+
+def latency_bars(classes: Sequence[tuple[str, int]], *, dark: bool) -> Json:
+    """Return the histogram of latencies from (class, decisions)."""
+    return {
+        **_described("How long decisions took; the same stands in the table below"),
+        "tooltip": _tip(dark, trigger="axis"),
+        "grid": {"left": 8, "right": 16, "top": 34, "bottom": 8, "containLabel": True},
+        "xAxis": {"type": "category", "data": [name for name, _ in classes], "axisLabel": {"rotate": 40}},
+        "yAxis": {"type": "value", "name": "decisions", "nameTextStyle": {"align": "left"}},
+        "series": [{"type": "bar", "data": [n for _, n in classes], "itemStyle": {"color": LINE[dark]}}],
+    }
+
+
+def psi_bars(shares: Sequence[tuple[str, float]], *, dark: bool) -> Json:
+    """Return a bar chart of the features that drift most, from (name, PSI), largest first."""
+    top = list(reversed(shares[:15]))
+    return {
+        **_described("Features that drift; the same stands in the table below"),
+        "grid": {"left": 8, "right": 60, "top": 10, "bottom": 10, "containLabel": True},
+        "xAxis": {"type": "value", "show": False},
+        "yAxis": {"type": "category", "data": [name for name, _ in top]},
+        "series": [
+            {
+                "type": "bar",
+                "data": [value for _, value in top],
+                "itemStyle": {"color": LINE[dark]},
+                "label": {"show": True, "position": "right", "color": INK[dark]},
+            }
+        ],
+    }
+
+
+def node_kind(node: Mapping[str, Any]) -> str:
+    """Return what a transaction of the graph is to be drawn as."""
+    label = str(node["label"])
+    return "flagged" if label == "unknown" and node.get("flagged") else label
+
+
+def _is(node: Mapping[str, Any], kind: str) -> bool:
+    return node["kind"] == "transaction" and node_kind(node) == kind
+
+
+def ego_graph(found: Mapping[str, Any], *, dark: bool) -> Json:
+    """Return the options of the graph around a transaction, as `FraudService.graph` gives it; nodes can be clicked."""
+    kinds = [name for name in _NODES if any(_is(one, name) for one in found["nodes"])]
+    at = _places(found)
+    nodes = [
+        (_transaction(one, dark) if one["kind"] == "transaction" else _entity(one, dark)) | at[one["id"]]
+        for one in found["nodes"]
+    ]
+    return {
+        **_described("The graph around the transaction; the same stands in the table below"),
+        "tooltip": _tip(dark, trigger="item", **{":formatter": _NODE}),
+        "legend": {
+            "data": [
+                {"name": "entity", "icon": "roundRect"},
+                *({"name": name, "icon": _NODES[name][2]} for name in kinds),
+            ],
+            "textStyle": {"color": INK[dark]},
+            "top": 0,
+            "itemWidth": 14,
+            "type": "scroll",
+        },
+        "series": [
+            {
+                "type": "graph",
+                "layout": "none",
+                "roam": True,
+                "top": 40,
+                "categories": [
+                    {"name": "entity", "symbol": "roundRect", "itemStyle": {"color": _ENTITY[dark]}},
+                    *(
+                        {"name": name, "symbol": sign, "itemStyle": {"color": colours[not dark]}}
+                        for name, (*colours, sign) in _NODES.items()
+                    ),
+                ],
+                "data": nodes,
+                "links": [{"source": one["transaction"], "target": one["entity"]} for one in found["edges"]],
+                "lineStyle": {"color": _ENTITY[dark], "opacity": 0.5},
+                "label": {"color": INK[dark], "fontSize": 11},
+                "emphasis": {"focus": "adjacency"},
+            }
+        ],
+    }
+
+
+def _places(found: Mapping[str, Any]) -> dict[str, Json]:
+    """Return where each node stands: entities around the transaction, and behind each its others. Always the same."""
+    entities = [one["id"] for one in found["nodes"] if one["kind"] == "entity"]
+    behind: dict[str, list[str]] = {one: [] for one in entities}
+    first = {edge["transaction"]: edge["entity"] for edge in reversed(found["edges"])}
+    places: dict[str, Json] = {}
+    for one in found["nodes"]:
+        if one["kind"] != "entity":
+            places[one["id"]] = {"x": 0.0, "y": 0.0}
+            if not one.get("centre") and one["id"] in first:
+                behind[first[one["id"]]].append(one["id"])
+    for number, entity in enumerate(entities):
+        slice_width = 2 * math.pi / len(entities)
+        angle = slice_width * number - math.pi / 2
+        places[entity] = _at(angle, 1.0 + 0.18 * (number % 2))
+        for place, each in enumerate(behind[entity]):
+            spread = (place + 0.5) / len(behind[entity]) - 0.5
+            places[each] = _at(angle + 0.85 * slice_width * spread, 1.9 + 0.22 * (place % 2))
+    return places
+
+
+def _at(angle: float, radius: float) -> Json:
+    return {"x": round(190 * radius * math.cos(angle), 1), "y": round(100 * radius * math.sin(angle), 1)}
+
+
+_NODE = (
+    "point => { const box = document.createElement('div'); "
+    "box.textContent = point.dataType === 'node' ? point.data.told : ''; return box; }"
+)
+
+
+def _transaction(one: Mapping[str, Any], dark: bool) -> Json:
+    kind, centre = node_kind(one), bool(one.get("centre"))
+    amount = "" if one["amount"] is None else f", amount {one['amount']:,.2f}"
+    border = {"borderColor": INK[dark], "borderWidth": 3} if centre else {}
+    return {
+        "id": one["id"],
+        "name": str(one["transaction"]),
+        "category": 1 + list(_NODES).index(kind),
+        "symbolSize": 30 if centre else 17,
+        "transaction": one["transaction"],
+        "told": f"Transaction {one['transaction']} of {str(one['time'])[:16].replace('T', ' ')} UTC{amount}: {kind}",
+        "itemStyle": border,
+        "label": {"show": centre, "position": "bottom"},
+    }
+
+
+def _entity(one: Mapping[str, Any], dark: bool) -> Json:
+    return {
+        "id": one["id"],
+        "name": one["text"],
+        "category": 0,
+        "symbolSize": 20,
+        "relation": one["relation"],
+        "value": one["value"],
+        "told": f"{one['text']}: {one['degree']:,} transactions",
+        "label": {"show": True, "position": "right"},
+    }

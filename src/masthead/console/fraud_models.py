@@ -1,0 +1,146 @@
+"""Models of transactions: what is deployed, its thresholds to change, its card."""
+
+from typing import Any
+
+from nicegui import ui
+
+from masthead.base.errors import NotFound
+from masthead.console.fraud_parts import LIVE, probability, sections
+from masthead.console.parts import confirmed, form, iso_time, show_json, title
+from masthead.console.shell import Console, frame, watch
+from masthead.console.tables import Row, changed_rows, table
+from masthead.learn.records import Endpoint
+
+_DEPLOYED = (
+    ("name", "Name"),
+    ("model", "Model"),
+    ("role", "Role"),
+    ("review", "Review from"),
+    ("block", "Block from"),
+    ("by", "Thresholds"),
+)
+_MODELS = (
+    ("name", "Model"),
+    ("created", "Made (UTC)"),
+    ("rows", "Learned from"),
+    ("auc", "AUC"),
+    ("ap", "AP"),
+    ("deployed", "Deployed as"),
+)
+
+
+def register(console: Console) -> None:
+    """Make the page `/ui/fraud/models`."""
+
+    @ui.page("/fraud/models")
+    def models_page() -> None:
+        with frame("fraud", "Models", trail=(("Fraud", "/fraud"),)):
+            sections(console, "Models", LIVE)
+            title("Deployed")
+            deployed = table(
+                _DEPLOYED,
+                [],
+                empty="No model is deployed: masthead fraud deploy NAME --model DIR does it",
+                actions={
+                    "Thresholds": ("tune", lambda row: _thresholds(console, row["name"])),
+                    "Card": ("description", lambda row: _card(console, row["model"])),
+                    "Undeploy": ("delete", lambda row: _undeploy(console, row["name"])),
+                },
+            )
+            title("Models")
+            ui.label(
+                "AUC and AP (average precision) on later data than was learned from, as a stream"
+            ).classes("mh-soft")
+            models = table(
+                _MODELS,
+                [],
+                empty="No model was deployed yet",
+                actions={
+                    "Card": ("description", lambda row: _card(console, row["name"])),
+                    "Delete": ("delete", lambda row: _delete(console, row["name"])),
+                },
+            )
+
+            def update() -> None:
+                found = console.masthead.fraud.deployments()
+                changed_rows(deployed, [_deployed(console, one) for one in found])
+                changed_rows(models, [_model(console, one) for one in console.masthead.fraud.models()])
+
+            watch(update)
+
+
+def _deployed(console: Console, one: Endpoint) -> Row:
+    cuts = console.masthead.portal.thresholds(one.name)
+    role = "scores along" if one.source["shadow"] else "decides"
+    where = "" if one.source["space"] == LIVE else f" in {one.source['space']}"
+    return {
+        "name": one.name,
+        "model": one.source["model"],
+        "role": role + where,
+        "review": probability(cuts["review"]),
+        "block": probability(cuts["block"]),
+        "by": "set by hand" if cuts["by_hand"] else "the model's",
+    }
+
+
+def _model(console: Console, one: dict[str, Any]) -> Row:
+    try:
+        card = console.masthead.portal.card(one["id"])
+    except NotFound:  # deleted between the two questions
+        card = {}
+    figures = card.get("validation") or {}
+    return {
+        "name": one["id"],
+        "created": iso_time(card.get("created")),
+        "rows": f"{card.get('rows', 0):,} transactions, {card.get('positives', 0):,} frauds",
+        "auc": probability(figures.get("roc_auc")),
+        "ap": probability(figures.get("average_precision")),
+        "deployed": ", ".join(one["deployed"]) or "nowhere",
+    }
+
+
+def _thresholds(console: Console, name: str) -> None:
+    """Open the dialog that sets from where a deployment reviews and blocks."""
+    portal = console.masthead.portal
+    now = portal.thresholds(name)
+
+    def save() -> None:
+        portal.set_thresholds(name, review=float(review.value or 0), block=float(block.value or 0))
+        ui.notify(f"{name}: the next decision is made with these thresholds")
+
+    def back() -> None:
+        portal.set_thresholds(name)
+        review.value, block.value = now["own"]["review"], now["own"]["block"]
+
+    with form(f"Thresholds of {name}", save):
+        ui.label("Probabilities from which a transaction is reviewed, and from which it is blocked").classes(
+            "mh-soft"
+        )
+        review = ui.number("Review from", value=round(now["review"], 4), min=0, max=1, step=0.01).classes(
+            "w-full"
+        )
+        block = ui.number("Block from", value=round(now["block"], 4), min=0, max=1, step=0.01).classes(
+            "w-full"
+        )
+        ui.button("The model's own", icon="restart_alt", on_click=back).props("flat")
+
+
+def _card(console: Console, id: str) -> None:
+    """Show the model card, without what only machines read."""
+    card = console.masthead.portal.card(id)
+    show_json(f"Model {id}", {name: value for name, value in card.items() if name not in _LONG})
+
+
+_LONG = ("calibration", "files", "layout", "reference", "trees")
+
+
+async def _undeploy(console: Console, name: str) -> None:
+    if await confirmed(f"Undeploy {name}? Its model and its decisions stay.", verb="Undeploy"):
+        console.masthead.fraud.undeploy(name)
+        ui.notify(f"Undeployed {name}")
+
+
+async def _delete(console: Console, id: str) -> None:
+    if await confirmed(f"Delete the model {id}? Its decisions cannot be made again then.", verb="Delete"):
+        console.masthead.fraud.delete_model(id)
+        ui.notify(f"Deleted the model {id}")

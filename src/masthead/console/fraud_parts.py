@@ -1,0 +1,101 @@
+"""What the pages of transactions share: their navigation, the choice of a space, rows, words for money and scores."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from nicegui import ui
+
+from masthead.console.parts import iso_time
+from masthead.console.shell import Console
+from masthead.console.tables import Row
+
+LIVE = "live"
+DAY_US = 86_400_000_000
+SECTIONS = (("Overview", ""), ("Rings", "/rings"), ("Models", "/models"), ("Lists", "/lists"))
+COLUMNS = (
+    ("id", "Transaction"),
+    ("time", "Time (UTC)"),
+    ("amount", "Amount"),
+    ("score", "Probability"),
+    ("action", "Action"),
+    ("label", "Known"),
+)
+
+
+def spaces_of(console: Console) -> dict[str, str]:
+    """Return the spaces by name with what people call them; real transactions first."""
+    found = {LIVE: "real transactions"}
+    for one in console.masthead.fraud.spaces():
+        if one.name != LIVE:
+            found[one.name] = f"simulation {one.name[4:12]}" if one.kind == "simulation" else one.name
+    return found
+
+
+def sections(console: Console, here: str, space: str) -> None:
+    """Draw the links between the pages of transactions, and the choice of the space."""
+    with ui.row().classes("items-center w-full").style("gap: 6px 14px"):
+        for text, path in SECTIONS:
+            kept = "" if space == LIVE or path == "/models" else f"?space={quote(space)}"
+            ui.link(text, f"/fraud{path}{kept}").classes(
+                "mh-link" + (" text-weight-bold" if text == here else "")
+            )
+        if here == "Models":
+            return
+        ui.space()
+        known = spaces_of(console)
+        path = dict(SECTIONS).get(here, "")
+        ui.select(
+            known | ({} if space in known else {space: space}),
+            value=space,
+            label="Transactions",
+            on_change=lambda event: ui.navigate.to(f"/fraud{path}?space={quote(event.value)}"),
+        ).style("min-width: 190px")
+
+
+def transaction_path(id: str, space: str) -> str:
+    """Return the path of a transaction's page."""
+    return f"/fraud/transactions/{quote(id, safe='')}" + ("" if space == LIVE else f"?space={quote(space)}")
+
+
+def entity_path(relation: str, value: str, space: str) -> str:
+    """Return the path of an entity's page."""
+    kept = "" if space == LIVE else f"&space={quote(space)}"
+    return f"/fraud/entity?relation={quote(relation)}&value={quote(value, safe='')}{kept}"
+
+
+def money(value: float | None) -> str:
+    """Return an amount; nothing for nothing."""
+    return "" if value is None else f"{value:,.2f}"
+
+
+def probability(value: float | None) -> str:
+    """Return a probability in three digits."""
+    return "" if value is None else f"{value:.3f}"
+
+
+def transaction_row(one: Mapping[str, Any], space: str, prefix: str) -> Row:
+    """Return a transaction as a row of `COLUMNS`.
+
+    Args:
+        one: As `FraudService.find` gives it.
+        prefix: Of links in plain HTML.
+    """
+    decision = one["decision"] or {}
+    return {
+        "id": str(one["id"]),
+        "time": iso_time(one["time"]),
+        "amount": money(one.get("amount")),
+        "score": probability(decision.get("pred_prob")),
+        "action": action_text(decision),
+        "label": "" if one["label"] == "unknown" else one["label"],
+        "href": prefix + transaction_path(str(one["id"]), space),
+    }
+
+
+def action_text(decision: Mapping[str, Any]) -> str:
+    """Return what was done, and that a list said so."""
+    if not decision:
+        return "history"
+    listed = decision.get("listed")
+    return str(decision["action"]) + (f" ({listed['list']} list)" if listed else "")

@@ -1,0 +1,61 @@
+"""Rings: transactions that rare entities tie together, with frauds among them."""
+
+from typing import Any
+
+from nicegui import ui
+
+from masthead.base.errors import NotFound
+from masthead.console.fraud_parts import LIVE, money, sections, transaction_path
+from masthead.console.parts import iso_time
+from masthead.console.shell import Console, frame, link, watch
+from masthead.console.tables import Row, changed_rows, table
+
+_COLUMNS = (
+    ("ring", "First transaction"),
+    ("size", "Transactions"),
+    ("amount", "Amount"),
+    ("confirmed", "Confirmed"),
+    ("flagged", "Flagged"),
+    ("first", "First seen (UTC)"),
+    ("last", "Last seen (UTC)"),
+    ("entities", "Tied by"),
+)
+
+
+def register(console: Console) -> None:
+    """Make the page `/ui/fraud/rings`."""
+
+    @ui.page("/fraud/rings")
+    def rings_page(space: str = LIVE) -> None:
+        with frame("fraud", "Rings", trail=(("Fraud", "/fraud"),)):
+            sections(console, "Rings", space)
+            ui.label(
+                "What rare entities tie together in the 30 days up to the newest transaction, with two confirmed frauds "
+                "or three flagged transactions among it; the largest first."
+            ).classes("mh-soft")
+            drawn = table(_COLUMNS, [], key="ring", links="ring", empty="No ring in the last 30 days")
+
+            def update() -> None:
+                try:
+                    found = console.masthead.fraud.rings(space=space, limit=50)
+                except NotFound:  # no space before the first deployment
+                    found = []
+                changed_rows(drawn, [_row(one, space) for one in found])
+
+            watch(update, every_s=5.0)
+
+
+def _row(one: dict[str, Any], space: str) -> Row:
+    named = [each["text"] for each in one["entities"][:4]]
+    more = len(one["entities"]) - len(named)
+    return {
+        "ring": str(one["ring"]),
+        "size": one["size"],
+        "amount": money(one["amount"]),
+        "confirmed": one["confirmed"],
+        "flagged": one["flagged"],
+        "first": iso_time(one["first_seen"]),
+        "last": iso_time(one["last_seen"]),
+        "entities": ", ".join(named) + (f" and {more} more" if more else ""),
+        "href": link(transaction_path(str(one["ring"]), space)),
+    }

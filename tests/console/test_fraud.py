@@ -1,0 +1,177 @@
+"""Transactions in the console: simulated, seen, explained, judged by hand; in a real browser on a real server."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import small_fraud
+from playwright.sync_api import Page, expect
+from waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def simulated(world: Any) -> Iterator[str]:
+    """A deployed model and one simulation to its end: the name of its space."""
+    masthead = world.masthead
+    masthead.fraud.deploy("cards", small_fraud.folder() / "model")
+    name = masthead.portal.start_simulation(rate=60, duration_s=5, fraud_share=0.15, seed=5, history=1_500)
+    eventually(lambda: _simulation(world, name)["state"] == "finished", within_s=60)
+    yield str(name)
+    masthead.portal.delete_simulation(name)
+    masthead.fraud.undeploy("cards")
+
+
+def _simulation(world: Any, name: str) -> dict[str, Any]:
+    found = next(one for one in world.masthead.portal.simulations() if one["name"] == name)
+    assert found["state"] != "failed", found
+    return dict(found)
+
+
+def _flagged(world: Any, space: str) -> dict[str, Any]:
+    found = world.masthead.fraud.find(space=space, flagged=True, limit=50).items
+    assert found, "the simulation flagged nothing"
+    return dict(max(found, key=lambda one: one["decision"]["pred_prob"]))
+
+
+def test_a_simulation_is_begun_in_the_dialog_and_caught_on_the_screen(visit, world, simulated):
+    page = visit.open("/fraud", "Fraud")
+    page.get_by_role("button", name="Simulate").click()
+    dialog = page.get_by_role("dialog")
+    for field, value in (
+        ("Duration, seconds", "4"),
+        ("Rate, per second", "40"),
+        ("Transactions before", "500"),
+        ("Fraud share, per cent", "12"),
+    ):
+        dialog.get_by_label(field).fill(value)
+    dialog.get_by_role("button", name="Start").click()
+    page.wait_for_url(re.compile("space=sim-"))
+    expect(page.get_by_text(re.compile(r"finished: 160 of 160"))).to_be_visible(timeout=90_000)
+    expect(page.locator(".mh-figure").filter(has_text="Recall")).to_contain_text(
+        re.compile(r"\d of \d+ frauds")
+    )
+    points = page.evaluate(
+        "() => getElement(+document.querySelector('.nicegui-echart').id.slice(1)).chart"
+        ".getOption().series.map(one => one.data.length)"
+    )
+    assert sum(points) == 160
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text(re.compile(r"Deleted \d+ simulated transactions"))).to_be_visible()
+    assert [one["name"] for one in world.masthead.portal.simulations()] == [simulated]
+
+
+def test_from_a_fraud_on_the_screen_over_its_graph_to_the_next_transaction(visit, world, simulated):
+    page = visit.open(f"/fraud?space={simulated}", "Fraud")
+    page.get_by_role("link", name=re.compile(r"^\d{7}$")).first.click()
+    expect(page.get_by_role("heading", name="Why", level=2)).to_be_visible()
+    expect(page.locator(".mh-card").filter(has_text="Why")).to_contain_text(re.compile(r"[+-]\d\.\d\d"))
+    before = page.url
+    page.locator(".nicegui-echart").scroll_into_view_if_needed()  # the mouse reaches what is on the screen
+    where = page.evaluate(
+        """() => {
+          const element = document.querySelector('.nicegui-echart'), chart = getElement(+element.id.slice(1)).chart;
+          const data = chart.getModel().getSeriesByIndex(0).getData();
+          const place = [...Array(data.count()).keys()].find(i => i > 0 && data.getRawDataItem(i).transaction);
+          const [x, y] = chart.convertToPixel({seriesIndex: 0}, data.getItemLayout(place));
+          const box = element.getBoundingClientRect();
+          return [data.getRawDataItem(place).transaction, box.x + x, box.y + y];
+        }"""
+    )
+    page.mouse.click(where[1], where[2])
+    expect(page.get_by_role("heading", name=f"Transaction {where[0]}", level=1)).to_be_visible()
+    assert page.url != before
+
+
+def test_one_key_is_a_verdict_that_changes_what_is_scored_later(visit, world, simulated):
+    masthead = world.masthead
+    found = _flagged(world, simulated)
+    page = visit.open(f"/fraud/transactions/{found['id']}?space={simulated}", f"Transaction {found['id']}")
+    page.keyboard.press("f")
+    expect(page.get_by_text("known as fraud, an analyst's last word: fraud")).to_be_visible()
+    page.get_by_role("button", name="Unsure (u)").click()
+    expect(page.get_by_text("known as fraud, an analyst's last word: unsure")).to_be_visible()
+    labels = masthead.fraud.get(found["id"], space=simulated)["labels"]
+    assert [one["value"] for one in labels if one["source"] == "analyst"] == ["fraud"]
+
+
+def test_a_listed_entity_is_blocked_whatever_the_model_says(visit, world, simulated):
+    masthead = world.masthead
+    found = next(
+        one
+        for one in masthead.fraud.find(space=simulated, flagged=False, limit=100).items
+        if one["decision"] and one["decision"]["action"] == "pass"
+    )
+    page = visit.open(
+        f"/fraud/entity?relation=card1&value={found['card1']}&space={simulated}", f"card1 {found['card1']}"
+    )
+    page.get_by_role("button", name="Block").click()
+    expect(page.get_by_text("on the block list")).to_be_visible()
+    again = {
+        "TransactionID": "9000001",
+        "TransactionDT": 15_000_000,
+        "TransactionAmt": 12.5,
+        "card1": found["card1"],
+    }
+    decision = masthead.fraud.score(again, space=simulated)
+    assert (decision["action"], decision["flag"], decision["listed"]["list"]) == ("block", True, "block")
+    page.get_by_role("button", name="Take off the list").click()
+    expect(page.get_by_text("on no list")).to_be_visible()
+    decision = masthead.fraud.score({**again, "TransactionID": "9000002"}, space=simulated)
+    assert "listed" not in decision
+
+
+def test_thresholds_that_are_set_count_from_the_next_decision_on(visit, world, simulated):
+    page = visit.open("/fraud/models", "Models")
+    page.get_by_role("button", name="Thresholds cards").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Block from").fill("0.999")
+    dialog.get_by_label("Review from").fill("0.998")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("set by hand")).to_be_visible()
+    one = {"TransactionID": "9000003", "TransactionDT": 15_000_001, "TransactionAmt": 12.5}
+    assert world.masthead.fraud.score(one, space=simulated)["threshold"] == 0.998
+    world.masthead.portal.set_thresholds("cards")
+    own = world.masthead.portal.thresholds("cards")
+    assert own["by_hand"] is False
+
+
+def test_what_is_stored_of_a_customer_is_erased_on_the_page(visit, world, simulated):
+    masthead = world.masthead
+    found = next(
+        one for one in masthead.fraud.find(space=simulated, flagged=False, limit=50).items if "id_20" in one
+    )
+    page = visit.open(f"/fraud/lists?space={simulated}", "Lists")
+    erase = page.locator(".mh-card").filter(has_text="Erase a customer")
+    erase.get_by_label("Relation").click()
+    page.get_by_role("option", name="card1", exact=True).click()
+    erase.get_by_label("Value").fill(found["card1"])
+    erase.get_by_role("button", name="Erase").click()
+    page.get_by_role("dialog").get_by_role("button", name="Erase").click()
+    expect(page.get_by_text(re.compile(r"Erased \d+ transactions"))).to_be_visible()
+    assert masthead.portal.entity("card1", found["card1"], space=simulated) == []
+
+
+WIDE = "() => document.documentElement.scrollWidth"
+
+
+def test_the_pages_of_transactions_fit_a_phone_and_the_dark(browser, world, simulated):
+    found = _flagged(world, simulated)
+    context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, color_scheme="dark")
+    context.set_default_timeout(15_000)
+    world.let_in(context)
+    page: Page = context.new_page()
+    for path, heading in (
+        (f"/fraud?space={simulated}", "Fraud"),
+        (f"/fraud/transactions/{found['id']}?space={simulated}", f"Transaction {found['id']}"),
+        (f"/fraud/rings?space={simulated}", "Rings"),
+        ("/fraud/models", "Models"),
+        (f"/fraud/lists?space={simulated}", "Lists"),
+    ):
+        page.goto(world.url + path)
+        expect(page.get_by_role("heading", name=heading, level=1)).to_be_visible()
+        expect(page.locator("body.body--dark")).to_be_visible()
+        assert page.evaluate(WIDE) <= 390, path
+        assert not re.findall(r"\b(NaN|None|undefined|null|nan|Traceback)\b", page.inner_text("body")), path
+    context.close()
