@@ -17,13 +17,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-LANES = (("wire", "conformance", "docs"), ("stories", "console"))
-"""Folders whose tests mostly wait, for a browser, a broker or a clock: two lanes of them side by side."""
+SLOW_FOLDERS = ("wire", "stories", "faults", "console", "docs", "conformance")
+"""The longest first: they run side by side, since mostly they wait, for a browser, a broker or a clock."""
 
-ALONE = ("faults",)
-"""Folders that measure how long a recovery takes."""
-
-SLOW_FOLDERS = (*LANES[0], *LANES[1], *ALONE)
+SIDE_BY_SIDE = 3
 
 # pytest keeps the rewritten tests as bytecode: a process collects all of them in 11 s of CPU with it, in 16 s without.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -104,17 +101,17 @@ def run(check: Check, *, held_back: bool = False) -> bool:
     return process.returncode == 0
 
 
-def run_all(checks: Iterable[Check], *, held_back: bool = False) -> list[str]:
+def run_all(checks: Iterable[Check]) -> list[str]:
     """Run one after another; return the names of those that failed."""
-    return [check.name for check in checks if not run(check, held_back=held_back)]
+    return [check.name for check in checks if not run(check)]
 
 
-def run_lanes(options: list[str]) -> list[str]:
-    """Run the lanes side by side; return the names of the folders that failed."""
-    lanes = [[folder_tests(folder, options) for folder in lane] for lane in LANES]
-    with ThreadPoolExecutor(len(lanes)) as threads:
-        failed = list(threads.map(lambda lane: run_all(lane, held_back=True), lanes))
-    return [name for lane in failed for name in lane]
+def run_folders(options: list[str]) -> list[str]:
+    """Run the slow folders side by side; return the names of those that failed."""
+    checks = [folder_tests(folder, options) for folder in SLOW_FOLDERS]
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
+        passed = list(threads.map(lambda check: run(check, held_back=True), checks))
+    return [check.name for check, good in zip(checks, passed, strict=True) if not good]
 
 
 def main() -> int:
@@ -128,8 +125,7 @@ def main() -> int:
     failed += run_all([unit_tests(whole, options)])
     clients.wait()
     if whole:
-        failed += run_lanes(options)
-        failed += run_all(folder_tests(folder, options) for folder in ALONE)
+        failed += run_folders(options)
     missing = missing_parts() if whole else []
     for line in missing:
         print(f"missing on this machine: {line}", file=sys.stderr)

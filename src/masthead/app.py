@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from masthead.alerts.service import AlertsService
     from masthead.flows.run import Run
     from masthead.flows.service import Flow, Flows
+    from masthead.fraud.flows import Pipelines
+    from masthead.fraud.service import FraudService
     from masthead.learn.endpoints import Endpoints
     from masthead.learn.later import Later
     from masthead.learn.models import ServedModel
@@ -197,7 +199,38 @@ class Masthead:
             self.database, SystemClock(), self.journal, timeout_s=self.settings.endpoint_timeout_s
         )
         made.register("detector", self._load_detector, self._remove_detector)
+        made.register("fraud", self._load_fraud)  # its files stay: decisions refer to them
         return made
+
+    @cached_property
+    def fraud(self) -> "FraudService":
+        """Transactions, the models that score them, and what was said of them."""
+        from masthead.fraud.service import FraudService
+
+        # Transactions concern people and shops, so they live in real time.
+        return FraudService(
+            self.database,
+            self.folder,
+            SystemClock(),
+            self.journal,
+            self.endpoints,
+            sync=self.settings.fraud_sync,
+            jobs=self.flows,
+        )
+
+    @cached_property
+    def pipelines(self) -> "Pipelines":
+        """Runs from files to an endpoint."""
+        from masthead.fraud.flows import Pipelines
+
+        return Pipelines(self.folder, self.flows, lambda: self.fraud, self.database)
+
+    def _load_fraud(self, source: "Mapping[str, Any]") -> "ServedModel":
+        from masthead.fraud.endpoint import FraudEndpoint, GraphEndpoint
+
+        if source.get("graph"):
+            return GraphEndpoint(self.folder.models / source["model"])
+        return FraudEndpoint(self.fraud, source)
 
     def _load_detector(self, source: "Mapping[str, Any]") -> "ServedModel":
         from masthead.metrics.endpoint import load_detector  # brings the scorer: only where one answers
@@ -293,6 +326,8 @@ class Masthead:
             self.alerts,
             self.metrics,
             self.endpoints,
+            self.fraud,
+            self.pipelines,
         )
         self.flows.make_ready()
 
@@ -304,7 +339,9 @@ class Masthead:
         self.alerts.start()
         self.metrics.on_change(self._route)
         self.metrics.start()
+        self.fraud.start()  # the states are warm before the server is ready
         self.flows.open()
+        self.pipelines.serve()
         self.refresh()
 
     def can_take(self) -> bool:
@@ -350,6 +387,8 @@ class Masthead:
         self.endpoints.refresh()
         self.keys.refresh()
         self._route()
+        self.fraud.refresh()
+        self.pipelines.refresh()
 
     def _route(self) -> None:
         """Lead the stream to the detectors that run now; a reading sent after `activate` returned is one of theirs."""
@@ -501,6 +540,8 @@ class Masthead:
             self.metrics.close()
         if "endpoints" in built:
             self.endpoints.close()
+        if "fraud" in built:
+            self.fraud.close()
         if "streams" in built:
             self.streams.close()
         if "gate" in built:

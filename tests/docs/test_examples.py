@@ -36,6 +36,22 @@ def test_the_air_quality_example_finds_the_planted_anomalies_both_ways(tmp_path:
     assert all("{'LOCATION_ID': {'B-101': 100.0}}" in line for line in lines[4:])
 
 
+@pytest.mark.slow
+def test_the_fraud_example_goes_from_tables_to_decisions(tmp_path: Path) -> None:
+    lines = told_by("fraud_rings.py", tmp_path)
+    assert lines[:4] == [
+        "6000 transactions, 210 frauds, 6 rings",
+        "6000 nodes, 1200 held out, 96261 edges",
+        "2198 transactions taught, 1806 were too young to",
+        "1622 streamed, 15 frauds among them",
+    ]
+    area, precision = (float(part.split()[-1]) for part in lines[4].split(","))
+    assert area > 0.8
+    assert precision > 0.1  # chance has 0.01
+    assert lines[5] == "2987999: review, in less than 50 ms"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_example_of_fraud_goes_from_nothing_to_the_files_of_a_graph(tmp_path: Path) -> None:
     lines = told_by("fraud_data.py", tmp_path)
     assert lines[0] == "1000 transactions, 35 of them fraud"
@@ -46,4 +62,4 @@ def test_the_example_of_fraud_goes_from_nothing_to_the_files_of_a_graph(tmp_path
 
 def test_every_example_is_run_by_a_test() -> None:
     names = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert names == {"air_quality.py", "fraud_data.py"}
+    assert names == {"air_quality.py", "fraud_data.py", "fraud_rings.py"}

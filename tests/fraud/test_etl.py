@@ -177,7 +177,12 @@ def test_what_is_not_asked_for_rightly_is_refused(data: Path, tmp_path: Path) ->
         extract(Order(SCHEMA, (data,), tmp_path, test_from="soon"))
 
 
+# PySpark 4 itself calls what Python and pandas have deprecated.
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_spark_writes_what_duckdb_writes(data: Path, tmp_path: Path) -> None:
     one, other = (
         extract(Order(SCHEMA, (data,), tmp_path / engine, engine=engine, format="both", checksums=True))

@@ -126,9 +126,9 @@ def test_parts_before_the_first_fraud_have_no_embedding() -> None:
     assert last is not None
 
 
-def test_attributions_sum_to_the_logit_and_name_what_the_label_follows() -> None:
+def test_contributions_sum_to_the_logit_and_name_what_the_label_follows() -> None:
     x, _ = data()
-    found = network().attributions(x[:60])
+    found = network().contributions(x[:60])
     np.testing.assert_allclose(found.sum(axis=1), network().raw(x[:60]), atol=1e-9)
     base = found[:, -1]
     assert np.ptp(base[~np.isnan(x[:60, 5])]) < 0.3  # the same mean transaction, but for the steps' error

@@ -43,9 +43,12 @@ Subscribe TestAuthorization UpdateThing
 S3 = "DeleteObject GetObject ListBucket PutObject"
 
 MASTHEAD = """
-AcknowledgeGroup CancelJob CreateChannel DeleteChannel DescribeClock DescribeJob ExportGroups GetChannel GetChart
-GetDelivery GetLog GetStatus ListChannels ListDeliveries ListForbidden ListJobs ListLogs ListReadings ListSeries
-MuteGroup RenewThing RetryDelivery RevokeThing TestAlert TestRule TestStream TestThing ValidateDetector
+AcknowledgeGroup CancelJob CancelPipeline CreateChannel CreatePipeline CreateSimulation DeleteChannel DeleteFraudModel
+DeletePipeline DeleteSimulation DescribeClock DescribeJob DescribePipeline EraseTransactions ExplainTransaction
+ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus GetTransaction LabelTransaction ListChannels
+ListDeliveries ListForbidden ListFraudModels ListJobs ListLogs ListPipelines ListReadings ListSeries ListSimulations
+ListTransactions LoadTransactions MuteGroup RenewThing ResumePipeline RetryDelivery RevokeThing ScoreTransaction
+TestAlert TestRule TestStream TestThing ValidateDetector
 """
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {

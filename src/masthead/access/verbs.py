@@ -14,7 +14,7 @@ from masthead.access.arns import Arn, compose
 
 Values = Mapping[str, Any]
 _FIELD = re.compile(r"\{(\w+)(?:\|(\w+))?(\?)?\}")
-_READS = ("Describe", "Export", "Get", "Invoke", "List", "Read", "Test", "Validate")
+_READS = ("Describe", "Explain", "Export", "Get", "Invoke", "List", "Read", "Score", "Test", "Validate")
 _CHANGES = frozenset({"masthead:TestAlert"})  # a message goes out
 
 
@@ -81,6 +81,8 @@ _THING, _POLICY, _RULE = "iot:thing/{name}", "iot:policy/{name}", "iot:rule/{nam
 _CHANNEL = "masthead:channel/{name}"
 _OBJECT, _LOG, _JOB = "s3:{bucket}/{key}", "masthead:log/{kind}/{name}", "masthead:job/{id}"
 _ENDPOINT = "sagemaker:endpoint/{name}"
+_PIPELINE = "masthead:pipeline/{id}"
+_SPACE = "masthead:fraud/{space}"
 
 VERBS: Mapping[str, Deed] = {
     # Detectors and what they found
@@ -174,6 +176,33 @@ VERBS: Mapping[str, Deed] = {
     "get_endpoint": Deed("sagemaker:DescribeEndpoint", (_ENDPOINT,)),
     "endpoints.delete": Deed("sagemaker:DeleteEndpoint", (_ENDPOINT,)),
     "endpoints.invoke": Deed("sagemaker:InvokeEndpoint", (_ENDPOINT,)),
+    # Transactions
+    "fraud.deploy": Deed("sagemaker:CreateEndpoint", ("sagemaker:endpoint/{name}",)),
+    "fraud.deployments": Deed("sagemaker:ListEndpoints"),
+    "fraud.undeploy": Deed("sagemaker:DeleteEndpoint", (_ENDPOINT,)),
+    "fraud.models": Deed("masthead:ListFraudModels"),
+    "fraud.delete_model": Deed("masthead:DeleteFraudModel", ("masthead:fraud-model/{id}",)),
+    "fraud.score": Deed("masthead:ScoreTransaction", (_SPACE,)),
+    "fraud.get": Deed("masthead:GetTransaction", (_SPACE,)),
+    "fraud.explanation": Deed("masthead:ExplainTransaction", (_SPACE,)),
+    "fraud.graph": Deed("masthead:ExplainTransaction", (_SPACE,)),
+    "fraud.rings": Deed("masthead:ListTransactions", (_SPACE,)),
+    "fraud.find": Deed("masthead:ListTransactions", (_SPACE,)),
+    "fraud.stats": Deed("masthead:ListTransactions", (_SPACE,)),
+    "fraud.label": Deed("masthead:LabelTransaction", (_SPACE,)),
+    "fraud.load": Deed("masthead:LoadTransactions", (_SPACE,)),
+    "fraud.get_load": Deed("masthead:DescribeJob", (_JOB,)),
+    "fraud.erase": Deed("masthead:EraseTransactions", (_SPACE,)),
+    "fraud.spaces": Deed("masthead:ListSimulations"),
+    "fraud.create_simulation": Deed("masthead:CreateSimulation"),
+    "fraud.delete_simulation": Deed("masthead:DeleteSimulation", ("masthead:fraud/{name}",)),
+    "pipelines.start": Deed("masthead:CreatePipeline"),
+    "pipelines.list": Deed("masthead:ListPipelines"),
+    "pipelines.get": Deed("masthead:DescribePipeline", (_PIPELINE,)),
+    "pipelines.log": Deed("masthead:DescribePipeline", (_PIPELINE,)),
+    "pipelines.resume": Deed("masthead:ResumePipeline", (_PIPELINE,)),
+    "pipelines.cancel": Deed("masthead:CancelPipeline", (_PIPELINE,)),
+    "pipelines.delete": Deed("masthead:DeletePipeline", (_PIPELINE,)),
     # Masthead itself
     "flows.list": Deed("masthead:ListJobs"),
     "flows.get": Deed("masthead:DescribeJob", (_JOB,)),

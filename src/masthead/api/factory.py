@@ -163,6 +163,9 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
             channels,
             detectors,
             endpoints,
+            fraud,
+            fraud_explanations,
+            fraud_pipelines,
             groups,
             ingest,
             jobs,
@@ -176,5 +179,6 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
 
         rooms += [things, policies, rules, streams, alerts, channels, detectors]
         rooms += [groups, endpoints, jobs, objects, logs, ingest]
+        rooms += [fraud, fraud_explanations, fraud_pipelines]
     for room in rooms:
         app.include_router(room.router, dependencies=[Depends(authorise), Security(_KEY)], responses=_ANSWERS)

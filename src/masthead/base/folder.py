@@ -44,6 +44,10 @@ class DataFolder:
         return self.path / "models"
 
     @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
     def streams(self) -> Path:
         return self.path / "streams"
 

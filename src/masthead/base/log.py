@@ -19,7 +19,18 @@ from masthead.base.clock import Clock, SystemClock
 from masthead.base.ids import check_name
 
 JOURNAL_BYTES = 1_000_000
-JOURNAL_KINDS = ("alert", "delivery", "detector", "endpoint", "job", "rule", "server", "stream", "thing")
+JOURNAL_KINDS = (
+    "alert",
+    "delivery",
+    "detector",
+    "endpoint",
+    "fraud",
+    "job",
+    "rule",
+    "server",
+    "stream",
+    "thing",
+)
 
 
 @dataclass(slots=True)

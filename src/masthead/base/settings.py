@@ -77,6 +77,10 @@ class Settings(BaseModel):
     endpoint_timeout_s: float = Field(
         60.0, gt=0, le=3600, description="How long a served model may take for one call, seconds."
     )
+    fraud_sync: Literal["full", "normal"] = Field(
+        "full",
+        description="SQLite: whether a scored transaction survives a power failure; normal: a crash only.",
+    )
     max_body_mib: float = Field(64.0, gt=0, description="Largest HTTP body, MiB.")
     virtual_clock: bool = Field(False, description="Follow the beats on masthead.clock (demonstrations).")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What the log shows.")

@@ -85,7 +85,7 @@ class Network:
 
     def contributions(self, x: Floats) -> NDArray[np.float64]:
         """Return integrated gradients."""
-        return self.network.attributions(x)
+        return self.network.contributions(x)
 
     def files(self, **more: NDArray[Any]) -> dict[str, bytes]:
         """Return the weights."""
@@ -110,7 +110,7 @@ class EmbeddedTrees:
         """Return Shapley values of the trees; what the state adds goes to the columns that move the network most."""
         width = x.shape[1]
         found = self.trees.contributions(self._beside(x))
-        moved = np.abs(self.network.attributions(x)[:, :-1])
+        moved = np.abs(self.network.contributions(x)[:, :-1])
         total = moved.sum(axis=1, keepdims=True)
         share = np.divide(moved, total, out=np.zeros_like(moved), where=total > 0)
         states = found[:, width:-1].sum(axis=1, keepdims=True)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ def fit(
     categoricals: list[int],
     seed: int,
     threads: int,
+    parameters: Mapping[str, float] | None = None,
 ) -> Iterator[tuple[Fit | None, int]]:
     """Yield (None, rounds done) while it learns and (the fit, rounds) at the end.
 
@@ -60,10 +61,16 @@ def fit(
         seed: Same data and seed, same forest, whatever `threads` is.
         threads: 0 = one per core but one: threads that wait for each other stand still where something else runs
             (100,000 rows took over ten minutes with two threads on two busy cores).
+        parameters: In place of those of `CONFIGURATION`.
     """
     import lightgbm as lgb  # half a second, and only training needs it
 
-    settings = {**CONFIGURATION, "seed": seed, "num_threads": threads or max(1, (os.cpu_count() or 1) - 1)}
+    settings = {
+        **CONFIGURATION,
+        **(parameters or {}),
+        "seed": seed,
+        "num_threads": threads or max(1, (os.cpu_count() or 1) - 1),
+    }
     columns: dict[str, Any] = {
         "feature_name": [
             f"c{i}" for i in range(len(names))

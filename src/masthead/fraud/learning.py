@@ -5,8 +5,8 @@ state of a network fitted on earlier rows, and the states stay only where the la
 chance.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class Material:
     Attributes:
         x: (rows, columns) in the order of time. y: (rows,) 1 or 0. ts: (rows,) UTC microseconds.
         check: (rows,) which only say when to stop and what is kept.
-        threads: Of LightGBM.
+        threads, parameters: Of LightGBM, the latter in place of its own.
     """
 
     layout: Layout
@@ -46,6 +46,7 @@ class Material:
     check: NDArray[np.bool_]
     seed: int
     threads: int
+    parameters: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,13 @@ def _trees(given: Material, x: Floats, name: str) -> Steps:
         categoricals=layout.categorical_positions,
         seed=given.seed,
         threads=given.threads,
+        parameters=given.parameters,
     )
     for done, rounds in steps:
         found = done or found
         yield None, f"{name} {rounds}, {len(x)} rows, {len(names)} columns"
-    yield Learned(Trees(found.text), {"trees": found.trees, "configuration": CONFIGURATION}), "done"
+    configuration = {**CONFIGURATION, **given.parameters}
+    yield Learned(Trees(found.text), {"trees": found.trees, "configuration": configuration}), "done"
 
 
 def _network(given: Material) -> Steps:

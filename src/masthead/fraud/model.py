@@ -120,6 +120,7 @@ class FraudModel:
         seed: int = 0,
         costs: Costs | None = None,
         threads: int = 0,
+        parameters: Mapping[str, float] | None = None,
         clock: Clock | None = None,
         out: str | Path | None = None,
     ) -> "FraudModel":
@@ -140,6 +141,7 @@ class FraudModel:
             seed=seed,
             costs=costs,
             threads=threads,
+            parameters=parameters,
             clock=clock,
             out=out,
         )
@@ -161,6 +163,7 @@ class FraudModel:
         seed: int = 0,
         costs: Costs | None = None,
         threads: int = 0,
+        parameters: Mapping[str, float] | None = None,
         clock: Clock | None = None,
         out: str | Path | None = None,
     ) -> Iterator[tuple["FraudModel | None", float | None, str]]:
@@ -177,6 +180,7 @@ class FraudModel:
             seed: Same data and seed, same model.
             costs: What decides the thresholds.
             threads: For the fit, 0 = one per core.
+            parameters: Of LightGBM, in place of ours.
             clock: Tells when the model was made.
             out: Folder to save it in.
         """
@@ -200,6 +204,7 @@ class FraudModel:
             seed=seed,
             costs=costs or Costs(),
             threads=threads,
+            parameters=parameters or {},
             scorer=scorer,
             embeddings=embeddings,
         )

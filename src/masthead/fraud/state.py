@@ -149,7 +149,7 @@ class GraphState:
             raise InvalidInput(f"rows: expected rows before {n}, got {asked.max()}")
         wanted[asked] = np.arange(len(asked))
         out = np.empty((len(asked), self._width), np.float32)
-        arrays, place = self._encoded(events), np.zeros(2, np.int64)
+        arrays, place = self._encoded(events, whole=rows is not None), np.zeros(2, np.int64)
         arrays = Rows(*(array[:n] for array in arrays))
         while not replay_rows(self._plan, self._memory, arrays, seqs, told, wanted, out, place):
             self._grow()
@@ -194,9 +194,13 @@ class GraphState:
             categories[None],
         )
 
-    def _encoded(self, events: Events) -> Rows:
-        """Return all events as arrays; their entities are made."""
-        missing, numerics, categories = self._encoder.of_events(events)
+    def _encoded(self, events: Events, *, whole: bool) -> Rows:
+        """Return all events as arrays; their entities are made. What only features tell is left out unless `whole`."""
+        missing, numerics, categories = (
+            self._encoder.of_events(events)
+            if whole
+            else (np.zeros(len(events), np.int32), *np.empty((2, len(events), 0), np.float32))
+        )
         members = np.empty((len(events), len(self._ids)), np.int32)
         for r, (place, ids) in enumerate(zip(self._encoder.tracked, self._ids, strict=True)):
             table = np.empty(len(events.vocabularies[place]) + 1, np.int32)

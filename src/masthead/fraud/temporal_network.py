@@ -22,7 +22,7 @@ from masthead.fraud.temporal_kernel import MOST, Wires, embed_row, embed_rows
 
 __all__ = ["Blocks", "TemporalNetwork", "blocks_of", "spread_codes", "standardised"]
 
-_STEPS = 32  # of the way along which attributions are summed
+_STEPS = 32  # of the way along which gradients are summed
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class TemporalNetwork:
             mix_b=np.ascontiguousarray(w["mix.b"], np.float32),
         )
 
-    def attributions(self, x: Floats) -> NDArray[np.float64]:
+    def contributions(self, x: Floats) -> NDArray[np.float64]:
         """Return (n, columns + 1): what each column adds to the logit, and last the logit of a mean transaction.
 
         Integrated gradients from the mean of each column: the gradient, averaged on the straight way there, times the

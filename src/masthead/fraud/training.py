@@ -1,8 +1,8 @@
 """From transactions and labels to a fitted scorer: replay, rows that may teach, engine, calibration, cuts."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class Lesson:
         from_file: Labels come from a file, not from the data.
         window: Half open, of the transactions that teach. labels_until: inclusive. All UTC microseconds.
         threads: For the fit; the result does not depend on it.
+        parameters: Of the learner, in place of its own.
         scorer: One of `SCORERS`. embeddings: Try the network's state as columns of the trees.
     """
 
@@ -50,6 +51,7 @@ class Lesson:
     seed: int
     costs: Costs
     threads: int
+    parameters: Mapping[str, float] = field(default_factory=dict)
     scorer: str = "lightgbm"
     embeddings: bool = False
 
@@ -90,7 +92,9 @@ def train(lesson: Lesson) -> Iterator[tuple[Trained | None, float | None, str]]:
     check, checked_from = last_share(lesson.events.ts[rows], _CHECK_SHARE)
     if len(np.unique(y[~check])) < 2:
         check = np.zeros(len(rows), bool)  # all that there is to learn from came last
-    given = Material(layout, x, y, lesson.events.ts[rows], check, lesson.seed, lesson.threads)
+    given = Material(
+        layout, x, y, lesson.events.ts[rows], check, lesson.seed, lesson.threads, lesson.parameters
+    )
     found: Learned | None = None
     for found, text in learn(given, scorer=lesson.scorer, embeddings=lesson.embeddings):  # noqa: B007 - the last stays
         yield None, None, text
@@ -162,6 +166,8 @@ def _refuse_scorer(lesson: Lesson) -> None:
         raise InvalidInput(f"scorer: expected {' or '.join(SCORERS)}, got {shown(lesson.scorer)}")
     if lesson.scorer == "gnn" and lesson.embeddings:
         raise InvalidInput("embeddings: expected the scorer lightgbm, whose columns they become, got gnn")
+    if lesson.scorer == "gnn" and lesson.parameters:
+        raise InvalidInput("parameters: expected the scorer lightgbm, whose they are, got gnn")
     if lesson.scorer == "gnn" or lesson.embeddings:
         torch_of()  # before the replay: who has no torch shall not wait for it
 

@@ -34,6 +34,7 @@ from masthead.store.portable import check_portable, restored, snapshot, write_po
 FORMAT = 1
 _MANIFEST, _DATA = "manifest.json", "data"
 _OBJECTS, _BROKER, _DATABASE = "objects", "nats", "masthead.db"
+_RUNS = "runs"  # work in progress, changing all the time, with links to data that are the user's
 _LEFT_OUT = ("serve.lock", "serve.json")
 
 
@@ -210,7 +211,7 @@ def _database_restored(
 
 def _copy_state(folder: DataFolder, stage: Path, *, with_broker: bool, with_database: bool) -> None:
     """Copy all but objects; the broker's files only when it stands still, the database only when it is in use."""
-    left_out = {_OBJECTS, *_LEFT_OUT} | (set() if with_broker else {_BROKER})
+    left_out = {_OBJECTS, _RUNS, *_LEFT_OUT} | (set() if with_broker else {_BROKER})
     (stage / _BROKER).mkdir(mode=0o700)
     for source in sorted(folder.path.iterdir()):
         if source.name in left_out or source.name.startswith("."):

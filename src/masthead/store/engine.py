@@ -19,6 +19,7 @@ from masthead.store.schema import metadata
 
 _BUSY_MS = 30_000
 _CHANGES = "masthead_changes"
+_MOST_CHANGES = 2**31  # SQLite keeps the number in 32 bits
 
 
 class Database:
@@ -66,8 +67,7 @@ class Database:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
                 yield connection
-                if not self.is_sqlite:
-                    self._count_change(connection)
+                self._count_change(connection)
                 connection.commit()
                 self.wrote = True
             except OperationalError as error:
@@ -90,12 +90,16 @@ class Database:
             yield connection
 
     def version(self) -> int:
-        """Return a number that changes when another connection, also of another process, has committed."""
+        """Return a number that changes when `write` has committed, also in another process.
+
+        What is written beside `write` is not counted: transactions that are scored come a thousand a second, and
+        nobody who watches for a changed setting wants to look again after each of them.
+        """
         with self._watch_lock:
             if self._watch is None:
                 self._watch = self._open_watch()
             if self.is_sqlite:
-                found = self._watch.exec_driver_sql("PRAGMA data_version").scalar_one()
+                found = self._watch.exec_driver_sql("PRAGMA user_version").scalar_one()
             else:
                 found = self._watch.execute(
                     text(f"SELECT last_value + is_called::int FROM {_CHANGES}")
@@ -111,6 +115,10 @@ class Database:
         return self.engine.connect()
 
     def _count_change(self, connection: Connection) -> None:
+        if self.is_sqlite:  # a number in the file's header, changed and rolled back with the rest
+            seen = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA user_version = {(seen + 1) % _MOST_CHANGES}")
+            return
         if self._watch is None:
             self.version()
         connection.execute(text(f"SELECT nextval('{_CHANGES}')"))

@@ -1,0 +1,212 @@
+"""`/fraud`: transactions scored as they happen, what was decided, what was said of them later, and who scores them."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Query
+
+from masthead.api.factory import Product
+from masthead.api.shapes import Json, Limit, Token, body, flag, page_by_name, raw_body, read_time, text, texts
+from masthead.base.errors import InvalidInput, MastheadError, shown
+
+router = APIRouter(tags=["fraud"])
+Space = Annotated[str, Query(description="Where the transactions lie: `live`, or a simulation.")]
+Start = Annotated[str | None, Query(description="ISO 8601; from this time on.")]
+End = Annotated[str | None, Query(description="ISO 8601; before this time.")]
+_FOREVER = 2**62
+_EVENT: Json = {
+    "transaction_data": [{"TransactionID": 3663549, "TransactionDT": 18403224, "TransactionAmt": 31.95}],
+    "identity_data": [{"TransactionID": 3663549, "id_19": 266, "id_20": 325}],
+}
+_EVENTS: Json = {
+    "requestBody": {
+        "required": True,
+        "description": "One transaction, flat or in the two parts of its tables; or an array of them.",
+        "content": {"application/json": {"schema": {}, "example": _EVENT}},
+    }
+}
+
+
+@router.post("/fraud/transactions", openapi_extra=_EVENTS)
+def score(
+    masthead: Product,
+    content: Annotated[bytes, Depends(raw_body)],
+    space: Space = "live",
+    endpoint: Annotated[str, Query(description="Which deployment decides; absent: the newest.")] = "",
+    explain: Annotated[bool, Query(description="Say why also where it is not flagged.")] = False,
+) -> Json:
+    """Return the decision on a transaction once it is durable; the same one again gets the first decision.
+
+    Of an array each gets its own: `{"items": [...]}`, where what is wrong with one stands as its `error`.
+    """
+    given = _parsed(content)
+    if isinstance(given, list):
+        found = masthead.fraud.score_many(given, space=space, alias=endpoint, explain=explain)
+        return {"items": [_told(one) for one in found]}
+    return masthead.fraud.score(given, space=space, alias=endpoint, explain=explain)
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        found = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"body: expected JSON: {error}") from error
+    if not isinstance(found, dict | list):
+        raise InvalidInput(f"body: expected a transaction or an array of them, got {shown(found)}")
+    return found
+
+
+def _told(one: Json | MastheadError) -> Json:
+    if not isinstance(one, MastheadError):
+        return one
+    return {"error": {"code": one.code, "message": one.message, "field": one.field}}
+
+
+@router.get("/fraud/transactions")
+def find(
+    masthead: Product,
+    flagged: Annotated[bool | None, Query(description="Only flagged ones, or only others.")] = None,
+    start: Start = None,
+    end: End = None,
+    limit: Limit = 100,
+    token: Token = None,
+    space: Space = "live",
+) -> Json:
+    """List transactions, newest first."""
+    after, before = _window(start, end)
+    page = masthead.fraud.find(
+        space=space, flagged=flagged, start=after, end=before, limit=limit, token=token
+    )
+    return {"items": list(page.items), "next_token": page.next_token}
+
+
+@router.get("/fraud/transactions/{id}")
+def get(masthead: Product, id: str, space: Space = "live") -> Json:
+    """Return a transaction, its decision and its labels."""
+    return masthead.fraud.get(id, space=space)
+
+
+@router.get("/fraud/stats")
+def stats(masthead: Product, start: Start = None, end: End = None, space: Space = "live") -> Json:
+    """Return `totalCount`, `totalAmount`, `fraudCount` and `totalFraudAmount` of a window; fraud = flagged."""
+    after, before = _window(start, end)
+    return masthead.fraud.stats(space=space, start=after, end=before)
+
+
+def _window(start: str | None, end: str | None) -> tuple[int, int]:
+    """Return a window in UTC microseconds."""
+    after, before = read_time(start, "start"), read_time(end, "end")
+    return (
+        0 if after is None else round(after.timestamp() * 1e6),
+        _FOREVER if before is None else round(before.timestamp() * 1e6),
+    )
+
+
+@router.post("/fraud/labels")
+def label(
+    masthead: Product,
+    given: Annotated[Json, body({"id": "3663549", "value": "fraud", "source": "analyst"})],
+    space: Space = "live",
+) -> Json:
+    """Take what was said of a transaction: `value` fraud or legit, `source` chargeback, analyst or import.
+
+    It counts for the next score. `known` is false when the transaction is yet to come: it will find the label.
+    """
+    arrived = read_time(text(given, "arrived_at"), "arrived_at") if given.get("arrived_at") else None
+    return masthead.fraud.label(
+        given.get("id"),
+        given.get("value"),
+        text(given, "source", "analyst"),
+        arrived_at=None if arrived is None else round(arrived.timestamp() * 1e6),
+        space=space,
+    )
+
+
+@router.get("/fraud/models")
+def models(masthead: Product) -> Json:
+    """List the models that were deployed once, and where they are now."""
+    return {"items": masthead.fraud.models(), "next_token": None}
+
+
+@router.delete("/fraud/models/{id}", status_code=204)
+def delete_model(masthead: Product, id: str) -> None:
+    """Delete a model that is not deployed."""
+    masthead.fraud.delete_model(id)
+
+
+@router.post("/fraud/deployments", status_code=201)
+def deploy(
+    masthead: Product, given: Annotated[Json, body({"name": "cards", "model": "/models/cards"})]
+) -> Json:
+    """Deploy a model's folder under a name: it decides from now on, or scores along with `"shadow": true`."""
+    found = masthead.fraud.deploy(
+        text(given, "name"),
+        Path(text(given, "model")),
+        space=text(given, "space", "live"),
+        shadow=flag(given, "shadow", False),
+    )
+    return found.to_json()
+
+
+@router.get("/fraud/deployments")
+def deployments(masthead: Product, limit: Limit = 100, token: Token = None) -> Json:
+    """List deployments by name."""
+    return page_by_name("deployments", masthead.fraud.deployments(), limit, token)
+
+
+@router.delete("/fraud/deployments/{name}", status_code=204)
+def undeploy(masthead: Product, name: str) -> None:
+    """Take a deployment away; its model and its decisions stay."""
+    masthead.fraud.undeploy(name)
+
+
+@router.post("/fraud/loads", status_code=202)
+def load(
+    masthead: Product,
+    given: Annotated[Json, body({"paths": ["/data/train_transaction.csv"], "schema": "ieee-cis"})],
+    space: Space = "live",
+) -> Json:
+    """Begin to load files of this machine as history: a job, which goes on after a crash."""
+    paths = texts(given, "paths")
+    if not paths:
+        raise InvalidInput("paths: expected at least one file or folder", field="paths")
+    found = masthead.fraud.start_load(
+        paths, schema=text(given, "schema", ""), labels=text(given, "labels", ""), space=space
+    )
+    return found.to_json()
+
+
+@router.get("/fraud/loads/{id}")
+def get_load(masthead: Product, id: str) -> Json:
+    """Return a load: its progress; once done what was stored, and of each row that was refused the reason."""
+    return masthead.fraud.get_load(id).to_json()
+
+
+@router.post("/fraud/erase")
+def erase(
+    masthead: Product,
+    given: Annotated[Json, body({"relation": "card1", "value": "13926"})],
+    space: Space = "live",
+) -> Json:
+    """Erase every transaction of an entity, say of one customer, with its decisions and labels."""
+    return masthead.fraud.erase(text(given, "relation"), text(given, "value"), space=space)
+
+
+@router.get("/fraud/simulations")
+def simulations(masthead: Product, limit: Limit = 100, token: Token = None) -> Json:
+    """List simulations, with how many transactions each has."""
+    found = [one for one in masthead.fraud.spaces(counted=True) if one.kind == "simulation"]
+    return page_by_name("simulations", found, limit, token)
+
+
+@router.post("/fraud/simulations", status_code=201)
+def create_simulation(masthead: Product) -> Json:
+    """Make a space for simulated transactions: the live models score them, on a graph of their own."""
+    return masthead.fraud.create_simulation().to_json()
+
+
+@router.delete("/fraud/simulations/{name}")
+def delete_simulation(masthead: Product, name: str) -> Json:
+    """Delete a simulation with all of its transactions; real ones are not touched."""
+    return {"deleted": name, "transactions": masthead.fraud.delete_simulation(name)}

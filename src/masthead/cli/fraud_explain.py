@@ -1,0 +1,123 @@
+"""`masthead fraud explain | rings` and `masthead fraud bench explain`: why, around what, and with whom."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from masthead.cli.fraud_bench import History, Hub, Model, bench
+from masthead.cli.fraud_serve import Limit, Space
+from masthead.cli.installation import AsJson, installation
+from masthead.cli.output import print_fields, print_json, print_json_line, print_table
+
+__all__ = ["add"]
+
+Id = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
+_REASONS = (("Log-odds", "contribution"), ("Reason", "text"))
+_RINGS = (
+    *(("Ring", "ring"), ("Size", "size"), ("Amount", "amount"), ("Confirmed", "confirmed")),
+    *(("Flagged", "flagged"), ("First seen", "first_seen"), ("Last seen", "last_seen"), ("Shared", "shared")),
+)
+_SHARED = 3
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands to `masthead fraud`."""
+    app.command("explain")(explain)
+    app.command("rings")(rings)
+
+
+def explain(
+    id: Id,
+    space: Space = "live",
+    graph: Annotated[
+        bool, typer.Option("--graph", help="The graph around it instead: nodes and edges, as JSON.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say why a transaction was decided so, with what was known then."""
+    with installation(None) as masthead:
+        found = (
+            masthead.fraud.graph(id, space=space) if graph else masthead.fraud.explanation(id, space=space)
+        )
+    if as_json or graph:
+        print_json(found)
+    else:
+        _tell(found)
+
+
+def _tell(found: dict[str, Any]) -> None:
+    if found["model"] is None:
+        print(f"transaction {found['id']} of {found['as_of']} was not scored")
+    else:
+        print(f"transaction {found['id']} of {found['as_of']}: {found['pred_prob']:.4f} by {found['model']}")
+        print_table(_REASONS, found["reasons"], empty="The model is gone; it cannot say why.")
+    for path in found["paths"]:
+        print(path["text"])
+    if not found["paths"]:
+        print("No path leads to a fraud that was known then.")
+
+
+def rings(space: Space = "live", limit: Limit = 100, as_json: AsJson = False) -> None:
+    """List the rings of the 30 days before the latest transaction, the largest first."""
+    with installation(None) as masthead:
+        found = masthead.fraud.rings(space=space, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    rows = [one | {"shared": [entity["text"] for entity in one["entities"][:_SHARED]]} for one in found]
+    print_table(_RINGS, rows, empty="There is no ring.")
+
+
+@bench.command("explain")
+def bench_explain(
+    n: Annotated[int, typer.Option("--n", metavar="N", help="Transactions that are explained.")] = 1_000,
+    history: History = 97_000,
+    hub: Hub = 0,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reasons and paths, and the graph, of scored transactions with the labels that were known."""
+    found = _measured(n, history, hub, model)
+    if as_json:
+        print_json_line(found)
+    else:
+        print_fields(found)
+
+
+def _measured(n: int, history: int, hub: int, model: Path | None) -> dict[str, Any]:
+    """Return how long explanations, graphs and the rings of a store took."""
+    from masthead.cli.fraud_measures import figures, ground, machine, opened
+    from masthead.fraud.events import read_labels
+    from masthead.fraud.explaining import Explainer
+    from masthead.fraud.loading import load_labels
+    from masthead.fraud.records import LIVE
+
+    with ground(history, n, hub=hub, model=model) as here, opened(here) as (store, _):
+        marks = read_labels(here.model.schema, here.events, None)
+        load_labels(store, LIVE, marks, source="import")
+        stream = store.stream(here.model)
+        for event in here.rows():
+            stream.score(event)
+        stream.close()
+        explainer = Explainer(store, lambda id: here.model, lambda space: here.model.schema)
+        ids = here.events.ids[history:]
+        explainer.explanation(ids[0], LIVE)  # brings LightGBM and the known frauds
+        took: dict[str, list[float]] = {"explanation": [], "explanation_cpu": [], "graph": []}
+        paths = 0
+        for id in ids:
+            start, cpu = time.perf_counter(), time.thread_time()
+            found = explainer.explanation(id, LIVE)
+            middle = time.perf_counter()
+            took["explanation_cpu"].append(time.thread_time() - cpu)  # what a quiet machine would take
+            explainer.graph(id, LIVE)
+            took["graph"].append(time.perf_counter() - middle)
+            took["explanation"].append(middle - start)
+            paths += bool(found["paths"])
+        start = time.perf_counter()
+        rings = explainer.rings(LIVE, 1_000)
+        rings_s = time.perf_counter() - start
+    told = {f"{what}_{name}": value for what, times in took.items() for name, value in figures(times).items()}
+    counts = {"with_paths": paths, "rings": len(rings), "rings_s": round(rings_s, 3)}
+    return {**told, **counts, "n": n, "history": history, "hub": hub, **machine()}

@@ -1,0 +1,196 @@
+"""`masthead fraud deploy | list | undeploy | models | transactions | label | load | erase`: transactions that are kept.
+
+They work on the data folder that MASTHEAD_DATA names, beside a running server, which follows what they write.
+"""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from masthead.base.errors import InvalidInput, shown
+from masthead.cli.grammar import answer
+from masthead.cli.installation import AsJson, Name, installation
+from masthead.cli.output import print_fields, print_json, print_table
+
+__all__ = ["add"]
+
+Space = Annotated[str, typer.Option("--space", metavar="NAME", help="Where the transactions lie.")]
+Model = Annotated[
+    Path,
+    typer.Option("--model", metavar="DIR", help="Folder of a model, as `masthead fraud train` writes it."),
+]
+Shadow = Annotated[bool, typer.Option("--shadow", help="Score along without deciding.")]
+Tables = Annotated[
+    list[Path],
+    typer.Option("--data", metavar="PATH", help="A file or folder; repeatable.", show_default=False),
+]
+Marks = Annotated[
+    Path, typer.Option("--data", metavar="FILE", help="CSV or Parquet: the id's column, value, arrived_at.")
+]
+Source = Annotated[str, typer.Option("--source", metavar="WHO", help="chargeback, analyst or import.")]
+SchemaName = Annotated[
+    str, typer.Option("--schema", metavar="FILE|NAME", help="Of the files; not given: the space's.")
+]
+LabelFile = Annotated[
+    Path | None, typer.Option("--labels", metavar="FILE", help="Labels; not given: those in the files.")
+]
+Entity = Annotated[
+    str, typer.Option("--entity", metavar="REL=VALUE", help="Whose transactions go.", show_default=False)
+]
+Flagged = Annotated[bool, typer.Option("--flagged", help="Only flagged ones.")]
+Since = Annotated[datetime | None, typer.Option("--start", metavar="T", help="From this time on, UTC.")]
+Until = Annotated[datetime | None, typer.Option("--end", metavar="T", help="Before this time, UTC.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", help="How many at most, 1 to 1000.")]
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands to `masthead fraud`."""
+    for name, command in (
+        ("deploy", deploy),
+        ("list", list_deployments),
+        ("undeploy", undeploy),
+        ("models", models),
+        ("transactions", transactions),
+        ("label", label),
+        ("load", load),
+        ("erase", erase),
+    ):
+        app.command(name)(command)
+
+
+def deploy(
+    name: Name, model: Model, space: Space = "live", shadow: Shadow = False, as_json: AsJson = False
+) -> None:
+    """Let a model score the transactions of the running server, from now on."""
+    with installation(None) as masthead:
+        found = masthead.fraud.deploy(name, model, space=space, shadow=shadow).to_json()
+    if as_json:
+        print_json(found)
+    else:
+        print(f"deployed {found['about']['version']} as {name}{' in shadow' if shadow else ''}")
+
+
+def list_deployments(as_json: AsJson = False) -> None:
+    """List deployments: which model under which name, and what was counted of calls of their endpoints."""
+    with installation(None) as masthead:
+        rows = [one.to_json() for one in masthead.fraud.deployments()]
+    if as_json:
+        print_json(rows)
+        return
+    told = [row | {name: row["about"][name] for name in ("version", "space", "shadow")} for row in rows]
+    columns = (("Name", "name"), ("Model", "version"), ("Space", "space"), ("Shadow", "shadow"))
+    print_table((*columns, ("Since", "updated"), ("Calls", "calls")), told, empty="Nothing is deployed yet.")
+
+
+def undeploy(name: Name, as_json: AsJson = False) -> None:
+    """Take a deployment away; its model and its decisions stay."""
+    with installation(None) as masthead:
+        masthead.fraud.undeploy(name)
+    if as_json:
+        print_json({"undeployed": name})
+    else:
+        print(f"undeployed {name}")
+
+
+def models(
+    delete: Annotated[
+        str, typer.Option("--delete", metavar="ID", help="Delete one that is not deployed.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the models that were deployed once."""
+    with installation(None) as masthead:
+        if delete:
+            masthead.fraud.delete_model(delete)
+        rows = masthead.fraud.models()
+    if as_json:
+        print_json(rows)
+    else:
+        columns = (("Id", "id"), ("Deployed as", "deployed"), ("Made", "created"))
+        print_table(columns, rows, empty="There is no model yet.")
+
+
+def transactions(
+    flagged: Flagged = False,
+    start: Since = None,
+    end: Until = None,
+    limit: Limit = 20,
+    space: Space = "live",
+    as_json: AsJson = False,
+) -> None:
+    """List stored transactions, newest first, with what was decided and what was said of them later."""
+    with installation(None) as masthead:
+        page = masthead.fraud.find(
+            space=space,
+            flagged=True if flagged else None,
+            start=_micros(start, 0),
+            end=_micros(end, 2**62),
+            limit=limit,
+        )
+    if as_json:
+        print_json(list(page.items))
+        return
+    rows = [
+        {name: one[name] for name in ("id", "time", "amount", "label")}
+        | {name: (one["decision"] or {}).get(name) for name in ("pred_prob", "action")}
+        for one in page.items
+    ]
+    titles = (("Id", "id"), ("Time", "time"), ("Amount", "amount"), ("Probability", "pred_prob"))
+    print_table(
+        (*titles, ("Action", "action"), ("Label", "label")), rows, empty="There is no transaction yet."
+    )
+
+
+def _micros(moment: datetime | None, otherwise: int) -> int:
+    from datetime import UTC
+
+    return otherwise if moment is None else round(moment.replace(tzinfo=UTC).timestamp() * 1e6)
+
+
+def label(data: Marks, source: Source = "import", space: Space = "live", as_json: AsJson = False) -> None:
+    """Take labels from a file; each counts from when it arrived."""
+    with installation(None) as masthead:
+        found = masthead.fraud.label_file(data, source=source, space=space)
+    answer(found, as_json=as_json)
+
+
+def load(
+    data: Tables,
+    schema: SchemaName = "",
+    labels: LabelFile = None,
+    space: Space = "live",
+    as_json: AsJson = False,
+) -> None:
+    """Store transactions as history: without decisions, each once however often it is loaded."""
+    from masthead.fraud.schema import Schema
+
+    def told(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\rstored {done:,} of {total:,}", end="", file=sys.stderr, flush=True)
+
+    with installation(None) as masthead:
+        known = Schema.read(schema) if schema else None
+        found = masthead.fraud.load(data, schema=known, labels=labels, space=space, told=told)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    if as_json:
+        print_json(found)
+        return
+    problems = found.pop("problems")
+    print_fields(found)
+    print_table(
+        (("Row", "row"), ("Id", "id"), ("Reason", "reason")), problems[:20], empty="Every row was taken."
+    )
+
+
+def erase(entity: Entity, space: Space = "live", as_json: AsJson = False) -> None:
+    """Erase every transaction of an entity, say of one customer, with its decisions and labels."""
+    relation, equals, value = entity.partition("=")
+    if not equals or not relation or not value:
+        raise InvalidInput(f"entity: expected REL=VALUE, say card1=13926, got {shown(entity)}")
+    with installation(None) as masthead:
+        found = masthead.fraud.erase(relation, value, space=space)
+    answer(found, as_json=as_json)

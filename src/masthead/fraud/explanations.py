@@ -1,0 +1,67 @@
+"""The verbs that look back, over what `explaining.py` finds; and the reasons that go with a decision."""
+
+from typing import TYPE_CHECKING, Any
+
+from masthead.base.errors import NotFound
+from masthead.base.log import get_logger
+from masthead.base.pages import check_limit
+from masthead.fraud.deployments import Deployments
+from masthead.fraud.records import LIVE
+
+if TYPE_CHECKING:
+    from masthead.fraud.explaining import Explainer
+
+__all__ = ["Explanations"]
+
+Json = dict[str, Any]
+
+
+class Explanations(Deployments):
+    """What is said of transactions that were decided; `FraudService` adds the verbs that decide."""
+
+    _explaining: "Explainer | None" = None
+
+    def explanation(self, id: str, *, space: str = LIVE) -> Json:
+        """Return why a transaction was decided so, as of its decision: reasons, and paths to frauds known then.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        return self._explainer().explanation(id, space)
+
+    def graph(self, id: str, *, space: str = LIVE) -> Json:
+        """Return the graph around a transaction as of its decision: at most 12 entities of 5 transactions each.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        return self._explainer().graph(id, space)
+
+    def rings(self, *, space: str = LIVE, limit: int = 100) -> list[Json]:
+        """Return the rings of the 30 days before the latest transaction, the largest first.
+
+        Raises:
+            NotFound: There is no such space. InvalidInput: The limit cannot be used.
+        """
+        check_limit(limit)
+        return self._explainer().rings(space, limit)
+
+    def _reasoned(self, decision: Json, space: str, *, explain: bool = False) -> Json:
+        """Return a decision with its reasons, where it is flagged or somebody asked."""
+        if decision["flag"] or explain:
+            try:
+                return {**decision, "reasons": self._explainer().reasons(decision["id"], space)}
+            except NotFound:  # erased meanwhile
+                pass
+            except Exception as error:  # what is durable is answered all the same
+                get_logger("fraud").error("no reasons were found", error=repr(error), exc_info=error)
+        return decision
+
+    def _explainer(self) -> "Explainer":
+        """Return what explains, made with its first use."""
+        with self._lock:
+            if self._explaining is None:
+                from masthead.fraud.explaining import Explainer
+
+                self._explaining = Explainer(self.store, self.model, self.schema)
+            return self._explaining

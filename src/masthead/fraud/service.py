@@ -1,0 +1,471 @@
+"""The verbs of transactions: score, look, label, load, erase, simulate; others stand in `deployments.py`, `explanations.py`."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from masthead.base.clock import Clock
+from masthead.base.errors import Conflict, InvalidInput, MastheadError, NotFound, shown
+from masthead.base.folder import DataFolder
+from masthead.base.ids import new_id
+from masthead.base.log import Journal
+from masthead.base.pages import Page, check_limit, decode_token, encode_token
+from masthead.fraud import results
+from masthead.fraud.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
+from masthead.fraud.explanations import Explanations
+from masthead.fraud.records import LIVE, GraphStore
+from masthead.fraud.results import Space, Stored
+from masthead.learn.endpoints import Endpoints
+from masthead.store.engine import Database
+
+if TYPE_CHECKING:
+    from masthead.flows.run import Run
+    from masthead.flows.service import Flow, Flows
+    from masthead.fraud.events import Event
+    from masthead.fraud.ledger import Book, Mark
+    from masthead.fraud.schema import Schema
+
+__all__ = ["LOAD", "SOURCES", "FraudService", "read_value"]
+
+LOAD = "fraud-load"
+SOURCES = ("chargeback", "analyst", "import")
+MOST_AT_ONCE = 10_000
+_TOGETHER = 64  # of a batch, in one commit: others must not wait for a whole one
+_FOREVER = 2**62
+
+Json = dict[str, Any]
+Scored = Json | MastheadError
+
+
+class FraudService(Explanations):
+    """Transactions, the models that score them, and what was said of them. Verbs may be called from any thread.
+
+    Args:
+        database: Holds all of it.
+        folder: Its `models` hold what was deployed.
+        endpoints: Where a deployment gets its name.
+        sync: As in `GraphStore`.
+        jobs: Runs loads that are started and looked after; None: they cannot be.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        folder: DataFolder,
+        clock: Clock,
+        journal: Journal,
+        endpoints: Endpoints,
+        *,
+        sync: Literal["full", "normal"] = "full",
+        jobs: "Flows | None" = None,
+    ) -> None:
+        super().__init__(database, folder, clock, journal, endpoints, GraphStore(database, sync=sync))
+        self._jobs = jobs
+        if jobs is not None:
+            jobs.register(LOAD, self._run_load)
+
+    # ------------------------------------------------------------------ scoring
+
+    def score(
+        self, record: Mapping[str, Any], *, space: str = LIVE, alias: str = "", explain: bool = False
+    ) -> Json:
+        """Return the decision on one transaction, once it is durable.
+
+        Args:
+            record: Flat, or `transaction_data` and `identity_data` as in the article.
+            alias: Which deployment decides; "" = the newest that is not in shadow.
+            explain: Give reasons also where it is not flagged.
+
+        Raises:
+            InvalidInput: The transaction cannot be used.
+            Conflict: Its id is stored with other content (both are shown), or no model is deployed.
+            LimitReached: Too many wait, or the disk is full.
+        """
+        (found,) = self.score_many([record], space=space, alias=alias, explain=explain)
+        if isinstance(found, MastheadError):
+            raise found
+        return found
+
+    def score_many(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        *,
+        space: str = LIVE,
+        alias: str = "",
+        explain: bool = False,
+    ) -> list[Scored]:
+        """Return the decision on each transaction, in order; what is wrong with one is its value.
+
+        Raises:
+            InvalidInput: There are too many. Conflict, LimitReached: As `score`, for all of them.
+        """
+        began = time.perf_counter()
+        from masthead.fraud.events import parse_record
+        from masthead.fraud.packing import check_event
+
+        if len(records) > MOST_AT_ONCE:
+            raise InvalidInput(f"transactions: expected at most {MOST_AT_ONCE:,}, got {len(records):,}")
+        book = self._current(space)
+        parsed: list[Event | MastheadError] = []
+        for record in records:
+            try:
+                parsed.append(check_event(parse_record(book.schema, record)))
+            except MastheadError as error:
+                parsed.append(error)
+        return self._scored(book, parsed, alias, began, explain)
+
+    def score_events(self, events: "Sequence[Event]", *, space: str = LIVE, alias: str = "") -> list[Scored]:
+        """Return the decision on transactions that were read already, as `score_many`."""
+        began = time.perf_counter()
+        return self._scored(self._current(space), list(events), alias, began)
+
+    def _scored(
+        self,
+        book: "Book",
+        parsed: "Sequence[Event | MastheadError]",
+        alias: str,
+        began: float,
+        explain: bool = False,
+    ) -> list[Scored]:
+        from masthead.fraud.ledger import Scoring
+
+        _, writer = self._writing()
+        events = [one for one in parsed if not isinstance(one, MastheadError)]
+        answers: list[Any] = []
+        for start in range(0, len(events), _TOGETHER):
+            answers += writer.submit(Scoring(book.space, events[start : start + _TOGETHER], alias))
+        seconds = time.perf_counter() - began
+        kind = "live" if book.space == LIVE else "simulation"
+        following = iter(answers)
+        told = [
+            one if isinstance(one, MastheadError) else self._told(next(following), book, kind, seconds)
+            for one in parsed
+        ]
+        # Reasons are sought when all is durable and the latency is told: no decision waits for them.
+        return [
+            one if isinstance(one, MastheadError) else self._reasoned(one, book.space, explain=explain)
+            for one in told
+        ]
+
+    def _told(
+        self, answer: "tuple[bytes, bool] | MastheadError", book: "Book", kind: str, seconds: float
+    ) -> Scored:
+        """Return one answer as JSON values, counted."""
+        from masthead.fraud.ledger import Differs
+
+        if isinstance(answer, Differs):
+            TRANSACTIONS.labels(kind, "conflict").inc()
+            return self._both_shown(book, answer)
+        if isinstance(answer, MastheadError):
+            return answer
+        body, new = answer
+        TRANSACTIONS.labels(kind, "scored" if new else "repeated").inc()
+        found: Json = orjson.loads(body) if body else {}
+        if not body:
+            return Conflict("id: the transaction was loaded as history, without a decision", field="id")
+        if new and found["flag"]:
+            FLAGGED.labels(kind).inc()
+        LATENCY.observe(seconds)
+        return {**found, "latency_ms": round(seconds * 1e3, 3), "time": round(seconds, 6)}
+
+    def _both_shown(self, book: "Book", error: Any) -> Conflict:
+        from masthead.fraud.packing import event_of, record_of
+
+        with self._database.read() as connection:
+            stored = results.get_transaction(connection, book.space, error.event.id)
+        was = record_of(book.schema, event_of(stored))
+        given = record_of(book.schema, error.event)
+        names = [name for name in {**was, **given} if was.get(name) != given.get(name)]
+        before, now = ({name: one.get(name) for name in names} for one in (was, given))
+        return Conflict(
+            f"id: transaction {shown(error.event.id)} is stored with {shown(before)}, got {shown(now)}",
+            field="id",
+        )
+
+    # ------------------------------------------------------------------ looking
+
+    def get(self, id: str, *, space: str = LIVE) -> Json:
+        """Return a transaction, its decision and its labels.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        schema = self.schema(space)
+        with self._database.read() as connection:
+            found = _shown(schema, results.get_transaction(connection, space, id))
+        if found["decision"] is not None:
+            found["decision"] = self._reasoned(found["decision"], space)
+        return found
+
+    def find(
+        self,
+        *,
+        space: str = LIVE,
+        flagged: bool | None = None,
+        start: int = 0,
+        end: int = _FOREVER,
+        limit: int = 100,
+        token: str | None = None,
+    ) -> Page[Json]:
+        """Return transactions of [start, end) in UTC microseconds, newest first.
+
+        Raises:
+            InvalidInput: The limit or the token cannot be used.
+        """
+        check_limit(limit)
+        before = None
+        if token:
+            ts, seq = decode_token("transactions", token)
+            before = (int(ts), int(seq))
+        schema = self.schema(space)
+        with self._database.read() as connection:
+            rows = results.find_transactions(
+                connection, space, flagged=flagged, start=start, end=end, limit=limit + 1, before=before
+            )
+        more = rows[limit - 1] if len(rows) > limit else None
+        return Page(
+            tuple(_shown(schema, one) for one in rows[:limit]),
+            None if more is None else encode_token("transactions", [more.ts, more.seq]),
+        )
+
+    def stats(self, *, space: str = LIVE, start: int = 0, end: int = _FOREVER) -> Json:
+        """Return counts and amounts of [start, end): `totalCount, totalAmount, fraudCount, totalFraudAmount`."""
+        with self._database.read() as connection:
+            return results.stats(connection, space, start=start, end=end)
+
+    # ------------------------------------------------------------------ labels
+
+    def label(
+        self, id: object, value: object, source: str, *, arrived_at: int | None = None, space: str = LIVE
+    ) -> Json:
+        """Take what was said of a transaction; it counts from now on. Return `{"id", "known"}`.
+
+        Args:
+            value: fraud or legit, 1 or 0, true or false.
+            source: One of `SOURCES`.
+            arrived_at: When it became known, UTC microseconds; None: now, on the transactions' own clock.
+
+        Raises:
+            InvalidInput: The value or the source is none.
+        """
+        (known,) = self.label_many([self._mark(id, value, source, arrived_at)], space=space)
+        return {"id": str(id), "known": known}
+
+    def _mark(self, id: object, value: object, source: str, arrived_at: int | None) -> "Mark":
+        from masthead.fraud.ledger import Mark
+        from masthead.fraud.packing import MOST_TEXT
+
+        if source not in SOURCES:
+            raise InvalidInput(f"source: expected one of {', '.join(SOURCES)}, got {shown(source)}")
+        text = str(id) if isinstance(id, str | int) and not isinstance(id, bool) else ""
+        if not text or len(text) > MOST_TEXT or "\0" in text:
+            raise InvalidInput(f"id: expected a transaction's id, got {shown(id)}")
+        return Mark(text, read_value(value), source, arrived_at)
+
+    def label_many(self, marks: "Sequence[Mark]", *, space: str = LIVE) -> list[bool]:
+        """Take labels; return of each whether its transaction is there. One that is not there yet will find it."""
+        from masthead.fraud.ledger import Marking
+
+        _, writer = self._writing()
+        found: list[bool] = []
+        for start in range(0, len(marks), 1_000):
+            found += writer.submit(Marking(space, marks[start : start + 1_000]))
+        for one in marks:
+            LABELS.labels(one.source).inc()
+        return found
+
+    def label_file(self, path: Path, *, source: str = "import", space: str = LIVE) -> Json:
+        """Take the labels of a file; return how many, and which rows could not be used.
+
+        Raises:
+            InvalidInput: The file lacks a column, or the source is none. NotFound: There is no such space.
+        """
+        from masthead.fraud.events import read_labels
+        from masthead.fraud.replaying import no_events
+
+        found = read_labels(self.schema(space), no_events(), path)
+        marks = [
+            self._mark(id, value, source, at)
+            for id, value, at in zip(found.ids, found.value.tolist(), found.arrived_at.tolist(), strict=True)
+        ]
+        known = self.label_many(marks, space=space)
+        problems = found.problems.to_pylist()
+        return {
+            "labels": len(marks),
+            "waiting": known.count(False),
+            "refused": len(problems),
+            "problems": problems,
+        }
+
+    # ------------------------------------------------------------------ loading
+
+    def load(
+        self,
+        paths: Sequence[Path],
+        *,
+        schema: "Schema | None" = None,
+        labels: Path | None = None,
+        space: str = LIVE,
+        told: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Json:
+        """Store the transactions of files as history, idempotent on their ids; return counts and the first problems.
+
+        Args:
+            schema: Of the files; None: that of the space.
+            labels: A file of labels; None: those in the files.
+            told: Is given rows done and rows in all, after each commit.
+
+        Raises:
+            InvalidInput: The files cannot be read. NotFound: No schema is given and the space has none.
+            Conflict: The space has another schema.
+        """
+        from masthead.fraud.events import read_events, read_labels
+        from masthead.fraud.loading import load_events, load_labels
+
+        found = schema or self.schema(space)
+        self._check_space(space, found)
+        self._make_space(space, "live", found)
+        events = read_events(found, paths)
+        marks = read_labels(found, events, labels)
+        done = load_events(
+            self.store,
+            space,
+            found,
+            events,
+            now_us=int(self._clock.time() * 1e6),
+            told=lambda rows: told(rows, len(events)),
+        )
+        for row in events.problems.to_pylist():
+            done.refuse(int(row.get("row") or 0), "", f"{row.get('column', '')}: {row.get('reason', '')}")
+        done.labels = load_labels(self.store, space, marks, source="import")
+        self._journal.write("fraud", space, "loaded", rows=done.loaded, refused=done.refused)
+        return done.to_json()
+
+    def start_load(
+        self, paths: Sequence[str], *, schema: str = "", labels: str = "", space: str = LIVE
+    ) -> "Flow":
+        """Begin to load in the background; return the job, which goes on after a crash.
+
+        Raises:
+            Conflict: This process runs no jobs.
+        """
+        if self._jobs is None:
+            raise Conflict("load: this process runs no jobs")
+        args = {"paths": list(paths), "schema": schema, "labels": labels, "space": space}
+        return self._jobs.start(LOAD, new_id("load"), args)
+
+    def get_load(self, id: str) -> "Flow":
+        """Return a load that was started: its state, progress, and once done its counts and problems.
+
+        Raises:
+            NotFound: There is none.
+        """
+        found = None if self._jobs is None else self._jobs.get(id)
+        if found is None or found.name != LOAD:
+            raise NotFound(f"id: there is no load {shown(id)}", field="id")
+        return found
+
+    def _run_load(self, run: "Run", args: dict[str, Any]) -> Json:
+        from masthead.fraud.schema import Schema
+
+        schema = Schema.read(args["schema"]) if args["schema"] else None
+
+        def told(done: int, total: int) -> None:
+            run.progress(done, total, "transactions stored")
+            run.check()
+
+        def work() -> Json:
+            return self.load(
+                [Path(one) for one in args["paths"]],
+                schema=schema,
+                labels=Path(args["labels"]) if args["labels"] else None,
+                space=args["space"],
+                told=told,
+            )
+
+        found: Json = run.step("load", work)
+        return found
+
+    # ------------------------------------------------------------------ taking away
+
+    def erase(self, relation: str, value: str, *, space: str = LIVE) -> Json:
+        """Erase every transaction of an entity, say of one customer; return how many transactions and entities went.
+
+        Raises:
+            NotFound: There is no such relation or entity.
+        """
+        known = [one.name for one in self.schema(space).relations]
+        if relation not in known:
+            raise NotFound(f"entity: expected a relation of {', '.join(known)}, got {shown(relation)}")
+        found = results.erase_entity(self.store, space, relation, value)
+        self._journal.write("fraud", space, "erased", relation=relation, **found)  # not whose
+        return found
+
+    def create_simulation(self) -> Space:
+        """Make a space for simulated transactions, scored by the live models on a graph of their own; return it.
+
+        Raises:
+            NotFound: No model is deployed for real transactions.
+        """
+        name = new_id("sim")
+        self._make_space(name, "simulation", self.schema(LIVE))
+        self.refresh()
+        return next(one for one in self.spaces() if one.name == name)
+
+    def delete_simulation(self, name: str) -> int:
+        """Delete a simulation with all of its transactions; return how many.
+
+        Raises:
+            NotFound: There is none of that name; real transactions are no simulation.
+        """
+        if not any(one.name == name and one.kind == "simulation" for one in self.spaces()):
+            raise NotFound(f"simulation: there is none named {shown(name)}")
+        with self.store.group() as group:
+            count = results.empty_space(group, name)
+        self._tell_others()
+        self._explainer().forget(name)
+        if self._ledger is not None:
+            self.refresh()
+        return count
+
+
+def read_value(value: object) -> int:
+    """Return 1 for fraud and 0 for legitimate.
+
+    Raises:
+        InvalidInput: It is neither.
+
+    >>> read_value("fraud"), read_value(0), read_value(True)
+    (1, 0, 1)
+    """
+    text = str(value).strip().lower()
+    if text in ("1", "1.0", "true", "fraud"):
+        return 1
+    if text in ("0", "0.0", "false", "legit", "legitimate"):
+        return 0
+    raise InvalidInput(f"value: expected fraud or legit, got {shown(value)}")
+
+
+def _shown(schema: "Schema", found: Stored) -> Json:
+    """Return a stored transaction as JSON values."""
+    from masthead.base.clock import utc
+    from masthead.fraud.packing import event_of, record_of
+
+    words = {1: "fraud", 0: "legit"}
+    latest = max(found.labels, key=lambda one: one.arrived_at, default=None)
+    return {
+        **record_of(schema, event_of(found)),
+        "decision": orjson.loads(found.decision) if found.decision else None,
+        "label": "unknown" if latest is None else words[latest.value],
+        "labels": [
+            {
+                "value": words[one.value],
+                "source": one.source,
+                "arrived_at": utc(one.arrived_at / 1e6).isoformat(),
+            }
+            for one in found.labels
+        ],
+    }

@@ -1,0 +1,256 @@
+"""Transactions over HTTP: scored once, looked at, labelled, erased; models come and go while the server runs."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import small_fraud
+
+from masthead.api.factory import create_api
+from masthead.app import Masthead
+from masthead.base.settings import Settings
+from masthead.fraud.columns import Event
+from masthead.fraud.stream import Stream
+
+
+def flat(place: int, **changes: Any) -> dict[str, Any]:
+    """Return a generated transaction as a caller sends it."""
+    return record(small_fraud.events().event(place)) | changes
+
+
+def record(event: Event) -> dict[str, Any]:
+    schema = small_fraud.model().schema
+    assert schema.time.origin is not None
+    found: dict[str, Any] = dict(zip(schema.numerics, event.numerics.tolist(), strict=True))
+    found |= {
+        relation.columns[0]: key for relation, key in zip(schema.relations, event.keys, strict=True)
+    } | dict(zip(schema.categoricals, event.categories, strict=True))
+    found |= {schema.id: event.id, schema.amount: event.amount}
+    found[schema.time.column] = event.ts / 1e6 - schema.time.origin.timestamp()
+    return {name: None if value != value else value for name, value in found.items()}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[Masthead]:
+    with Masthead.open(Settings(data=tmp_path / "data")) as found:
+        yield found
+
+
+@pytest.fixture
+def client(house: Masthead, serving: Any) -> Iterator[httpx.Client]:
+    with serving(create_api(house)) as found:
+        model = str(small_fraud.folder() / "model")
+        made = found.post("/fraud/deployments", json={"name": "cards", "model": model})
+        assert made.status_code == 201, made.text
+        yield found
+
+
+def test_without_a_model_the_answer_says_what_to_do(house: Masthead, serving: Any) -> None:
+    with serving(create_api(house)) as client:
+        answer = client.post("/fraud/transactions", json=flat(0))
+        assert answer.status_code == 409
+        assert "masthead fraud deploy" in answer.json()["error"]["message"]
+        assert client.get("/fraud/transactions").status_code == 404
+        assert client.get("/fraud/models").json()["items"] == []
+
+
+def test_a_transaction_is_scored_as_in_memory_and_can_be_looked_at(client: httpx.Client) -> None:
+    memory = Stream(small_fraud.model())
+    for place in range(12):
+        answer = client.post("/fraud/transactions", json=flat(place)).json()
+        expected = memory.score(flat(place)).to_json()
+        apart = {"latency_ms", "time", "reasons"}  # reasons are sought in the tables
+        assert {k: v for k, v in answer.items() if k not in apart} == {
+            k: v for k, v in expected.items() if k not in apart
+        }
+        assert bool(answer["reasons"]) == answer["flag"]
+        assert answer["time"] == pytest.approx(answer["latency_ms"] / 1e3, abs=1e-5)
+    shown = client.get(f"/fraud/transactions/{flat(3)['TransactionID']}").json()
+    assert shown["amount"] == flat(3)["TransactionAmt"]
+    assert shown["card1"] == flat(3)["card1"]
+    assert shown["decision"]["id"] == shown["id"]
+    assert shown["label"] == "unknown"
+    first = client.get("/fraud/transactions", params={"limit": 5}).json()
+    rest = client.get("/fraud/transactions", params={"limit": 50, "token": first["next_token"]}).json()
+    ids = [one["id"] for one in first["items"] + rest["items"]]
+    assert ids == [flat(place)["TransactionID"] for place in reversed(range(12))]
+    flagged = client.get("/fraud/transactions", params={"flagged": True}).json()["items"]
+    told = client.get("/fraud/stats").json()
+    assert told["totalCount"] == 12
+    assert told["fraudCount"] == len(flagged)
+    assert told["totalAmount"] == pytest.approx(sum(flat(place)["TransactionAmt"] for place in range(12)))
+    start = datetime.fromtimestamp(small_fraud.events().ts[6] / 1e6, UTC).isoformat()
+    assert client.get("/fraud/stats", params={"start": start}).json()["totalCount"] == 6
+
+
+def test_the_articles_event_is_the_same_transaction(client: httpx.Client) -> None:
+    one = flat(0)
+    first = client.post("/fraud/transactions", json=one).json()
+    parts = {
+        "transaction_data": [{name: value for name, value in one.items() if name[:3] not in ("id_", "Dev")}],
+        "identity_data": [
+            {name: value for name, value in one.items() if name[:3] in ("id_", "Dev")}
+            | {"TransactionID": one["TransactionID"]}
+        ],
+    }
+    again = client.post("/fraud/transactions", json=parts).json()
+    assert again["pred_prob"] == first["pred_prob"]
+    assert client.get("/fraud/stats").json()["totalCount"] == 1
+
+
+def test_of_a_batch_each_gets_its_own_answer(client: httpx.Client) -> None:
+    client.post("/fraud/transactions", json=flat(0))
+    batch = [flat(1), flat(0, TransactionAmt=1.5), {"TransactionDT": 5}, flat(2, C1="many"), 7, flat(3)]
+    answer = client.post("/fraud/transactions", json=batch)
+    assert answer.status_code == 200
+    items = answer.json()["items"]
+    assert [one.get("error", {}).get("code", "") for one in items] == [
+        "",
+        "Conflict",
+        "InvalidInput",
+        "InvalidInput",
+        "InvalidInput",
+        "",
+    ]
+    told = items[1]["error"]["message"]
+    assert "1.5" in told
+    assert str(flat(0)["TransactionAmt"]) in told
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"7", b'"x"', b"\xff", b'{"TransactionID": "1"}', b"[[]]"])
+def test_what_is_no_transaction_is_told(client: httpx.Client, body: bytes) -> None:
+    answer = client.post("/fraud/transactions", content=body)
+    found = answer.json()
+    assert "InvalidInput" in json.dumps(found)
+    assert answer.status_code in (200, 400)
+    assert client.post("/fraud/transactions", json=flat(1)).status_code == 200
+
+
+def test_a_label_changes_what_is_known_and_one_too_early_waits(client: httpx.Client) -> None:
+    client.post("/fraud/transactions", json=flat(0))
+    known = client.post(
+        "/fraud/labels", json={"id": flat(0)["TransactionID"], "value": "fraud", "source": "analyst"}
+    )
+    assert known.json() == {"id": flat(0)["TransactionID"], "known": True}
+    shown = client.get(f"/fraud/transactions/{flat(0)['TransactionID']}").json()
+    assert shown["label"] == "fraud"
+    assert shown["labels"][0]["source"] == "analyst"
+    early = client.post("/fraud/labels", json={"id": "yet-to-come", "value": 1, "source": "chargeback"})
+    assert early.json()["known"] is False
+    for bad in ({"id": "1", "value": "maybe"}, {"value": 1}, {"id": "1", "value": 1, "source": "rumour"}):
+        assert client.post("/fraud/labels", json=bad).status_code == 400
+
+
+def test_deployments_are_listed_replaced_and_taken_away_and_the_model_stays(
+    client: httpx.Client, house: Masthead
+) -> None:
+    (one,) = client.get("/fraud/deployments").json()["items"]
+    assert (one["name"], one["about"]["version"]) == ("cards", small_fraud.model().id)
+    (model,) = client.get("/fraud/models").json()["items"]
+    assert (model["id"], model["deployed"]) == (small_fraud.model().id, ["cards"])
+    assert client.delete(f"/fraud/models/{model['id']}").status_code == 409
+    shadow = {"name": "other", "model": str(small_fraud.folder() / "model"), "shadow": True}
+    assert client.post("/fraud/deployments", json=shadow).status_code == 201
+    decided = client.post("/fraud/transactions", json=flat(0)).json()
+    with house.database.read() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT alias, shadow, score FROM fraud_decisions ORDER BY alias"
+        ).all()
+    assert [tuple(row) for row in rows] == [
+        ("cards", 0, decided["pred_prob"]),
+        ("other", 1, decided["pred_prob"]),
+    ]
+    assert client.delete("/fraud/deployments/cards").status_code == 204
+    assert client.post("/fraud/transactions", json=flat(1)).status_code == 409
+    assert client.delete("/fraud/deployments/other").status_code == 204
+    assert client.delete(f"/fraud/models/{model['id']}").status_code == 204
+    assert client.delete(f"/fraud/models/{model['id']}").status_code == 404
+
+
+def test_the_endpoint_takes_a_transaction_too_and_refuses_a_graph_it_has_no_model_for(
+    client: httpx.Client,
+) -> None:
+    found = client.post("/endpoints/cards/invocations", json=flat(0)).json()
+    assert found["id"] == flat(0)["TransactionID"]
+    assert client.post("/fraud/transactions", json=flat(0)).json()["pred_prob"] == found["pred_prob"]
+    several = client.post("/endpoints/cards/invocations", json={"instances": [flat(1), flat(2)]}).json()
+    assert [one["id"] for one in several["predictions"]] == [flat(n)["TransactionID"] for n in (1, 2)]
+    for bad in ({"graph": {}, "n_feats": {}, "target_id": 1}, {"TransactionID": "5"}):
+        assert client.post("/endpoints/cards/invocations", json=bad).status_code == 424
+
+
+def test_a_simulation_is_scored_apart_and_deleted_without_touching_real_transactions(
+    client: httpx.Client,
+) -> None:
+    real = client.post("/fraud/transactions", json=flat(0)).json()
+    name = client.post("/fraud/simulations").json()["name"]
+    apart = client.post("/fraud/transactions", params={"space": name}, json=flat(0, TransactionAmt=9)).json()
+    assert apart["id"] == real["id"]
+    (listed,) = client.get("/fraud/simulations").json()["items"]
+    assert (listed["name"], listed["transactions"]) == (name, 1)
+    assert client.delete(f"/fraud/simulations/{name}").json() == {"deleted": name, "transactions": 1}
+    assert client.delete("/fraud/simulations/live").status_code == 404
+    again = client.post("/fraud/transactions", json=flat(0)).json()
+    assert again["pred_prob"] == real["pred_prob"]
+    assert client.post("/fraud/transactions", params={"space": name}, json=flat(0)).status_code == 409
+
+
+def test_one_customers_data_can_be_erased(client: httpx.Client) -> None:
+    for place in range(5):
+        client.post("/fraud/transactions", json=flat(place))
+    gone = client.post("/fraud/erase", json={"relation": "card1", "value": flat(0)["card1"]}).json()
+    assert gone["transactions"] >= 1
+    assert client.get(f"/fraud/transactions/{flat(0)['TransactionID']}").status_code == 404
+    assert client.post("/fraud/erase", json={"relation": "shoe", "value": "9"}).status_code == 404
+    assert client.post("/fraud/transactions", json=flat(6)).status_code == 200
+
+
+def test_a_model_of_another_schema_is_refused_and_the_one_that_serves_goes_on(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    client.post("/fraud/transactions", json=flat(0))
+    assert client.post("/fraud/deployments", json={"name": "x", "model": str(tmp_path)}).status_code == 404
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for one in (small_fraud.folder() / "model").iterdir():
+        (broken / one.name).write_bytes(one.read_bytes()[:-1])
+    assert client.post("/fraud/deployments", json={"name": "x", "model": str(broken)}).status_code == 400
+    assert client.post("/fraud/transactions", json=flat(1)).status_code == 200
+
+
+def test_another_process_that_deploys_is_followed(house: Masthead, serving: Any) -> None:
+    with serving(create_api(house)) as client:
+        assert client.post("/fraud/transactions", json=flat(0)).status_code == 409
+        with Masthead.open(house.settings) as other:
+            other.fraud.deploy("cards", small_fraud.folder() / "model")
+        assert client.post("/fraud/transactions", json=flat(0)).status_code == 200
+        with Masthead.open(house.settings) as other:
+            marks = small_fraud.folder() / "data" / "labels.csv"
+            told = other.fraud.label_file(marks)
+            assert told["labels"] > 100
+            assert told["waiting"] == told["labels"] - 1 or told["waiting"] == told["labels"]
+        assert client.post("/fraud/transactions", json=flat(1)).status_code == 200
+
+
+def test_history_is_loaded_by_a_job_that_tells_each_refused_row(client: httpx.Client, tmp_path: Path) -> None:
+    rows = "TransactionID,TransactionDT,TransactionAmt,card1\n1,86400,5,77\n2,oops,5,77\n3,86500,6,77\n"
+    (tmp_path / "more.csv").write_text(rows)
+    with pytest.raises(KeyError):  # no such job
+        _ = client.get("/fraud/loads/load-0").json()["state"]
+    started = client.post("/fraud/loads", json={"paths": [str(tmp_path / "more.csv")]})
+    assert started.status_code == 202, started.text
+    place = f"/fraud/loads/{started.json()['id']}"
+    for _ in range(600):
+        found = client.get(place).json()
+        if found["state"] in ("done", "failed"):
+            break
+    assert found["state"] == "done", found["error"]
+    assert found["output"]["loaded"] == 2
+    assert found["output"]["refused"] == 1
+    assert found["output"]["problems"][0]["row"] == 2
+    assert client.get("/fraud/transactions/3").json()["decision"] is None
+    assert client.post("/fraud/loads", json={"paths": []}).status_code == 400

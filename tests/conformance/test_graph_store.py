@@ -1,0 +1,270 @@
+"""Transactions are kept alike by both engines."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from masthead.base.errors import NotFound
+from masthead.fraud.link_records import LinkRows, MarkRow, Moment
+from masthead.fraud.records import LIVE, GraphStore, NewDecision, NewLabel, NewTransaction
+from masthead.fraud.results import (
+    Space,
+    empty_space,
+    erase_entity,
+    find_transactions,
+    get_transaction,
+    neighbours,
+    put_space,
+    recent,
+    spaces,
+    stats,
+)
+from masthead.store.engine import Database
+
+RELATIONS = ("card", "device")
+
+
+@pytest.fixture
+def store(any_database: Database) -> GraphStore:
+    found = GraphStore(any_database)
+    with found.group() as group:
+        put_space(group, Space(LIVE, "live", "the schema", "digest", datetime(2026, 1, 2, tzinfo=UTC)))
+    yield found
+    found.close()
+
+
+def put(store: GraphStore, id: str, ts: int, *keys: str | None, space: str = LIVE, score: float = 0.1) -> int:
+    """Write one transaction with its decision; return its number."""
+    with store.group() as group:
+        pairs = [pair for pair in zip(RELATIONS, keys, strict=True) if pair[1] is not None]
+        known = group.entities(space, pairs)
+        known |= group.new_entities(space, [pair for pair in pairs if pair not in known])
+        ents = [0 if key is None else known[rel, key] for rel, key in zip(RELATIONS, keys, strict=True)]
+        seq = group.head.last + 1
+        row = NewTransaction(
+            seq,
+            space,
+            id,
+            ts,
+            None if ts == 5 else float(ts),
+            np.array(ents, np.int32).tobytes(),
+            np.float32([ts]).tobytes(),
+            b"[]",
+            ts,
+            score,
+            int(score >= 0.5),
+        )
+        decision = NewDecision(seq, "main", "m-1", 0, score, b'{"id": "x"}', b"")
+        group.add([row], [(eid, ts, seq) for eid in ents if eid], [decision])
+    return seq
+
+
+def mark(store: GraphStore, id: str, value: int = 1) -> int:
+    with store.group() as group:
+        seq = group.head.last + 1
+        group.note([NewLabel(seq, LIVE, id, value, "analyst", 77)])
+    return seq
+
+
+def test_one_sequence_numbers_transactions_and_labels(store: GraphStore) -> None:
+    assert [put(store, "a", 1, "c1", None), mark(store, "a"), put(store, "b", 2, "c1", "d")] == [1, 2, 3]
+    assert store.head().last == 3
+
+
+def test_an_exception_takes_the_whole_group_back_and_the_next_one_goes_on(store: GraphStore) -> None:
+    put(store, "a", 1, "c1", "d1")
+
+    def fail() -> None:
+        with store.group() as group:
+            group.new_entities(LIVE, [("card", "c9")])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert put(store, "b", 2, "c2", None) == 2
+    assert [key for _, _, key in store.entity_keys()] == ["c1", "d1", "c2"]
+
+
+def test_what_was_stored_is_given_back_whole(store: GraphStore) -> None:
+    put(store, "a", 4, 'odd, "key"-1', None, score=0.9)
+    mark(store, "a", 0)
+    with store.database.read() as connection:
+        found = get_transaction(connection, LIVE, "a")
+        with pytest.raises(NotFound, match="no transaction 'b'"):
+            get_transaction(connection, LIVE, "b")
+    assert (found.keys, found.ts, found.amount, found.flagged) == (('odd, "key"-1', None), 4, 4.0, True)
+    assert (found.decision, found.labels[0].value, found.labels[0].source) == (b'{"id": "x"}', 0, "analyst")
+
+
+def test_the_newest_neighbours_come_first_ties_by_number_and_a_hub_is_cut(store: GraphStore) -> None:
+    for place in range(30):
+        put(store, f"h{place}", 10 + place // 2, "hub", None)
+    with store.database.read() as connection:
+        found = recent(connection, LIVE, ("card", "hub"), before=24, limit=5)
+        assert [one.id for one in found] == ["h27", "h26", "h25", "h24", "h23"]
+        assert recent(connection, LIVE, ("card", "nobody"), before=24) == []
+
+
+def test_neighbours_of_one_entity_cost_one_statement(store: GraphStore) -> None:
+    import sqlalchemy
+
+    for place in range(9):
+        put(store, str(place), place, "c", "d" if place % 2 else None)
+    asked: list[str] = []
+    sqlalchemy.event.listen(
+        store.database.engine, "before_cursor_execute", lambda c, cursor, sql, *rest: asked.append(sql)
+    )
+    with store.database.read() as connection:
+        asked.clear()
+        if store.database.is_sqlite:
+            connection.connection.driver_connection.set_trace_callback(asked.append)
+        found = neighbours(connection, [1, 2], before=8, limit=3)
+        if store.database.is_sqlite:
+            connection.connection.driver_connection.set_trace_callback(None)
+    assert [[one.id for one in found[eid]] for eid in (1, 2)] == [["7", "6", "5"], ["7", "5", "3"]]
+    assert len(asked) == (2 if store.database.is_sqlite else 1)
+
+
+def test_a_late_transaction_stands_at_its_time(store: GraphStore) -> None:
+    for id, ts in (("a", 10), ("b", 30), ("late", 20)):
+        put(store, id, ts, "c", None)
+    with store.database.read() as connection:
+        assert [one.id for one in recent(connection, LIVE, ("card", "c"), before=99)] == ["b", "late", "a"]
+        assert [one.id for one in recent(connection, LIVE, ("card", "c"), before=30)] == ["late", "a"]
+
+
+def test_replay_gives_what_came_in_order_and_labels_once_both_are_there(store: GraphStore) -> None:
+    put(store, "a", 5, "c", None)
+    mark(store, "b")
+    put(store, "b", 3, "c", "d")
+    mark(store, "never")
+    whole = store.replay(relations=2)
+    assert whole.seq.tolist() == [1, 3]
+    assert whole.ts.tolist() == [5, 3]
+    assert np.isnan(whole.amount[0])
+    assert whole.amount[1] == 3.0
+    assert whole.ents.tolist() == [[1, 0], [1, 2]]
+    assert (whole.label_seq.tolist(), whole.labelled.tolist()) == ([2], [3])
+    assert store.replay(2, relations=2).labelled.tolist() == [3]
+    assert store.replay(2, relations=2, until=2).seq.tolist() == []
+    assert store.waiting_labels(LIVE) == {"never"}
+    assert store.replay(9, relations=2).ents.shape == (0, 2)
+
+
+def test_pages_go_from_new_to_old_and_flagged_ones_can_be_asked_for(store: GraphStore) -> None:
+    for place in range(6):
+        put(store, str(place), 10 + place // 2, None, "d", score=0.6 if place % 2 else 0.2)
+    with store.database.read() as connection:
+
+        def ids(**given: object) -> list[str]:
+            bounds = {"flagged": None, "start": 0, "end": 99, "limit": 3} | given
+            return [one.id for one in find_transactions(connection, LIVE, **bounds)]
+
+        assert ids() == ["5", "4", "3"]
+        assert ids(before=(11, 4)) == ["2", "1", "0"]
+        assert ids(flagged=True) == ["5", "3", "1"]
+        assert ids(flagged=False, end=12) == ["2", "0"]
+        assert ids(start=12) == ["5", "4"]
+        told = stats(connection, LIVE, start=11, end=13)
+    assert told == {"totalCount": 4, "totalAmount": 46.0, "fraudCount": 2, "totalFraudAmount": 23.0}
+
+
+def test_a_simulation_shares_nothing_with_real_transactions_and_goes_without_a_trace(
+    store: GraphStore,
+) -> None:
+    put(store, "a", 1, "c", "d")
+    with store.group() as group:
+        put_space(group, Space("sim-1", "simulation", "s", "g", datetime(2026, 1, 2, tzinfo=UTC)))
+    put(store, "a", 2, "c", "d", space="sim-1")
+    with store.database.read() as connection:
+        assert [(one.name, one.transactions) for one in spaces(connection, counted=True)] == [
+            ("live", 1),
+            ("sim-1", 1),
+        ]
+        assert recent(connection, "sim-1", ("card", "c"), before=9)[0].ts == 2
+    before = store.head().epoch
+    with store.group() as group:
+        assert empty_space(group, "sim-1") == 1
+    assert store.head().epoch == before + 1
+    with store.database.read() as connection:
+        assert [one.name for one in spaces(connection)] == ["live"]
+        assert [one.id for one in recent(connection, LIVE, ("card", "c"), before=9)] == ["a"]
+        assert recent(connection, "sim-1", ("card", "c"), before=9) == []
+
+
+def test_an_erased_entity_leaves_nothing_and_others_keep_theirs(store: GraphStore) -> None:
+    put(store, "a", 1, "ann-1234567", "shared")
+    put(store, "b", 2, "ann-1234567", "hers-7654321")
+    put(store, "c", 3, "bob", "shared")
+    mark(store, "a")
+    mark(store, "c")
+    assert erase_entity(store, LIVE, "card", "ann-1234567") == {"transactions": 2, "entities": 2}
+    assert [key for _, _, key in store.entity_keys()] == ["shared", "bob"]
+    assert store.replay(relations=2).labelled.tolist() == [3]
+    with store.database.read() as connection:
+        assert [one.id for one in recent(connection, LIVE, ("device", "shared"), before=9)] == ["c"]
+    with pytest.raises(NotFound, match="card 'ann-1234567'"):
+        erase_entity(store, LIVE, "card", "ann-1234567")
+    if store.database.is_sqlite:
+        path = store.database.engine.url.database
+        files = [Path(f"{path}{end}").read_bytes() for end in ("", "-wal")]
+        assert not any(text in file for file in files for text in (b"ann-123", b"hers-765"))
+
+
+def test_many_rows_at_once_are_the_same_rows(store: GraphStore) -> None:
+    with store.group() as group:
+        known = group.new_entities(LIVE, [("card", f"c{place}") for place in range(600)])
+        rows = [
+            NewTransaction(
+                place + 1,
+                LIVE,
+                f"t{place}",
+                place,
+                None,
+                np.int32([place + 1, 0]).tobytes(),
+                b"\x00\\\n",
+                b"[]",
+                0,
+                None,
+                0,
+            )
+            for place in range(600)
+        ]
+        group.add(rows, [(place + 1, place, place + 1) for place in range(600)])
+        assert group.find(LIVE, ["t7", "t599", "no"]) == {"t7": rows[7], "t599": rows[599]}
+        assert group.entities(LIVE, [("card", "c5"), ("card", "none")]) == {
+            ("card", "c5"): known["card", "c5"]
+        }
+        assert group.decision(7) is None
+    assert store.replay(relations=2).ents[:, 0].tolist() == list(range(1, 601))
+
+
+def test_what_explanations_ask_is_answered_as_of_a_moment(store: GraphStore) -> None:
+    a, b, x = (
+        put(store, "a", 10, "c1", "d1"),
+        put(store, "b", 20, "c1", None),
+        put(store, "x", 90, "c1", "d1"),
+    )
+    told, late = mark(store, "a"), put(store, "late", 15, "c1", None)
+    with store.database.read() as connection:
+        rows, head = LinkRows(connection), store.head_of(connection)
+        decided = rows.decided(LIVE, "x")
+        assert (decided.seq, decided.model, decided.ents) == (x, "m-1", (1, 2))
+        assert rows.names(decided.ents) == {1: "c1", 2: "d1"}
+        assert rows.names([]) == {}
+        assert [one.seq for one in rows.linked(1, decided.moment, 9)] == [b, a]
+        assert (rows.degree(1, decided.moment, 5), rows.degree(1, decided.moment, 1)) == (2, 2)
+        assert rows.labels(LIVE, ["a", "b"], decided.moment) == {}
+        assert rows.labels(LIVE, ["a", "b"], Moment(90, x, told + 1)) == {"a": (1, 77)}
+        for first in (0, told):
+            assert rows.marks(LIVE, first) == [MarkRow(a, "a", 10, (1, 2), 77, told, 1)]
+        assert rows.marks(LIVE, late + 1) == []
+        assert [one.number for one in rows.recent(LIVE, 0, 0)] == [a, b, x, told, late]
+        assert [one.number for one in rows.recent(LIVE, 9, told)] == [told, late]
+        assert [one.number for one in rows.recent(LIVE, 10, told)] == [late]
+        assert [one.id for one in rows.transactions([late, a])] == ["a", "late"]
+        assert (rows.newest(LIVE), rows.newest("nowhere"), head.last) == (90, 0, late)
+        with pytest.raises(NotFound, match="no transaction"):
+            rows.decided(LIVE, "y")
