@@ -37,6 +37,7 @@ PLANS = {
     "ingest-always": ["ingest.py", "--sync", "always"],
     "ingest-interval": ["ingest.py", "--sync", "interval"],
     "faults": ["faults.py"],
+    "fraud-model": ["fraud_model.py"],
 }
 NEED_DATA = {"nab": ["nab.py"], "beijing": ["beijing.py"]}
 

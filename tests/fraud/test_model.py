@@ -68,7 +68,7 @@ def test_scores_of_the_stream_are_those_of_the_replay(evaluation, world, model):
 
 def test_parity_of_probability_and_lightgbm(world, model):
     _, x = model.features(*world)
-    raw = lgb.Booster(model_str=model._text).predict(x[:500], raw_score=True)
+    raw = lgb.Booster(model_str=model.engine.text).predict(x[:500], raw_score=True)
     found = [model.scorer.score(row) for row in x[:500]]
     assert np.abs(np.array([one[0] for one in found]) - raw).max() <= 1e-9
     order = np.argsort([one[0] for one in found], kind="stable")

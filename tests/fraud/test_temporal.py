@@ -9,14 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput
-from masthead.fraud.temporal import (
-    Blocks,
-    TemporalNetwork,
-    TemporalOptions,
-    TemporalScorer,
-    chained_embeddings,
-    fit,
-)
+from masthead.fraud.engines import Network, engine_of
+from masthead.fraud.scorer import CalibratedScorer
+from masthead.fraud.temporal import TemporalOptions, chained_embeddings, fit
+from masthead.fraud.temporal_network import Blocks, TemporalNetwork
 from masthead.learn.calibration import Calibration
 from masthead.learn.scores import roc_auc
 
@@ -69,9 +65,9 @@ def test_rows_after_training_change_nothing() -> None:
 
 def test_a_row_scores_alone_as_among_others_and_missing_values_make_no_nan() -> None:
     x, _ = data()
-    together = network().raw(x[:50])
-    alone = [network().raw(x[place : place + 1])[0] for place in range(50)]
-    assert np.allclose(together, alone, atol=1e-5)
+    engine = Network(network())
+    assert engine.raws(x[:50]).tolist() == [engine.raw(row) for row in x[:50]]
+    assert np.array_equal(network().embed(x[:50])[7], network().embed_one(x[7]))
     assert np.isfinite(network().raw(np.full((1, 8), np.nan, np.float32))).all()
 
 
@@ -89,7 +85,7 @@ def test_arrays_bring_it_back_without_pickle() -> None:
 def test_a_scorer_gives_a_logit_and_a_rising_probability() -> None:
     x, y = data()
     raw = network().raw(x[1_400:1_600])
-    scorer = TemporalScorer(network(), Calibration.learn(raw, y[1_400:1_600]))
+    scorer = CalibratedScorer(Network(network()), Calibration.learn(raw, y[1_400:1_600]))
     found = sorted(scorer.score(row) for row in x[:40])
     assert all(0 <= probability <= 1 for _, probability in found)
     assert [one[1] for one in found] == sorted(one[1] for one in found)
@@ -99,13 +95,14 @@ def test_embeddings_know_no_label_of_their_own_time() -> None:
     x, y = data()
     ts, rows = np.arange(len(x)), np.arange(1_500)
     options = dataclasses.replace(OPTIONS, epochs=1)
-    found, last = chained_embeddings(x, y, ts, BLOCKS, rows=rows, options=options)
+    *_, (found, last) = chained_embeddings(x, y, ts, BLOCKS, rows=rows, options=options)
+    assert last is not None
     assert np.isnan(found[:300]).all()
     assert np.isfinite(found[300:]).all()
     assert np.array_equal(found[1_500:], last.embed(x[1_500:]))
     other = y.copy()
     other[900:1_500] = 1 - other[900:1_500]
-    changed, _ = chained_embeddings(x, other, ts, BLOCKS, rows=rows, options=options)
+    *_, (changed, _) = chained_embeddings(x, other, ts, BLOCKS, rows=rows, options=options)
     assert np.array_equal(changed[300:900], found[300:900])
     assert not np.array_equal(changed[1_200:1_500], found[1_200:1_500])
 
@@ -116,3 +113,34 @@ def test_one_class_alone_is_refused() -> None:
         InvalidInput, match="labels: expected both classes among the training rows, got 0 frauds of"
     ):
         fit(x, y * 0, BLOCKS, rows=np.arange(100), check=np.arange(100, 120), options=OPTIONS)
+
+
+def test_parts_before_the_first_fraud_have_no_embedding() -> None:
+    x, y = data()
+    ts, rows, late = np.arange(len(x)), np.arange(1_500), y.copy()
+    late[:500] = 0
+    options = dataclasses.replace(OPTIONS, epochs=1)
+    *_, (found, last) = chained_embeddings(x, late, ts, BLOCKS, rows=rows, options=options)
+    assert np.isnan(found[:600]).all()
+    assert np.isfinite(found[900:]).all()
+    assert last is not None
+
+
+def test_contributions_sum_to_the_logit_and_name_what_the_label_follows() -> None:
+    x, _ = data()
+    found = network().contributions(x[:60])
+    np.testing.assert_allclose(found.sum(axis=1), network().raw(x[:60]), atol=1e-9)
+    base = found[:, -1]
+    assert np.ptp(base[~np.isnan(x[:60, 5])]) < 0.3  # the same mean transaction, but for the steps' error
+    size = np.abs(found[:, :-1]).mean(axis=0)
+    assert np.argmax(size) == 3
+    assert (found[np.isnan(x[:60, 5])][:, 5:8] == 0).all()
+
+
+def test_a_network_of_other_columns_or_a_damaged_one_is_refused() -> None:
+    files = Network(network()).files()
+    assert engine_of(files, 8).raw(data()[0][0]) == Network(network()).raw(data()[0][0])
+    with pytest.raises(InvalidInput, match=r"network\.npz: expected a network over 9 columns, got 8"):
+        engine_of(files, 9)
+    with pytest.raises(InvalidInput, match=r"network\.npz: expected the arrays of a network"):
+        engine_of({"network.npz": files["network.npz"][:300]}, 8)

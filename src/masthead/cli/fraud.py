@@ -2,6 +2,7 @@
 
 from masthead.cli import (
     fraud_bench,
+    fraud_bench_model,
     fraud_data,
     fraud_explain,
     fraud_graph,
@@ -21,6 +22,7 @@ fraud_graph.add(app)
 fraud_serve.add(app)
 fraud_explain.add(app)
 fraud_bench.add(app)
+fraud_bench_model.add(fraud_bench.bench)
 fraud_scripts.add(app)
 fraud_pipeline.add(app)
 fraud_simulate.add(app)

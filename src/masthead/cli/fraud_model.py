@@ -39,6 +39,12 @@ def train(
         str | None,
         typer.Option("--labels-until", metavar="T", help="Labels that arrive later teach nothing; or now."),
     ] = None,
+    scorer: Annotated[
+        str, typer.Option("--scorer", metavar="lightgbm|gnn", help="Trees, or the graph network without ids.")
+    ] = "lightgbm",
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="Trees read the network's state, too, if that helps.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Same data and seed, same model.")] = 0,
     threads: Annotated[
         int, typer.Option("--threads", min=0, help="Of the fit; 0: one per core but one.")
@@ -63,6 +69,8 @@ def train(
             train_from=train_from,
             train_until=train_until,
             labels_until=until,
+            scorer=scorer,
+            embeddings=embeddings,
             seed=seed,
             threads=threads,
             out=model,
@@ -76,6 +84,7 @@ def train(
         **{name: card[name] for name in ("rows", "positives", "excluded_immature", "validation")},
         "thresholds": {"review": found.thresholds.review, "block": found.thresholds.block},
         "columns_absent": card["columns_absent"],
+        **({"embeddings": card["embeddings"]} if embeddings else {}),
         "seconds": round(time.perf_counter() - began, 3),
     }
     _print(answer, as_json=as_json)

@@ -72,6 +72,13 @@ def walk(t: Trees, x: Array) -> float:
     return total
 
 
+@compiled
+def walk_all(t: Trees, x: Array, out: Array) -> None:
+    """Fill `out` (rows,) with the sums of many rows."""
+    for i in range(len(x)):
+        out[i] = walk(t, x[i])
+
+
 class Forest:
     """A binary LightGBM model that answers by itself."""
 
@@ -105,6 +112,12 @@ class Forest:
         """Return the score of one row before calibration, in log-odds. `x`: (columns,) float32."""
         return walk(self.trees, x)
 
+    def raws(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the scores of many rows, those of `raw`. `x`: (rows, columns) float32."""
+        out = np.empty(len(x))
+        walk_all(self.trees, np.ascontiguousarray(x, np.float32), out)
+        return out
+
     def to_bytes(self, **more: NDArray[Any]) -> bytes:
         """Return the arrays, and `more` beside them, as the bytes of an npz file."""
         buffer = io.BytesIO()
@@ -123,7 +136,7 @@ class Forest:
         return Forest(Trees(*(np.asarray(array, kind) for array, kind in kinds)), int(columns))
 
 
-def read_arrays(data: bytes, *names: str) -> list[NDArray[Any]]:
+def read_arrays(data: bytes, *names: str, name: str = "forest.npz") -> list[NDArray[Any]]:
     """Return these arrays of an npz file.
 
     Raises:
@@ -131,9 +144,9 @@ def read_arrays(data: bytes, *names: str) -> list[NDArray[Any]]:
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as found:
-            return [found[name] for name in names]
+            return [found[one] for one in names]
     except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise InvalidInput(f"forest.npz: expected the arrays of a forest, got {shown(error)}") from error
+        raise InvalidInput(f"{name}: expected its arrays, got {shown(error)}") from error
 
 
 def _append(parts: dict[str, list[NDArray[Any]]], block: str) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,12 +14,13 @@ from numpy.typing import NDArray
 from masthead.base.clock import Clock, SystemClock
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.columns import Events, Labels
+from masthead.fraud.engines import Engine, engine_of
 from masthead.fraud.evaluation import Evaluation, evaluate
 from masthead.fraud.events import read_events, read_labels
 from masthead.fraud.features import Layout
-from masthead.fraud.forest import Forest, read_arrays
+from masthead.fraud.forest import read_arrays
 from masthead.fraud.schema import Schema
-from masthead.fraud.scorer import ForestScorer, Scorer
+from masthead.fraud.scorer import CalibratedScorer, Scorer
 from masthead.fraud.state import GraphState
 from masthead.fraud.stream import Stream
 from masthead.fraud.thresholds import Costs, Thresholds
@@ -78,7 +78,7 @@ class FraudModel:
         schema, layout: Of the data, and of the columns that it sees.
         card: All that is told of it.
         thresholds: Where to review and to block.
-        scorer: What answers for one vector.
+        scorer: What answers for one vector. engine: The same before calibration.
         labels_known_at: (rows,) int64, sorted: when the outcome of each training row was known.
     """
 
@@ -87,8 +87,7 @@ class FraudModel:
         *,
         schema: Schema,
         layout: Layout,
-        text: str,
-        forest: Forest,
+        engine: Engine,
         calibration: Calibration,
         card: Mapping[str, Any],
         labels_known_at: NDArray[np.int64],
@@ -98,9 +97,9 @@ class FraudModel:
         self.layout = layout
         self.card = dict(card)
         self.thresholds = Thresholds.from_json(card["thresholds"])
-        self.scorer: Scorer = ForestScorer(forest, calibration)
+        self.scorer: Scorer = CalibratedScorer(engine, calibration)
+        self.engine = engine
         self.labels_known_at = labels_known_at
-        self._text, self._forest = text, forest
 
     @property
     def columns(self) -> list[str]:
@@ -116,6 +115,8 @@ class FraudModel:
         train_from: object = None,
         train_until: object = None,
         labels_until: object = None,
+        scorer: str = "lightgbm",
+        embeddings: bool = False,
         seed: int = 0,
         costs: Costs | None = None,
         threads: int = 0,
@@ -135,6 +136,8 @@ class FraudModel:
             train_from=train_from,
             train_until=train_until,
             labels_until=labels_until,
+            scorer=scorer,
+            embeddings=embeddings,
             seed=seed,
             costs=costs,
             threads=threads,
@@ -155,6 +158,8 @@ class FraudModel:
         train_from: object = None,
         train_until: object = None,
         labels_until: object = None,
+        scorer: str = "lightgbm",
+        embeddings: bool = False,
         seed: int = 0,
         costs: Costs | None = None,
         threads: int = 0,
@@ -170,6 +175,8 @@ class FraudModel:
             train_from, train_until: Times of transactions, half open, as `parse_time` reads them. None: all.
             labels_until: Labels that arrive later teach nothing. None: `train_until` and the delay (labels in the
                 data) or the maturity (labels of a file).
+            scorer: lightgbm or gnn, the graph network without ids.
+            embeddings: Try the network's state as columns of the trees; they stay if validation gains by them.
             seed: Same data and seed, same model.
             costs: What decides the thresholds.
             threads: For the fit, 0 = one per core.
@@ -198,6 +205,8 @@ class FraudModel:
             costs=costs or Costs(),
             threads=threads,
             parameters=parameters or {},
+            scorer=scorer,
+            embeddings=embeddings,
         )
         for trained, share, text in train(lesson):
             if trained is None:
@@ -208,17 +217,16 @@ class FraudModel:
             "kind": "fraud",
             "created": (clock or SystemClock()).now().isoformat(timespec="seconds"),
             "schema": {"name": known.name, "digest": known.digest()},
-            "versions": {name: version(name) for name in ("masthead", "lightgbm", "numpy")},
+            "versions": {name: version(name) for name in _libraries(lesson)},
             "layout": trained.layout.to_json(),
             "calibration": {"scores": trained.calibration.scores, "odds": trained.calibration.odds},
             "thresholds": trained.thresholds.to_json(),
         }
-        card["id"] = _identity(card, trained.text)
+        card["id"] = _identity(card, trained.engine.files())
         model = FraudModel(
             schema=known,
             layout=trained.layout,
-            text=trained.text,
-            forest=trained.forest,
+            engine=trained.engine,
             calibration=trained.calibration,
             card=card,
             labels_known_at=trained.labels_known_at,
@@ -228,14 +236,14 @@ class FraudModel:
         yield model, 1.0, "done"
 
     def save(self, path: str | Path) -> None:
-        """Write the model's folder: `model.txt`, `forest.npz`, `schema.toml`, `card.json`. Nothing in it is code.
+        """Write the model's folder: `model.txt` and `forest.npz` of trees, `network.npz` of a network, `schema.toml`,
+        `card.json`. Nothing in it is code.
 
         Raises:
             InvalidInput: Something that is no model stands there.
         """
         files = {
-            "model.txt": self._text.encode(),
-            "forest.npz": self._forest.to_bytes(labels_known_at=self.labels_known_at),
+            **self.engine.files(labels_known_at=self.labels_known_at),
             "schema.toml": self.schema.to_toml().encode(),
         }
         write_folder(Path(path), files, self.card)
@@ -249,21 +257,22 @@ class FraudModel:
             InvalidInput: A file is missing or was changed, or it is another kind of model.
         """
         card, files = read_folder(Path(path))
-        if card.get("kind") != "fraud" or not {"model.txt", "forest.npz", "schema.toml"} <= files.keys():
+        if card.get("kind") != "fraud" or "schema.toml" not in files:
             raise InvalidInput(
                 f"model: expected a model of `masthead fraud train`, got {shown(card.get('kind'))}"
             )
         schema = Schema.parse(files["schema.toml"].decode())
         knots = card["calibration"]
-        forest = Forest.from_bytes(files["forest.npz"])
+        layout = Layout.from_json(card["layout"])
+        engine = engine_of(files, layout.width)
+        first = "forest.npz" if "forest.npz" in files else "network.npz"
         return FraudModel(
             schema=schema,
-            layout=Layout.from_json(card["layout"]),
-            text=files["model.txt"].decode(),
-            forest=forest,
+            layout=layout,
+            engine=engine,
             calibration=Calibration(tuple(knots["scores"]), tuple(knots["odds"])),
             card={name: value for name, value in card.items() if name != "files"},
-            labels_known_at=read_arrays(files["forest.npz"], "labels_known_at")[0],
+            labels_known_at=read_arrays(files[first], "labels_known_at", name=first)[0],
         )
 
     def accepts(self, schema: Schema) -> None:
@@ -326,7 +335,8 @@ class FraudModel:
         yield from evaluate(self, table.events, table.labels, window=window, from_file=table.from_file)
 
     def contributions(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return what each column adds to the raw score, and the mean last: exact Shapley values of the trees.
+        """Return what each column adds to the raw score, and the mean last: exact Shapley values of trees, integrated
+        gradients of the network.
 
         Args:
             x: (rows, columns) float32.
@@ -334,20 +344,12 @@ class FraudModel:
         Returns:
             (rows, columns + 1); each row's sum is its raw score.
         """
-        rows = np.atleast_2d(np.asarray(x, np.float32))
-        found = self._booster.predict(rows, pred_contrib=True, num_threads=1)
-        return np.asarray(found, np.float64)
+        return self.engine.contributions(np.atleast_2d(np.asarray(x, np.float32)))
 
     def warm_up(self) -> None:
         """Compile all that the serving path calls, or load it from the cache: seconds, before readiness."""
         GraphState(self.layout).compile()
         self.scorer.score(np.zeros(self.layout.width, np.float32))
-
-    @cached_property
-    def _booster(self) -> Any:
-        import lightgbm as lgb  # half a second, and only explanations need it
-
-        return lgb.Booster(model_str=self._text)
 
     def _table(self, data: Paths | Events | Table, labels: str | Path | Labels | None) -> Table:
         """Return the table of data that have at least one of the model's columns."""
@@ -368,8 +370,20 @@ def _moment(schema: Schema, given: object, otherwise: int) -> int:
     return otherwise if given is None else parse_time(schema, given)
 
 
-def _identity(card: Mapping[str, Any], text: str) -> str:
+def _libraries(lesson: Lesson) -> tuple[str, ...]:
+    learner = () if lesson.scorer == "gnn" else ("lightgbm",)
+    return (
+        "masthead",
+        "numpy",
+        *learner,
+        *(("torch",) if lesson.scorer == "gnn" or lesson.embeddings else ()),
+    )
+
+
+def _identity(card: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
     """Return the id: of everything but when it was made."""
     content = {name: value for name, value in card.items() if name != "created"}
-    body = orjson.dumps(content, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)
-    return f"fraud-{hashlib.sha256(body + text.encode()).hexdigest()[:12]}"
+    made = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY))
+    for name in sorted(files):
+        made.update(files[name])
+    return f"fraud-{made.hexdigest()[:12]}"

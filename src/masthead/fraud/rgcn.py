@@ -22,7 +22,7 @@ from masthead.fraud.rgcn_scoring import Signature, Wiring, forward, label_signal
 from masthead.fraud.rgcn_task import Options, Task
 from masthead.learn.scores import average_precision
 
-__all__ = ["Epoch", "Trained", "calm", "class_weight", "fit", "signatures_of", "torch_of"]
+__all__ = ["Epoch", "Trained", "calm", "class_weight", "csr", "fit", "signatures_of", "spread", "torch_of"]
 
 _MOST_WEIGHT = 12.0
 _SLOPE = 0.01
@@ -182,7 +182,7 @@ class _Torch:
 
     def __init__(self, torch: Any, dropout: float) -> None:
         self._torch, self._dropout = torch, dropout
-        self._spread = _spread(torch)
+        self._spread = spread(torch)
 
     def times(self, rows: tuple[Any, Any], values: Any) -> Any:
         return self._spread.apply(*rows, values)
@@ -199,8 +199,8 @@ class _Torch:
         return done.dropout(values, self._dropout) if self._dropout else values
 
 
-def _spread(torch: Any) -> Any:
-    """Return sparse times dense with the transpose at hand: torch would make it again in every backward pass."""
+def spread(torch: Any) -> Any:
+    """Return sparse times dense as an operation of torch, with the transpose at hand: torch would make it again in every backward pass."""
 
     class Spread(torch.autograd.Function):  # type: ignore[misc]
         @staticmethod
@@ -217,7 +217,7 @@ def _spread(torch: Any) -> Any:
 
 def _in_torch(torch: Any, wiring: Wiring) -> Wiring:
     def both(rows: Rows) -> tuple[Any, Any]:
-        return _csr(torch, rows), _csr(torch, rows.transposed())
+        return csr(torch, rows), csr(torch, rows.transposed())
 
     return Wiring(
         wiring.types,
@@ -228,7 +228,7 @@ def _in_torch(torch: Any, wiring: Wiring) -> Wiring:
     )
 
 
-def _csr(torch: Any, rows: Rows) -> Any:
+def csr(torch: Any, rows: Rows) -> Any:
     parts = (torch.from_numpy(one) for one in (rows.starts, rows.places, rows.weights))
     return torch.sparse_csr_tensor(*parts, (len(rows), rows.width), check_invariants=False)
 

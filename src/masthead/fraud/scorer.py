@@ -5,10 +5,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from masthead.fraud.forest import Forest
+from masthead.fraud.engines import Engine
 from masthead.learn.calibration import Calibration
 
-__all__ = ["ForestScorer", "Scorer"]
+__all__ = ["CalibratedScorer", "Scorer"]
 
 
 class Scorer(Protocol):
@@ -18,14 +18,14 @@ class Scorer(Protocol):
         """Return the raw score and the probability, strictly rising in it. `x`: (columns,) of the layout."""
 
 
-class ForestScorer:
-    """Trees, then the calibration."""
+class CalibratedScorer:
+    """An engine, then the calibration."""
 
-    def __init__(self, forest: Forest, calibration: Calibration) -> None:
-        self._forest = forest
+    def __init__(self, engine: Engine, calibration: Calibration) -> None:
+        self._engine = engine
         self._calibration = calibration
 
     def score(self, x: NDArray[np.float32]) -> tuple[float, float]:
-        """Return the sum of leaves, in log-odds, and the calibrated probability."""
-        raw = self._forest.raw(x)
+        """Return the score in log-odds and the calibrated probability."""
+        raw = self._engine.raw(x)
         return raw, self._calibration.probability(raw)

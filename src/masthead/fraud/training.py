@@ -1,4 +1,4 @@
-"""From transactions and labels to a fitted scorer: replay, rows that may teach, trees, calibration, cuts."""
+"""From transactions and labels to a fitted scorer: replay, rows that may teach, engine, calibration, cuts."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masthead.base.errors import InvalidInput
+from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.columns import Events, Labels
+from masthead.fraud.engines import SCORERS, Engine
 from masthead.fraud.features import Layout
-from masthead.fraud.fitting import CONFIGURATION, Fit, fit
-from masthead.fraud.forest import Forest
+from masthead.fraud.learning import Learned, Material, learn
 from masthead.fraud.moments import told
 from masthead.fraud.reference import histogram, histograms
+from masthead.fraud.rgcn import torch_of
 from masthead.fraud.schema import Schema
 from masthead.fraud.state import GraphState
 from masthead.fraud.thresholds import Costs, Thresholds, choose
@@ -38,6 +39,7 @@ class Lesson:
         window: Half open, of the transactions that teach. labels_until: inclusive. All UTC microseconds.
         threads: For the fit; the result does not depend on it.
         parameters: Of the learner, in place of its own.
+        scorer: One of `SCORERS`. embeddings: Try the network's state as columns of the trees.
     """
 
     schema: Schema
@@ -50,6 +52,8 @@ class Lesson:
     costs: Costs
     threads: int
     parameters: Mapping[str, float] = field(default_factory=dict)
+    scorer: str = "lightgbm"
+    embeddings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,7 @@ class Trained:
     """What was learned. `card` holds what is told of it; `labels_known_at` (rows,) int64, sorted, UTC microseconds."""
 
     layout: Layout
-    text: str
-    forest: Forest
+    engine: Engine
     calibration: Calibration
     thresholds: Thresholds
     card: dict[str, Any]
@@ -69,8 +72,10 @@ def train(lesson: Lesson) -> Iterator[tuple[Trained | None, float | None, str]]:
     """Yield (None, share done, what goes on) and at the end what was learned.
 
     Raises:
-        InvalidInput: No row of the window may teach, or all have the same outcome.
+        InvalidInput: No row of the window may teach, or all have the same outcome; another scorer; torch is needed and
+            not installed.
     """
+    _refuse_scorer(lesson)
     rows, truth, immature = training_rows(
         lesson.schema,
         lesson.events,
@@ -87,36 +92,27 @@ def train(lesson: Lesson) -> Iterator[tuple[Trained | None, float | None, str]]:
     check, checked_from = last_share(lesson.events.ts[rows], _CHECK_SHARE)
     if len(np.unique(y[~check])) < 2:
         check = np.zeros(len(rows), bool)  # all that there is to learn from came last
-    found: Fit | None = None
-    steps = fit(
-        x,
-        y,
-        check,
-        names=layout.names,
-        categoricals=layout.categorical_positions,
-        seed=lesson.seed,
-        threads=lesson.threads,
-        parameters=lesson.parameters,
+    given = Material(
+        layout, x, y, lesson.events.ts[rows], check, lesson.seed, lesson.threads, lesson.parameters
     )
-    for found, rounds in steps:  # noqa: B007 - the last one stays
-        yield None, None, f"tree {rounds}, {len(rows)} rows, {layout.width} columns"
+    found: Learned | None = None
+    for found, text in learn(given, scorer=lesson.scorer, embeddings=lesson.embeddings):  # noqa: B007 - the last stays
+        yield None, None, text
     assert found is not None  # the last step has it
     yield None, 0.9, "calibrating"
-    yield _trained(lesson, layout, found, (rows, truth, immature), x, (check, checked_from)), 1.0, "done"
+    yield _trained(lesson, found, (rows, truth, immature), given, checked_from), 1.0, "done"
 
 
 def _trained(
     lesson: Lesson,
-    layout: Layout,
-    found: Fit,
+    found: Learned,
     taught: tuple[NDArray[np.int64], Truth, int],
-    x: NDArray[np.float32],
-    checked: tuple[NDArray[np.bool_], int],
+    given: Material,
+    checked_from: int,
 ) -> Trained:
-    (rows, truth, immature), (check, checked_from) = taught, checked
-    y, forest = truth.value[rows], Forest.parse(found.text)
+    (rows, truth, immature), layout, x, y, check = taught, given.layout, given.x, given.y, given.check
     check = check if check.any() else np.ones(len(rows), bool)
-    raw = np.array([forest.raw(one) for one in x[check]])
+    raw = found.engine.raws(x[check])
     # With one outcome among them the latest rows cannot say what a score is worth.
     calibration = Calibration.learn(raw, y[check])
     p = calibration.probabilities(raw)
@@ -124,7 +120,7 @@ def _trained(
     thresholds = choose(p, y[check], lesson.events.amount[rows[check]], days, lesson.costs)
     validation = {"roc_auc": roc_auc(y[check], raw), "average_precision": average_precision(y[check], raw)}
     card = {
-        "scorer": "lightgbm",
+        "scorer": lesson.scorer,
         "rows": len(rows),
         "positives": int(y.sum()),
         "excluded_immature": immature,
@@ -136,19 +132,18 @@ def _trained(
             "validation_from": told(checked_from),
         },
         "seed": lesson.seed,
-        "trees": found.trees,
-        "configuration": {**CONFIGURATION, **lesson.parameters},
+        **found.card,
         "validation": validation,
-        "transductive": _transductive(lesson, layout, forest, rows[check], y[check]),
+        "transductive": _transductive(lesson, layout, found.engine, rows[check], y[check]),
         "data_sha256": _digest(lesson),
         "reference": {**histograms(layout.names, x), "score": histogram(p)},
     }
     known_at = np.sort(truth.known_at[rows])
-    return Trained(layout, found.text, forest, calibration, thresholds, card, known_at)
+    return Trained(layout, found.engine, calibration, thresholds, card, known_at)
 
 
 def _transductive(
-    lesson: Lesson, layout: Layout, forest: Forest, rows: NDArray[np.int64], y: NDArray[np.int8]
+    lesson: Lesson, layout: Layout, engine: Engine, rows: NDArray[np.int64], y: NDArray[np.int8]
 ) -> dict[str, float | None]:
     """Return what validation would say if labels of the past were known at once: flattering, so told beside it."""
     order = np.argsort(lesson.events.ts[lesson.labels.rows], kind="stable")
@@ -162,8 +157,19 @@ def _transductive(
         arrived_at=lesson.events.ts[chosen],
     )
     x = GraphState(layout).replay(lesson.events, at_once, until=lesson.window[1], rows=rows)
-    raw = np.array([forest.raw(one) for one in x])
+    raw = engine.raws(x)
     return {"roc_auc": roc_auc(y, raw), "average_precision": average_precision(y, raw)}
+
+
+def _refuse_scorer(lesson: Lesson) -> None:
+    if lesson.scorer not in SCORERS:
+        raise InvalidInput(f"scorer: expected {' or '.join(SCORERS)}, got {shown(lesson.scorer)}")
+    if lesson.scorer == "gnn" and lesson.embeddings:
+        raise InvalidInput("embeddings: expected the scorer lightgbm, whose columns they become, got gnn")
+    if lesson.scorer == "gnn" and lesson.parameters:
+        raise InvalidInput("parameters: expected the scorer lightgbm, whose they are, got gnn")
+    if lesson.scorer == "gnn" or lesson.embeddings:
+        torch_of()  # before the replay: who has no torch shall not wait for it
 
 
 def _refuse_nothing_to_learn(

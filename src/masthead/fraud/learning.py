@@ -1,0 +1,153 @@
+"""From vectors to an engine: trees, the graph network, or trees that also read the network's state if that helps.
+
+A state that a row's own label has shaped looks better in training than it ever will in serving. So each row reads the
+state of a network fitted on earlier rows, and the states stay only where the latest rows are ranked better by more than
+chance.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masthead.fraud.engines import EmbeddedTrees, Engine, Network, Trees
+from masthead.fraud.features import Layout
+from masthead.fraud.fitting import CONFIGURATION, Fit, fit
+from masthead.fraud.temporal import Epoch, TemporalOptions, chained_embeddings, fitting
+from masthead.fraud.temporal_network import blocks_of
+from masthead.learn.scores import average_precision
+
+__all__ = ["Learned", "Material", "learn"]
+
+DAY = 86_400_000_000
+_RESAMPLES = 200
+_LATEST = 0.1  # of the rows choose the network's epoch where the latest 15 % of the time cannot
+
+Floats = NDArray[np.float32]
+Steps = Iterator[tuple["Learned | None", str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What is learned from.
+
+    Attributes:
+        x: (rows, columns) in the order of time. y: (rows,) 1 or 0. ts: (rows,) UTC microseconds.
+        check: (rows,) which only say when to stop and what is kept.
+        threads, parameters: Of LightGBM, the latter in place of its own.
+    """
+
+    layout: Layout
+    x: Floats
+    y: NDArray[np.int8]
+    ts: NDArray[np.int64]
+    check: NDArray[np.bool_]
+    seed: int
+    threads: int
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """An engine, and what a card tells of it."""
+
+    engine: Engine
+    card: dict[str, Any]
+
+
+def learn(given: Material, *, scorer: str, embeddings: bool) -> Steps:
+    """Yield (None, what goes on) and at the end what was learned.
+
+    Args:
+        scorer: lightgbm or gnn. embeddings: Try the network's state as columns of the trees.
+    """
+    if scorer == "gnn":
+        yield from _network(given)
+    elif embeddings:
+        yield from _embedded(given)
+    else:
+        yield from _trees(given, given.x, "tree")
+
+
+def _trees(given: Material, x: Floats, name: str) -> Steps:
+    layout, found = given.layout, Fit("", 0)
+    names = [*layout.names, *(f"state.{place}" for place in range(x.shape[1] - layout.width))]
+    steps = fit(
+        x,
+        given.y,
+        given.check,
+        names=names,
+        categoricals=layout.categorical_positions,
+        seed=given.seed,
+        threads=given.threads,
+        parameters=given.parameters,
+    )
+    for done, rounds in steps:
+        found = done or found
+        yield None, f"{name} {rounds}, {len(x)} rows, {len(names)} columns"
+    configuration = {**CONFIGURATION, **given.parameters}
+    yield Learned(Trees(found.text), {"trees": found.trees, "configuration": configuration}), "done"
+
+
+def _network(given: Material) -> Steps:
+    options, epoch = TemporalOptions(seed=given.seed), None
+    rows, check = np.flatnonzero(~given.check), np.flatnonzero(given.check)
+    if len(np.unique(given.y[check])) < 2:
+        cut = len(rows) - int(len(rows) * _LATEST)
+        if len(np.unique(given.y[rows[cut:]])) == 2 == len(np.unique(given.y[rows[:cut]])):
+            rows, check = rows[:cut], rows[cut:]
+    for epoch in fitting(given.x, given.y, blocks_of(given.layout), rows=rows, check=check, options=options):
+        yield None, f"epoch {epoch.number}, {len(rows)} rows, loss {epoch.loss:.4f}"
+    assert isinstance(epoch, Epoch)  # there is at least one
+    card = {"epochs": epoch.best + 1, "configuration": asdict(options)}
+    yield Learned(Network(epoch.network), card), "done"
+
+
+def _embedded(given: Material) -> Steps:
+    plain = Learned(Trees.__new__(Trees), {})
+    for found, text in _trees(given, given.x, "tree"):
+        plain = found or plain
+        yield None, text
+    rows, network, states = np.flatnonzero(~given.check), None, np.empty(0, np.float32)
+    options = TemporalOptions(seed=given.seed)
+    chain = chained_embeddings(
+        given.x, given.y, given.ts, blocks_of(given.layout), rows=rows, options=options
+    )
+    for place, (states, network) in enumerate(chain, 1):  # noqa: B007 - the last ones stay
+        yield None, f"network {place} of 5"
+    if network is None or len(np.unique(given.y[given.check])) < 2:
+        told: dict[str, Any] = {"kept": False, "why": "the latest rows have one outcome"}
+        yield replace(plain, card={**plain.card, "embeddings": told}), "done"
+        return
+    rich = plain
+    for found, text in _trees(given, np.concatenate([given.x, states], axis=1), "tree with states"):
+        rich = found or rich
+        yield None, text
+    assert isinstance(rich.engine, Trees)  # as `_trees` makes them
+    with_states = Learned(EmbeddedTrees(rich.engine, network), rich.card)
+    told = _gain(given, plain.engine, with_states.engine)
+    best = with_states if told["kept"] else plain
+    yield replace(best, card={**best.card, "embeddings": told}), "done"
+
+
+def _gain(given: Material, plain: Engine, rich: Engine) -> dict[str, Any]:
+    """Return what the states add to average precision on the latest rows, and its standard error: days drawn anew."""
+    x, y, day = given.x[given.check], given.y[given.check], given.ts[given.check] // DAY
+    before, after = plain.raws(x), rich.raws(x)
+    ap = [average_precision(y, scores) or 0.0 for scores in (before, after)]
+    days = [np.flatnonzero(day == one) for one in np.unique(day)]
+    chance, gains = np.random.default_rng(given.seed), []
+    for _ in range(_RESAMPLES):
+        rows = np.concatenate([days[k] for k in chance.integers(0, len(days), len(days))])
+        drawn = [average_precision(y[rows], scores[rows]) for scores in (before, after)]
+        if drawn[0] is not None and drawn[1] is not None:
+            gains.append(drawn[1] - drawn[0])
+    error = float(np.std(gains)) if len(gains) > 1 and len(days) > 1 else float("inf")
+    return {
+        "kept": bool(ap[1] - ap[0] > error),
+        "average_precision": {"without": ap[0], "with": ap[1]},
+        "standard_error": error if np.isfinite(error) else None,
+        "days": len(days),
+    }

@@ -1,0 +1,153 @@
+"""Models of the graph network, and trees that read its state: the same folder, stream and evaluation as any other."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import card_events
+import numpy as np
+import pytest
+
+from masthead.base.errors import InvalidInput
+from masthead.fraud import FraudModel
+from masthead.fraud.engines import EmbeddedTrees, Trees
+from masthead.fraud.learning import Material, learn
+from masthead.fraud.state import GraphState
+from masthead.fraud.temporal_network import blocks_of
+
+DAY = card_events.DAY
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def at(day: float) -> datetime:
+    return EPOCH + timedelta(microseconds=card_events.BEGIN + int(day * DAY))
+
+
+@pytest.fixture(scope="module")
+def world():
+    events = card_events.events(4000)
+    return events, card_events.labels(events, changed=False)
+
+
+@pytest.fixture(scope="module")
+def model(world):
+    return FraudModel.train(card_events.schema(), *world, train_until=at(65), scorer="gnn")
+
+
+def without_torch(folder: object, rows: str) -> list[float]:
+    """Return scores of a process that loads the model and fails if torch came with it."""
+    program = """
+import json, sys
+import numpy as np
+from masthead.fraud import FraudModel
+model = FraudModel.load(sys.argv[1])
+scores = [model.scorer.score(row)[1] for row in np.load(sys.argv[2])]
+assert "torch" not in sys.modules and "lightgbm" not in sys.modules
+print(json.dumps(scores))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder), rows], capture_output=True, text=True, check=True
+    )
+    found: list[float] = json.loads(done.stdout)
+    return found
+
+
+def test_every_column_belongs_to_one_block(model):
+    blocks = blocks_of(model.layout)
+    places = [*blocks.own, *blocks.categoricals, *(place for block in blocks.relations for place in block)]
+    assert sorted(places) == list(range(model.layout.width))
+    assert [model.columns[block[0]] for block in blocks.relations] == [
+        "card.count",
+        "device.count",
+        "shop.count",
+    ]
+
+
+def test_the_network_is_a_scorer_like_any_other(world, model, tmp_path):
+    model.save(tmp_path / "m")
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [
+        "card.json",
+        "network.npz",
+        "schema.toml",
+    ]
+    again = FraudModel.load(tmp_path / "m")
+    assert (again.id, again.card["scorer"], again.card["versions"].keys() >= {"torch"}) == (
+        model.id,
+        "gnn",
+        True,
+    )
+    found = again.evaluate(*world, test_from=at(65), test_until=at(90))
+    assert found.metrics["roc_auc"] > 0.9
+    assert found.metrics["average_precision"] > 0.5
+    assert found.metrics["labels_after_test_start"] > 0
+    _, x = model.features(*world)
+    streamed = found.scores["score"].to_numpy()
+    np.save(tmp_path / "x.npy", x[-200:])
+    assert streamed[-200:].tolist() == without_torch(tmp_path / "m", str(tmp_path / "x.npy"))
+    assert 0 < model.thresholds.review <= model.thresholds.block <= 1
+    parts = model.contributions(x[-30:])
+    assert parts.shape == (30, len(model.columns) + 1)
+    np.testing.assert_allclose(parts.sum(axis=1), [model.scorer.score(row)[0] for row in x[-30:]], atol=1e-9)
+
+
+def test_a_damaged_network_is_refused_and_named(model, tmp_path):
+    model.save(tmp_path / "m")
+    (tmp_path / "m" / "network.npz").write_bytes(b"PK" + b"\0" * 100)
+    with pytest.raises(InvalidInput, match=r"network\.npz"):
+        FraudModel.load(tmp_path / "m")
+
+
+def test_states_that_gain_nothing_are_tried_and_left_out(world, tmp_path):
+    found = FraudModel.train(card_events.schema(), *world, train_until=at(65), embeddings=True, threads=1)
+    plain = FraudModel.train(card_events.schema(), *world, train_until=at(65), threads=1)
+    told = found.card["embeddings"]
+    gain = told["average_precision"]["with"] - told["average_precision"]["without"]
+    assert told["average_precision"]["without"] == plain.card["validation"]["average_precision"]
+    assert told["standard_error"] > 0
+    assert told["days"] > 5
+    assert told["kept"] == (gain > told["standard_error"])
+    found.save(tmp_path / "m")
+    assert (tmp_path / "m" / "network.npz").exists() == told["kept"]
+    if not told["kept"]:
+        assert found.engine.files()["model.txt"] == plain.engine.files()["model.txt"]
+
+
+def test_states_that_gain_are_kept_and_served_to_the_bit(world, model, tmp_path, monkeypatch):
+    """The outcome is a sum that trees with few rows find worse than a network, so its state is worth having."""
+    events, labels = world
+    x = GraphState(model.layout).replay(events, labels, rows=np.arange(len(events)))
+    numbers = np.nan_to_num(x[:, list(blocks_of(model.layout).relations[1])])
+    way = np.random.default_rng(4).normal(size=numbers.shape[1]) / (numbers.std(axis=0) + 1e-3)
+    total = numbers @ way
+    y = (total > np.quantile(total, 0.85)).astype(np.int8)
+    check = np.arange(len(x)) >= 3200
+    given = Material(model.layout, x, y, events.ts, check, 0, 1)
+    *_, (learned, _) = learn(given, scorer="lightgbm", embeddings=True)
+    assert learned is not None
+    assert learned.card["embeddings"]["kept"]
+    assert isinstance(learned.engine, EmbeddedTrees)
+    alone = [learned.engine.raw(row) for row in x[3200:3300]]
+    assert learned.engine.raws(x[3200:3300]).tolist() == alone
+    parts = learned.engine.contributions(x[3200:3220])
+    assert parts.shape == (20, model.layout.width + 1)
+    np.testing.assert_allclose(parts.sum(axis=1), alone[:20], atol=1e-6)
+
+
+def test_a_scorer_that_does_not_exist_and_states_of_the_network_itself_are_refused(world, monkeypatch):
+    schema = card_events.schema()
+    with pytest.raises(InvalidInput, match="scorer: expected lightgbm or gnn, got 'oracle'"):
+        FraudModel.train(schema, *world, scorer="oracle")
+    with pytest.raises(InvalidInput, match="embeddings: expected the scorer lightgbm"):
+        FraudModel.train(schema, *world, scorer="gnn", embeddings=True)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InvalidInput, match=r"torch: expected .*pip install 'masthead\[gnn\]'"):
+        FraudModel.train(schema, *world, scorer="gnn")
+
+
+def test_trees_alone_are_what_they_were(world):
+    found = FraudModel.train(card_events.schema(), *world, train_until=at(65), threads=1)
+    assert isinstance(found.engine, Trees)
+    assert "embeddings" not in found.card
+    _, x = found.features(*world)
+    assert found.engine.raws(x[:200]).tolist() == [found.scorer.score(row)[0] for row in x[:200]]
