@@ -81,7 +81,9 @@ def serving(_served: tuple[_Switch, int]) -> Serving:
     def serve(app: FastAPI, headers: dict[str, str] | None = None) -> Iterator[httpx.Client]:
         switch.app = app
         shown = key_header(app.state.masthead) if headers is None else headers
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=shown, trust_env=False) as client:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers=shown, trust_env=False, timeout=30
+        ) as client:
             yield client
 
     return serve

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
+from small_table import EVENTS, SCHEMA, write_data
 
 from masthead.base.errors import InvalidInput
 from masthead.fraud.canonical import FAULTS, Files, canonical, of_events, shape_of
@@ -20,35 +21,6 @@ from masthead.store.tables import connect
 # Ibis asks DuckDB by a name that its newest version calls old.
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
 
-SCHEMA = Schema.parse("""
-name = "small"
-numerics = ["V1", "V2"]
-categoricals = ["M1"]
-missing = ["-1"]
-[transaction]
-id = "no"
-time = { column = "at", unit = "s", origin = "2020-01-01T00:00:00Z" }
-amount = "amount"
-[label]
-column = "fraud"
-[entities]
-card = "card"
-device = "device"
-client = { columns = ["card", "opened"] }
-mail = "mail_low"
-[derive]
-opened = { op = "day_minus", column = "D1" }
-mail_low = { op = "lower", column = "mail" }
-""")
-EVENTS = (
-    "no,at,amount,card,mail,D1,V1,V2,M1,fraud\n"
-    'a-1,86401,12.50,"x, ""y""",A@B.c,3,0.1,1e300,T,1\n'
-    "007,1,0,13926.0,,,,NaN,F,0\n"
-    "c,2.5,-5,-1,nan,7.0,-1,2,,\n"
-    'd,3,,1e5,"a b",0,1,inf,T,false\n'
-)
-SIDE = "no,device,V1\n007,k1,9\nd,,3\nnobody,k2,1\n"
-
 
 def texts(path: Path) -> list[list[str]]:
     """Return the cells of a CSV file as they stand there."""
@@ -58,11 +30,7 @@ def texts(path: Path) -> list[list[str]]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "events.csv").write_text(EVENTS)
-    (folder / "side.csv").write_text(SIDE)
-    return folder
+    return write_data(tmp_path / "data")
 
 
 def test_the_files_are_those_of_the_contract(data: Path, tmp_path: Path) -> None:
@@ -175,20 +143,3 @@ def test_what_is_not_asked_for_rightly_is_refused(data: Path, tmp_path: Path) ->
         extract(Order(SCHEMA, (data,), tmp_path, engine="polars"))  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="at: expected ISO 8601 or a number of s"):
         extract(Order(SCHEMA, (data,), tmp_path, test_from="soon"))
-
-
-# PySpark 4 itself calls what Python and pandas have deprecated.
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_spark_writes_what_duckdb_writes(data: Path, tmp_path: Path) -> None:
-    one, other = (
-        extract(Order(SCHEMA, (data,), tmp_path / engine, engine=engine, format="both", checksums=True))
-        for engine in ("duckdb", "spark")
-    )
-    assert one == other
-    parts = [path.read_text() for path in sorted((tmp_path / "spark" / "tags.csv").glob("part-*"))]
-    rows = [line for part in parts for line in part.splitlines()[1:]]
-    assert sorted(rows) == sorted((tmp_path / "duckdb" / "tags.csv").read_text().splitlines()[1:])

@@ -1,6 +1,8 @@
 """One small fraud model for all tests of a process: it is trained once, in seconds, on generated transactions."""
 
+import atexit
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -16,6 +18,7 @@ ROWS = 3_000
 def folder() -> Path:
     """Return a folder with `data` (as `masthead fraud generate` writes it) and `model`."""
     home = Path(tempfile.mkdtemp(prefix="masthead-fraud-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     generate(ROWS, 7, home / "data")
     # One thread: several wait for each other by spinning, which on a busy machine takes minutes.
     FraudModel.train(
@@ -40,3 +43,9 @@ def model() -> FraudModel:
 @functools.cache
 def events() -> Events:
     return read_events(model().schema, paths(folder()))
+
+
+if (
+    __name__ == "__main__"
+):  # has every compiled function on disk before several test processes would all compile it
+    model().warm_up()
