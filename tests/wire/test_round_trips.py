@@ -165,7 +165,7 @@ def test_detectors_and_metric_sets(variant: tuple[str, str], house: House) -> No
     assert arn == ARN + "AnomalyDetector:air"
     again = lookout.refused("CreateAnomalyDetector", "ConflictException", "air", **given)
     assert again.says(ResourceId=arn, ResourceType="AnomalyDetector")
-    lookout.refused("BackTestAnomalyDetector", "ValidationException", "mode", AnomalyDetectorArn=arn)
+    lookout.refused("BackTestAnomalyDetector", "ValidationException", "source", AnomalyDetectorArn=arn)
     config = {"AnomalyDetectorFrequency": "PT5M"}
     changed = lookout("UpdateAnomalyDetector", AnomalyDetectorArn=arn, AnomalyDetectorConfig=config)
     assert changed == {"AnomalyDetectorArn": arn}

@@ -256,7 +256,10 @@ class MetricsService(AnomalyVerbs):
         """
         found = self.get_detector(name)
         if found.spec.mode != "backtest":
-            found.spec.require_complete()  # one that has no data yet is not told of a mode that nobody chose
+            if found.spec.source is None:  # it is not told of a mode that nobody chose
+                raise Conflict(
+                    "source: expected a detector with data to test on, got none; describe them first"
+                )
             raise Conflict(f"mode: expected backtest, got {found.spec.mode}")
         return self._begin(
             found, "backtesting", ("created", "stopped", "failed", "backtested"), validated, later
