@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import resource
 import subprocess
 import sys
 import threading
@@ -29,8 +30,8 @@ DEMO = [sys.executable, "-m", "masthead.cli.main", "demo"]
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `masthead demo air --speed max --exit --json` printed, with the seconds it took and its folder."""
-    data, began = tmp_path_factory.mktemp("story") / "demo", time.monotonic()
+    """What `masthead demo air --speed max --exit --json` printed, with the CPU seconds it took and its folder."""
+    data, began = tmp_path_factory.mktemp("story") / "demo", _cpu_of_children()
     options = [
         "--speed",
         "max",
@@ -48,7 +49,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     done = subprocess.run([*DEMO, "air", *options], capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stderr == ""
-    return {**json.loads(done.stdout), "took_s": time.monotonic() - began, "folder": data}
+    return {**json.loads(done.stdout), "cpu_s": _cpu_of_children() - began, "folder": data}
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_the_two_planted_anomalies_are_found_where_and_when_they_were_planted(told: dict[str, Any]) -> None:
@@ -114,7 +120,7 @@ def test_every_reading_lies_in_exactly_one_object_in_the_folder_of_its_event_tim
 
 
 def test_the_whole_story_takes_less_than_a_minute(told: dict[str, Any]) -> None:
-    assert told["took_s"] < 60
+    assert told["cpu_s"] < 60  # of one core, and it keeps both busy: what runs beside it may not fail it
 
 
 def test_cleaning_removes_the_folder_and_a_file_of_somebody_else_stays(told: dict[str, Any]) -> None:
