@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from forked import forked
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +26,7 @@ NOW_S = datetime(2026, 10, 1, 14, 37, tzinfo=UTC).timestamp()
 
 
 def masthead(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "masthead.cli.main", *arguments]
+    command = [str(forked()), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -3,10 +3,10 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import forked
 
 AIR = Path(__file__).parents[2] / "src/masthead/samples/air"
 LIVE, HISTORY = str(AIR / "live_data_sample.csv"), str(AIR / "historic_data.json")
@@ -15,7 +15,7 @@ OPTIONS += ["--measure", "CO", "--measure", "SO2", "--measure", "NO2", "--interv
 
 
 def masthead(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "masthead.cli.main", "metrics", *arguments]
+    command = [str(forked()), "metrics", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

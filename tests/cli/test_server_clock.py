@@ -3,7 +3,6 @@
 import json
 import math
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -14,11 +13,11 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from forked import forked
 from keyed import first_key_header
 from paho.mqtt.enums import CallbackAPIVersion
 from waiting import eventually
 
-MASTHEAD = [sys.executable, "-m", "masthead.cli.main"]
 LIVE = Path(__file__).parents[2] / "src/masthead/samples/air/live_data_sample.csv"
 FILE = ["--file", str(LIVE), "--columns", "TIMESTAMP,LOCATION_ID,CO,SO2,NO2", "--timestamp", "TIMESTAMP"]
 DETECTOR = {
@@ -39,7 +38,7 @@ class Served:
     def start(self) -> None:
         ports = ["--port", "0", "--aws-port", "0", "--mqtt-port", "0"]
         self.server = subprocess.Popen(
-            [*MASTHEAD, "serve", "--data", str(self.data), *ports, "--json", "--virtual-clock"],
+            [str(forked()), "serve", "--data", str(self.data), *ports, "--json", "--virtual-clock"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -66,7 +65,7 @@ class Served:
         return float(self.ask("/clock")["time"])
 
     def simulate(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [*MASTHEAD, "metrics", "simulate", *arguments, "--data", str(self.data)]
+        command = [str(forked()), "metrics", "simulate", *arguments, "--data", str(self.data)]
         return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 
 
@@ -118,7 +117,7 @@ def _closed(served: Served, intervals: int) -> Any:
 def test_without_a_virtual_clock_a_fast_simulation_says_what_to_do(tmp_path: Path) -> None:
     data = str(tmp_path / "data")
     command = [
-        *MASTHEAD,
+        str(forked()),
         "serve",
         "--data",
         data,
@@ -135,7 +134,7 @@ def test_without_a_virtual_clock_a_fast_simulation_says_what_to_do(tmp_path: Pat
         server.stdout.readline()
         for speed in ("2", "max"):
             done = subprocess.run(
-                [*MASTHEAD, "metrics", "simulate", "--generate", "1", "--speed", speed, "--data", data],
+                [str(forked()), "metrics", "simulate", "--generate", "1", "--speed", speed, "--data", data],
                 capture_output=True,
                 text=True,
                 timeout=60,

@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import forked
 
 from masthead.base.settings import Settings
 from masthead.cli.simulate_to import play
@@ -19,7 +19,7 @@ COLUMNS = ["--columns", "TIMESTAMP,LOCATION_ID,CO,SO2,NO2", "--timestamp", "TIME
 
 
 def simulate(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "masthead.cli.main", "metrics", "simulate", *arguments]
+    command = [str(forked()), "metrics", "simulate", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

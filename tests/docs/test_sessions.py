@@ -27,6 +27,7 @@ from typing import Any
 
 import pytest
 from aws_clients import BARE, IOT, PINNED, PREDICTOR, client_python
+from forked import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -97,7 +98,7 @@ class Session:
         self._folder = folder
         (folder / "src").symlink_to(ROOT / "src")
         self._ports = dict(zip(PORTS, _free_ports(), strict=True))
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        path = f"{forked().parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MASTHEAD_")}
         self._environment = {
             **kept,

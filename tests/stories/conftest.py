@@ -2,18 +2,17 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from forked import forked
 from waiting import eventually
-
-MASTHEAD = [sys.executable, "-m", "masthead.cli.main"]
 
 
 class Served:
@@ -23,32 +22,29 @@ class Served:
         self.data = data
         self.port, self.mqtt_port = _free_ports(2)
         self._process: subprocess.Popen[str] | None = None
+        self._pid = 0  # of the server itself, for what is not SIGTERM
 
     def start(self) -> None:
         """Start the server and return when it is ready."""
         ports = ["--port", str(self.port), "--aws-port", "0", "--mqtt-port", str(self.mqtt_port)]
         self._process = subprocess.Popen(
-            [*MASTHEAD, "serve", "--data", str(self.data), *ports, "--json"],
+            [str(forked()), "serve", "--data", str(self.data), *ports, "--json"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
         assert self._process.stdout is not None
-        assert json.loads(self._process.stdout.readline())["ready"]
+        self._pid = json.loads(self._process.stdout.readline())["pid"]
 
     def restart(self) -> None:
         """End the server with kill -9, in the middle of whatever it does, and start it again."""
-        assert self._process is not None
-        self._process.kill()
+        os.kill(self._pid, signal.SIGKILL)
         self._end()
         self.start()
 
     def kill_broker(self) -> None:
         """The same for nats-server alone; the server starts it again."""
-        assert self._process is not None
-        brokers = [
-            child for child in psutil.Process(self._process.pid).children() if "nats-server" in child.name()
-        ]
+        brokers = [child for child in psutil.Process(self._pid).children() if "nats-server" in child.name()]
         assert len(brokers) == 1
         brokers[0].kill()
 
@@ -69,7 +65,7 @@ class Served:
         """Run a command on the folder and return what it printed as JSON; `given` is its `--file`."""
         file = [] if given is None else ["--file", "-"]
         done = subprocess.run(
-            [*MASTHEAD, *arguments, *file, "--json"],
+            [str(forked()), *arguments, *file, "--json"],
             env={**os.environ, "MASTHEAD_DATA": str(self.data)},  # `--data` of `fraud` is something else
             input=None if given is None else json.dumps(given),
             capture_output=True,

@@ -5,17 +5,15 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from forked import forked
 from keyed import first_key_header
 from waiting import eventually
-
-COMMAND = [sys.executable, "-m", "masthead.cli.main"]
 
 
 class Running:
@@ -23,6 +21,7 @@ class Running:
 
     def __init__(self, process: subprocess.Popen[str], addresses: dict[str, Any]) -> None:
         self.process, self.addresses = process, addresses
+        self.pid: int = addresses["pid"]  # of the server itself, for what is not SIGTERM
         shown = first_key_header(Path(addresses["data"]))
         self.http = httpx.Client(base_url=addresses["url"], headers=shown, trust_env=False, timeout=30)
 
@@ -44,14 +43,14 @@ class Running:
 
 def masthead(*arguments: str, data: Path) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
-    command = [*COMMAND, *arguments, "--data", str(data)]
+    command = [str(forked()), *arguments, "--data", str(data)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=_environment())
 
 
 def start(data: Path, *options: str) -> Running:
     """Serve a folder; returns when it is ready."""
     command = [
-        *COMMAND,
+        str(forked()),
         "serve",
         "--data",
         str(data),

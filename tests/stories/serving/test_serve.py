@@ -48,7 +48,7 @@ def test_a_second_server_on_the_same_folder_names_the_first(
     second = command("serve", "--port", "0", "--aws-port", "0", "--mqtt-port", "0", data=tmp_path / "data")
     assert second.returncode == 1
     assert second.stderr.count("\n") == 1
-    assert f"process id {running.process.pid}" in second.stderr
+    assert f"process id {running.pid}" in second.stderr
     assert running.http.get("/readyz").status_code == 200
 
 
@@ -70,7 +70,7 @@ def test_a_port_in_use_is_one_clear_line(command: Command, tmp_path: Path) -> No
 def test_a_signal_stops_it_in_order_and_nothing_is_left(serve: Serve, tmp_path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         running = serve(tmp_path / "data")
-        children = psutil.Process(running.process.pid).children(recursive=True)
+        children = psutil.Process(running.pid).children(recursive=True)
         assert any("nats" in " ".join(child.cmdline()) for child in children)
         assert running.stop(number) == 0
         assert psutil.wait_procs(children, timeout=5)[1] == []
@@ -139,11 +139,11 @@ def test_a_server_that_does_not_answer_is_told_and_the_change_stands(
     file.write_text(json.dumps(DETECTOR))
     running = serve(data)
     assert command("detectors", "create", "air", "--file", str(file), data=data).returncode == 0
-    running.process.send_signal(signal.SIGSTOP)
+    os.kill(running.pid, signal.SIGSTOP)
     started = time.monotonic()
     done = command("detectors", "activate", "air", data=data)
     took_s = time.monotonic() - started
-    running.process.send_signal(signal.SIGCONT)
+    os.kill(running.pid, signal.SIGCONT)
     assert done.returncode == 0
     assert "warning: the server does not follow this change yet" in done.stderr
     assert 5 <= took_s < 20
@@ -198,7 +198,7 @@ def test_a_killed_server_leaves_a_folder_that_starts_again(serve: Serve, tmp_pat
     data = tmp_path / "data"
     running = serve(data)
     assert running.http.post("/ingest/air/x", content=b'{"n": 1}').status_code == 200
-    os.kill(running.process.pid, signal.SIGKILL)
+    os.kill(running.pid, signal.SIGKILL)
     running.process.wait()
     again = serve(data)
     assert again.http.get("/readyz").status_code == 200

@@ -1,0 +1,159 @@
+"""`masthead` commands forked from a process that has imported Masthead: nine tenths of a short one's second are imports.
+
+It is the whole command in a process of its own, with its arguments, folder, environment, pipes and exit status. What
+a test asks of the start itself (what is imported, how long help takes, kill -9) runs `python -m masthead.cli.main`.
+
+    FORKED, *arguments      the program to start in place of `masthead`; it passes SIGTERM and SIGINT on
+
+A program asks the process that forks, over a socket beside it, with its three standard pipes; a handler of its own then
+waits for the command, and kills it when the program is gone.
+"""
+
+import atexit
+import contextlib
+import gc
+import importlib
+import io
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+IMPORTED = (
+    "masthead.cli.main",
+    "masthead.app",
+    "masthead.server",
+    "masthead.api.factory",
+    "masthead.fraud.service",
+    "masthead.metrics.service",
+    "masthead.metrics.kernel",
+    "lightgbm",
+    "httpx",
+)
+PROGRAM = """\
+#!{python} -IS
+import json, os, signal, socket, sys
+asked = socket.socket(socket.AF_UNIX)
+asked.connect({place!r})
+told = {{"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
+socket.send_fds(asked, [json.dumps(told).encode() + b"\\n"], [0, 1, 2])
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda number, frame: asked.send(bytes([number])))
+status = asked.recv(1)
+sys.exit(status[0] if status else 1)
+"""
+
+
+@cache
+def forked() -> Path:
+    """Return the program `masthead` of a folder that may stand first in a path; the first call starts what forks."""
+    folder = Path(tempfile.mkdtemp(prefix="masthead-forked-"))
+    place, program = folder / "socket", folder / "masthead"
+    program.write_text(PROGRAM.format(python=sys.executable, place=str(place)))
+    program.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n", "what forks commands did not start"
+    process.stdout.close()
+    atexit.register(process.wait)
+    atexit.register(process.stdin.close)  # runs first: it ends with its standard input
+    return program
+
+
+def _serve(place: str) -> None:
+    """Take commands until standard input ends; returns in a command's own process, where it is to run."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    gc.freeze()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(place)
+    listener.listen(16)
+    print("ready", flush=True)
+    while True:
+        ready, _, _ = select.select([listener, sys.stdin.fileno()], [], [], 1.0)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if sys.stdin.fileno() in ready:
+            os._exit(0)
+        if listener in ready:
+            asked, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                return _handle(asked)
+            asked.close()
+
+
+def _handle(asked: socket.socket) -> None:
+    """Fork the command and wait for it; returns in the command's process."""
+    told, pipes = _received(asked)
+    command = os.fork()
+    if command == 0:
+        asked.close()
+        return _become(told, pipes)
+    for pipe in pipes:
+        os.close(pipe)
+    ended = os.pidfd_open(command)
+    while True:
+        ready, _, _ = select.select([asked, ended], [], [])
+        if ended in ready:
+            status = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+            asked.send(bytes([status if status >= 0 else 128 - status]))
+            os._exit(0)
+        passed_on = asked.recv(1)
+        os.kill(command, passed_on[0] if passed_on else signal.SIGKILL)
+
+
+def _received(asked: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    text, pipes, _, _ = socket.recv_fds(asked, 1 << 16, 3)
+    while not text.endswith(b"\n"):
+        text += asked.recv(1 << 16)
+    return json.loads(text), pipes
+
+
+def _become(told: dict[str, Any], pipes: list[int]) -> None:
+    """Make this process one that was started so."""
+    for number, pipe in enumerate(pipes):
+        os.dup2(pipe, number)
+        os.close(pipe)
+    os.chdir(told["folder"])
+    os.environ.clear()
+    os.environ.update(told["environment"])
+    sys.argv = ["masthead", *told["arguments"]]
+    at_once = "PYTHONUNBUFFERED" in os.environ
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), encoding="utf-8", write_through=at_once)
+    sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", closefd=False), encoding="utf-8", write_through=True)
+
+
+def _run() -> int:
+    """Run the command as its own process would; what is loaded need not be taken apart at the end."""
+    from masthead.cli.main import main
+
+    try:
+        main()
+    except SystemExit as ended:
+        status = ended.code
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    return status if isinstance(status, int) else int(status is not None)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
+    os._exit(_run())
