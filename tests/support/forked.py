@@ -131,10 +131,12 @@ def _become(told: dict[str, Any], pipes: list[int]) -> None:
     os.environ.clear()
     os.environ.update(told["environment"])
     sys.argv = ["masthead", *told["arguments"]]
-    at_once = "PYTHONUNBUFFERED" in os.environ
+    output = 0 if "PYTHONUNBUFFERED" in os.environ else -1
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
-    sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), encoding="utf-8", write_through=at_once)
-    sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", closefd=False), encoding="utf-8", write_through=True)
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(os.fdopen(number, "wb", buffered, closefd=False), "utf-8", write_through=True)
+        for number, buffered in ((1, output), (2, 0))
+    )
 
 
 def _run() -> int:
