@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import small_fraud
+from card_records import flat
 
 from masthead.api.factory import create_api
 from masthead.app import Masthead
@@ -30,3 +31,21 @@ def test_explanations_graphs_and_rings_are_told_and_a_decision_has_reasons_when_
         assert client.get("/fraud/rings").json() == {"items": [], "next_token": None}
         for unknown in ("/fraud/transactions/b/explanation", "/fraud/transactions/b/graph"):
             assert client.get(unknown).status_code == 404
+
+
+def test_lists_show_the_reasons_that_were_given(tmp_path: Path, serving: Any) -> None:
+    given = {}
+    house = Masthead.open(Settings(data=tmp_path / "data"))
+    with house, serving(create_api(house)) as client:
+        house.fraud.deploy("cards", small_fraud.folder() / "model")
+        house.portal.set_thresholds("cards", review=0.02, block=1.0)
+        for place in range(60):
+            answer = client.post("/fraud/transactions", json=flat(place)).json()
+            given[answer["id"]] = answer["reasons"]
+        assert any(given.values())
+        listed = client.get("/fraud/transactions").json()["items"]
+        assert {one["id"]: one["decision"]["reasons"] for one in listed} == given
+        bare = client.get("/fraud/transactions", params={"explain": False}).json()["items"]
+        assert all(one["decision"]["reasons"] == [] for one in bare)
+    with Masthead.open(house.settings) as fresh:  # another process remembers none of them
+        assert {one["id"]: one["decision"]["reasons"] for one in fresh.fraud.find().items} == given

@@ -71,12 +71,13 @@ def find(
     end: End = None,
     limit: Limit = 100,
     token: Token = None,
+    explain: Annotated[bool, Query(description="Give flagged ones their reasons.")] = True,
     space: Space = "live",
 ) -> Json:
-    """List transactions, newest first."""
-    after, before = _window(start, end)
+    """List transactions, newest first; flagged ones with their reasons. A page ends behind 100 of these."""
+    after, before = read_window(start, end)
     page = masthead.fraud.find(
-        space=space, flagged=flagged, start=after, end=before, limit=limit, token=token
+        space=space, flagged=flagged, start=after, end=before, limit=limit, token=token, explain=explain
     )
     return {"items": list(page.items), "next_token": page.next_token}
 
@@ -90,11 +91,11 @@ def get(masthead: Product, id: str, space: Space = "live") -> Json:
 @router.get("/fraud/stats")
 def stats(masthead: Product, start: Start = None, end: End = None, space: Space = "live") -> Json:
     """Return `totalCount`, `totalAmount`, `fraudCount` and `totalFraudAmount` of a window; fraud = flagged."""
-    after, before = _window(start, end)
+    after, before = read_window(start, end)
     return masthead.fraud.stats(space=space, start=after, end=before)
 
 
-def _window(start: str | None, end: str | None) -> tuple[int, int]:
+def read_window(start: str | None, end: str | None) -> tuple[int, int]:
     """Return a window in UTC microseconds."""
     after, before = read_time(start, "start"), read_time(end, "end")
     return (

@@ -97,7 +97,7 @@ def _measured(n: int, history: int, hub: int, model: Path | None) -> dict[str, A
     with ground(history, n, hub=hub, model=model) as here, opened(here) as (store, _):
         marks = read_labels(here.model.schema, here.events, None)
         load_labels(store, LIVE, marks, source="import")
-        stream = store.stream(here.model)
+        stream = store.stream(here.model, reasons=False)
         for event in here.rows():
             stream.score(event)
         stream.close()

@@ -131,7 +131,7 @@ def latency(*, n: int, history: int, hub: int, sync: Sync, model: Path | None) -
     """Return how long one transaction after the other takes, and a bare fdatasync in the same minutes."""
     with ground(history, n + _WARM, hub=hub, model=model) as here, opened(here, sync=sync) as (store, loaded):
         began = time.perf_counter()
-        stream = store.stream(here.model)
+        stream = store.stream(here.model, reasons=False)
         state_s = time.perf_counter() - began
         took, syncs, bare = [], [], here.folder.path / "bare"
         with bare.open("wb", buffering=0) as file:
@@ -166,7 +166,7 @@ def throughput(*, seconds: float, clients: int, history: int, sync: Sync, model:
     """Return how many transactions a second many callers get answered, and how long each took."""
     most = int(seconds * 4_000)
     with ground(history, most, model=model) as here, opened(here, sync=sync) as (store, loaded):
-        stream, rows = store.stream(here.model), iter(here.rows())
+        stream, rows = store.stream(here.model, reasons=False), iter(here.rows())
         took: list[float] = []
         turn, until = threading.Lock(), time.perf_counter() + seconds
 
@@ -328,7 +328,7 @@ def crash(*, kills: int, history: int, model: Path | None) -> Json:
             labelled |= marked
             with opened(here, load=False) as (store, _):
                 began = time.perf_counter()
-                store.stream(here.model).close()
+                store.stream(here.model, reasons=False).close()
                 reopened.append(time.perf_counter() - began)
         with opened(here, load=False) as (store, _):
             told = _compared(here, store, acknowledged, labelled)
@@ -372,7 +372,7 @@ def _killed_child(
 
 def _work_until_killed(here: Ground, rows: Sequence[Event], pipe: int) -> None:
     database = Database.open(here.folder.database_path)
-    stream = GraphStore(database).stream(here.model)
+    stream = GraphStore(database).stream(here.model, reasons=False)
     os.write(pipe, b"ready\n")
     turn, waiting = threading.Lock(), iter(rows)
 
@@ -418,7 +418,7 @@ def _compared(here: Ground, store: GraphStore, acknowledged: set[str], labelled:
 
 def _different(here: Ground, stored: Sequence[Any], marks: Sequence[Any], by_id: dict[str, Event]) -> int:
     """Return how many stored scores a run in memory, in the order of the log, does not give to the bit."""
-    undisturbed = Stream(here.model)
+    undisturbed = Stream(here.model, reasons=False)
     nobody = here.events.take(np.arange(here.history))
     none = np.empty(0, np.int64)
     undisturbed.warm(nobody, Labels(none, [], none.astype(np.int8), none), until=2**62)

@@ -6,7 +6,7 @@ They work on the data folder that MASTHEAD_DATA names, beside a running server, 
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -122,21 +122,28 @@ def transactions(
     as_json: AsJson = False,
 ) -> None:
     """List stored transactions, newest first, with what was decided and what was said of them later."""
+    found: list[dict[str, Any]] = []
+    token: str | None = ""
     with installation(None) as masthead:
-        page = masthead.fraud.find(
-            space=space,
-            flagged=True if flagged else None,
-            start=_micros(start, 0),
-            end=_micros(end, 2**62),
-            limit=limit,
-        )
+        while token is not None and (len(found) < limit or not found):
+            page = masthead.fraud.find(
+                space=space,
+                flagged=True if flagged else None,
+                start=micros(start, 0),
+                end=micros(end, 2**62),
+                limit=limit - len(found),
+                token=token,
+                explain=as_json,  # a table has no room for reasons
+            )
+            found += page.items
+            token = page.next_token
     if as_json:
-        print_json(list(page.items))
+        print_json(found)
         return
     rows = [
         {name: one[name] for name in ("id", "time", "amount", "label")}
         | {name: (one["decision"] or {}).get(name) for name in ("pred_prob", "action")}
-        for one in page.items
+        for one in found
     ]
     titles = (("Id", "id"), ("Time", "time"), ("Amount", "amount"), ("Probability", "pred_prob"))
     print_table(
@@ -144,7 +151,7 @@ def transactions(
     )
 
 
-def _micros(moment: datetime | None, otherwise: int) -> int:
+def micros(moment: datetime | None, otherwise: int) -> int:
     from datetime import UTC
 
     return otherwise if moment is None else round(moment.replace(tzinfo=UTC).timestamp() * 1e6)

@@ -207,7 +207,7 @@ def _draw_frauds(console: Console, space: str) -> Callable[[], None]:
 
     def update() -> None:
         try:
-            found = console.masthead.fraud.find(space=space, flagged=True, limit=15).items
+            found = console.masthead.fraud.find(space=space, flagged=True, limit=15, explain=False).items
         except NotFound:  # no space before the first deployment
             found = ()
         changed_rows(drawn, [transaction_row(one, space, PREFIX) for one in found])

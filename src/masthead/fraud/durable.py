@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from masthead.base.clock import Clock, SystemClock
-from masthead.base.errors import Conflict, MastheadError
+from masthead.base.errors import Conflict, MastheadError, NotFound, shown
 from masthead.fraud import results
 from masthead.fraud.columns import Event
+from masthead.fraud.explaining import Explainer
 from masthead.fraud.ledger import Book, Lane, Ledger, Mark, Marking, Scoring, Swap
 from masthead.fraud.messages import parse_record
 from masthead.fraud.packing import check_event
@@ -29,16 +31,26 @@ __all__ = ["DurableStream"]
 class DurableStream:
     """Scores transactions into a store; may be called from many threads, whose commits are put together.
 
+    Args:
+        reasons: Give them with flagged decisions, found when the decision is durable and its latency is told.
+
     Raises:
         Conflict: The space's transactions have another schema than the model.
     """
 
     def __init__(
-        self, model: "FraudModel", store: GraphStore, *, space: str = LIVE, clock: Clock | None = None
+        self,
+        model: "FraudModel",
+        store: GraphStore,
+        *,
+        space: str = LIVE,
+        clock: Clock | None = None,
+        reasons: bool = True,
     ) -> None:
         self.model, self.store, self.space = model, store, space
         clock = clock or SystemClock()
         _require_space(model, store, space, clock)
+        self._explainer = Explainer(store, self._known, lambda space: model.schema) if reasons else None
         self.ledger = Ledger(store, clock)
         self._writer = Writer(self.ledger.work)
         book = Book(space, model.schema, (Lane("stream", model),))
@@ -71,7 +83,20 @@ class DurableStream:
         ]
         found = self._writer.submit(Scoring(self.space, events))
         latency_ms = (time.perf_counter() - began) * 1e3
-        return [_decision(one, latency_ms) for one in found]
+        return [self._reasoned(_decision(one, latency_ms)) for one in found]
+
+    def _reasoned(self, found: Decision | MastheadError) -> Decision | MastheadError:
+        if self._explainer is None or isinstance(found, MastheadError) or not found.flag:
+            return found
+        try:
+            return replace(found, reasons=tuple(self._explainer.reasons(found.id, self.space)))
+        except NotFound:  # erased meanwhile
+            return found
+
+    def _known(self, id: str) -> "FraudModel":
+        if id != self.model.id:
+            raise NotFound(f"model: there is none with the id {shown(id)}")
+        return self.model
 
     def label(
         self, transaction_id: str, value: object, arrived_at: object = None, source: str = "import"
@@ -95,7 +120,8 @@ def _decision(found: "tuple[bytes, bool] | MastheadError", latency_ms: float) ->
     if not body:
         return Conflict("id: the transaction was loaded as history, without a decision", field="id")
     told = orjson.loads(body)
-    return Decision(**{**told, "reasons": tuple(told["reasons"])}, latency_ms=latency_ms)
+    given = {name: told[name] for name in ("id", "flag", "pred_prob", "threshold", "action", "model")}
+    return Decision(**given, reasons=(), latency_ms=latency_ms)
 
 
 def _require_space(model: "FraudModel", store: GraphStore, space: str, clock: Clock) -> None:

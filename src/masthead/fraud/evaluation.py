@@ -55,7 +55,7 @@ def evaluate(
             f"test_from: expected transactions from {told(window[0])} until {told(window[1])}, the data have {span}"
         )
     yield None, 0.0, f"replaying {first} transactions"
-    stream = Stream(model)
+    stream = Stream(model, reasons=False)
     model.warm_up()  # else the first answer waits for a compiler
     stream.warm(events, labels, until=window[0])
     n = end - first

@@ -21,9 +21,8 @@ from masthead.base.clock import utc
 from masthead.fraud.columns import Event
 from masthead.fraud.evidence import Evidence, Fraud
 from masthead.fraud.link_records import Decided, Linked, LinkRows, Moment
-from masthead.fraud.reasons import MOST, find_reasons, noun_of, spelled
+from masthead.fraud.reasons import MOST, count_distinct, find_reasons, noun_of, spelled
 from masthead.fraud.schema import Schema
-from masthead.fraud.values import DAY_US
 
 if TYPE_CHECKING:
     from masthead.fraud.model import FraudModel
@@ -35,7 +34,6 @@ _LOOKED_AT = 200  # transactions on the way to paths of four hops
 _BEHIND = 25  # entities behind them whose transactions are counted
 _RING = 64  # what the features remember of an entity
 _ENTITIES, _EACH, _FRAUDS_FIRST = 12, 5, 2
-_WINDOWS = ((DAY_US, "24 h"), (7 * DAY_US, "7 days"), (30 * DAY_US, "30 days"))
 Json = dict[str, Any]
 
 
@@ -144,14 +142,9 @@ class Scene:
     def distinct(self, relation: str, other: str) -> tuple[int, str]:
         """Return how many values of a counterparty an entity has had with this one, and the shortest window of all."""
         eid, place = self._entity(relation), self._place(other)
-        past = self.rows.linked(eid, self.moment, _RING)
-        own = {self.decided.ents[place]}
-        every = len(own.union(one.ents[place] for one in past) - {0})
-        for width, name in _WINDOWS:
-            since = self.decided.ts - width
-            if len(own.union(one.ents[place] for one in past if one.ts > since) - {0}) == every:
-                return every, name
-        return every, f"its last {len(past) + 1} transactions"
+        past = self.rows.linked(eid, self.moment, _RING - 1)  # with this one what they will hold
+        met = [(one.ts, one.ents[place]) for one in past]
+        return count_distinct(self.decided.ts, self.decided.ents[place], met)
 
     def confirmed(self, relation: str) -> Sequence[int]:
         """Return when the frauds of an entity that were known had been confirmed, the latest first."""

@@ -4,6 +4,7 @@ Beside the path of decisions: they read, over connections of their own, what was
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Explainer"]
 
 _MEMBERS, _LINKS = 200, 20  # of a ring, that are named
+_REMEMBERED = 5_000  # decisions whose reasons are at hand, about 1.5 kB each
 Json = dict[str, Any]
 
 
@@ -42,6 +44,7 @@ class Explainer:
         self._store, self._model, self._schema = store, model, schema
         self._lock, self._joining = threading.Lock(), threading.Lock()
         self._evidence: dict[str, Evidence] = {}
+        self._epoch, self._given = -1, OrderedDict[tuple[str, str], list[Json]]()
         self._rings: dict[str, tuple[Head, int, Rings]] = {}
 
     def explanation(self, id: str, space: str) -> Json:
@@ -62,10 +65,26 @@ class Explainer:
             }
 
     def reasons(self, id: str, space: str) -> list[Json]:
-        """Return the reasons of a decision; none where there is no decision, or its model is gone."""
+        """Return the reasons of a decision; none where there is no decision, or its model is gone.
+
+        They never change, so the last ones are remembered: lists of flagged transactions are looked at again and again.
+        """
+        with self._store.database.read() as connection:
+            epoch = self._store.head_of(connection).epoch
+        with self._lock:
+            if epoch != self._epoch:  # what was taken away is not remembered either
+                self._epoch, self._given = epoch, OrderedDict()
+            known = self._given.get((space, id))
+        if known is not None:
+            return known
         with self._scene(id, space) as scene:
             found: list[Json] = self._why(scene)["reasons"]
-            return found
+        with self._lock:
+            if found and epoch == self._epoch:
+                self._given[space, id] = found
+                while len(self._given) > _REMEMBERED:
+                    self._given.popitem(last=False)
+        return found
 
     def graph(self, id: str, space: str) -> Json:
         """Return the graph around a transaction as of its decision: nodes and edges to be drawn.

@@ -57,6 +57,13 @@ class Explanations(Deployments):
                 get_logger("fraud").error("no reasons were found", error=repr(error), exc_info=error)
         return decision
 
+    def _with_reasons(self, items: list[Json], space: str) -> list[Json]:
+        """Return stored transactions in whose decisions, where flagged, the reasons stand that were given."""
+        return [
+            one if not one["decision"] else {**one, "decision": self._reasoned(one["decision"], space)}
+            for one in items
+        ]
+
     def _explainer(self) -> "Explainer":
         """Return what explains, made with its first use."""
         with self._lock:

@@ -38,7 +38,7 @@ _FOREVER = 2**62
 class Store(Protocol):
     """A durable store that can put a model to work."""
 
-    def stream(self, model: "FraudModel") -> Any:
+    def stream(self, model: "FraudModel", *, reasons: bool = True) -> Any:
         """Return what scores and labels as `Stream` does."""
 
 
@@ -287,9 +287,13 @@ class FraudModel:
                 f"{self.id} was trained on {shown(self.schema.name)} ({self.schema.digest()})"
             )
 
-    def stream(self, store: Store | None = None) -> Any:
-        """Return the model at work: in memory, or on a durable store; `score(record)` and `label(...)`."""
-        return Stream(self) if store is None else store.stream(self)
+    def stream(self, store: Store | None = None, *, reasons: bool = True) -> Any:
+        """Return the model at work: in memory, or on a durable store; `score(record)` and `label(...)`.
+
+        Args:
+            reasons: Give them with flagged decisions.
+        """
+        return Stream(self, reasons=reasons) if store is None else store.stream(self, reasons=reasons)
 
     def features(
         self, data: Paths | Events | Table, labels: str | Path | Labels | None = None

@@ -22,10 +22,22 @@ from masthead.fraud.features import Column, Layout
 from masthead.fraud.schema import Schema
 from masthead.fraud.values import DAY_US
 
-__all__ = ["MOST", "Facts", "Reason", "ago", "days_ago", "find_reasons", "noun_of", "plural_of", "spelled"]
+__all__ = [
+    "MOST",
+    "Facts",
+    "Reason",
+    "ago",
+    "count_distinct",
+    "days_ago",
+    "find_reasons",
+    "noun_of",
+    "plural_of",
+    "spelled",
+]
 
 MOST = 5
 HOUR_US = DAY_US // 24
+_WINDOWS = ((DAY_US, "24 h"), (7 * DAY_US, "7 days"), (30 * DAY_US, "30 days"))
 _SPANS = MappingProxyType({"1h": "1 h", "1d": "24 h", "7d": "7 days", "30d": "30 days"})
 _NOUNS = MappingProxyType(
     {
@@ -223,6 +235,26 @@ class _Teller:
             return f"{_many(frauds, 'confirmed fraud')}, {when}"
         known = round(self._of(relation, "labels_30d"))
         return f"no fraud among {_many(known, 'outcome')} known in 30 days" if known else "no confirmed fraud"
+
+
+def count_distinct(now: int, own: int, past: Sequence[tuple[int, int]]) -> tuple[int, str]:
+    """Return how many values there are with this one, and the shortest window that holds all of them.
+
+    Args:
+        own: The value at `now`; 0 = none. past: (time, value) of what was before.
+
+    >>> count_distinct(2 * 86_400_000_000, 3, [(86_400_000_001, 4), (1, 3)])
+    (2, '24 h')
+    """
+
+    def values(since: int) -> int:
+        return len({own, *(value for at, value in past if at > since)} - {0})
+
+    every = len({own, *(value for _, value in past)} - {0})
+    for width, name in _WINDOWS:
+        if values(now - width) == every:
+            return every, name
+    return every, f"its last {len(past) + 1} transactions"
 
 
 def ago(span_us: int) -> str:

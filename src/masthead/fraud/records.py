@@ -264,11 +264,11 @@ class GraphStore:
                 self._driver.close()
             self._driver = None
 
-    def stream(self, model: "FraudModel") -> "DurableStream":
+    def stream(self, model: "FraudModel", *, reasons: bool = True) -> "DurableStream":
         """Return a model at work on this store, without a server."""
         from masthead.fraud.durable import DurableStream
 
-        return DurableStream(model, self)
+        return DurableStream(model, self, reasons=reasons)
 
     def settle(self) -> None:
         """Bring what was taken away out of the write-ahead log, too."""

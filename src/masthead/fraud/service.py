@@ -34,6 +34,7 @@ LOAD = "fraud-load"
 SOURCES = ("chargeback", "analyst", "import")
 MOST_AT_ONCE = 10_000
 _TOGETHER = 64  # of a batch, in one commit: others must not wait for a whole one
+_EXPLAINED = 100  # of a page, which then ends: reasons take some milliseconds each
 _FOREVER = 2**62
 
 Json = dict[str, Any]
@@ -196,9 +197,7 @@ class FraudService(Explanations):
         schema = self.schema(space)
         with self._database.read() as connection:
             found = _shown(schema, results.get_transaction(connection, space, id))
-        if found["decision"] is not None:
-            found["decision"] = self._reasoned(found["decision"], space)
-        return found
+        return self._with_reasons([found], space)[0]
 
     def find(
         self,
@@ -209,8 +208,12 @@ class FraudService(Explanations):
         end: int = _FOREVER,
         limit: int = 100,
         token: str | None = None,
+        explain: bool = True,
     ) -> Page[Json]:
         """Return transactions of [start, end) in UTC microseconds, newest first.
+
+        Args:
+            explain: Give flagged ones their reasons; a page then ends behind the 100th of them.
 
         Raises:
             InvalidInput: The limit or the token cannot be used.
@@ -225,9 +228,12 @@ class FraudService(Explanations):
             rows = results.find_transactions(
                 connection, space, flagged=flagged, start=start, end=end, limit=limit + 1, before=before
             )
+        flags = [place for place, one in enumerate(rows, 1) if one.flagged]
+        limit = min(limit, flags[_EXPLAINED - 1]) if explain and len(flags) >= _EXPLAINED else limit
         more = rows[limit - 1] if len(rows) > limit else None
+        items = [_shown(schema, one) for one in rows[:limit]]
         return Page(
-            tuple(_shown(schema, one) for one in rows[:limit]),
+            tuple(self._with_reasons(items, space) if explain else items),
             None if more is None else encode_token("transactions", [more.ts, more.seq]),
         )
 

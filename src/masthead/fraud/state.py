@@ -19,6 +19,8 @@ from masthead.fraud.kernel import (
     BUCKET,
     ENTITY,
     ENTRY,
+    EVENTS,
+    LABELS,
     Memory,
     Plan,
     Rows,
@@ -118,6 +120,39 @@ class GraphState:
         while not has_room(self._memory):
             self._grow()
         tell(self._plan, self._memory, row, int(value), int(arrived_at))
+
+    def met(self, seq: int, ts: int, relation: str, other: str) -> tuple[int, list[tuple[int, int]]]:
+        """Return a transaction's own value of a counterparty, and (time, value) of those that its entity of a relation
+        had before; 0 = no value.
+
+        Args:
+            ts: When the transaction happened.
+        """
+        m, tracked = self._memory, self.layout.tracked
+        members = m.members[self._row_of(seq)]
+        slots = self._ring(int(members[tracked.index(relation)]), EVENTS)
+        past = m.pool[slots]
+        before = (past["seq"] != seq) & (past["ts"] <= ts)
+        values = np.maximum(m.partners[slots, self.layout.counterparties.index(other)], 0)
+        own = max(0, int(members[tracked.index(other)]))
+        return own, list(zip(past["ts"][before].tolist(), values[before].tolist(), strict=True))
+
+    def confirmed(self, seq: int, ts: int, relation: str) -> list[int]:
+        """Return when the frauds that an entity had before a transaction were confirmed, the latest first."""
+        m = self._memory
+        e = int(m.members[self._row_of(seq), self.layout.tracked.index(relation)])
+        known = m.pool[self._ring(e, LABELS)]
+        known = known[(known["value"] == 1) & (known["ts"] <= ts) & (known["seq"] != seq)]
+        return sorted((int(m.confirmed[self._row_of(one)]) for one in known["seq"].tolist()), reverse=True)
+
+    def _ring(self, e: int, line: int) -> NDArray[np.int64]:
+        """Return the places of what a line of an entity holds, the oldest first."""
+        one = self._memory.entities[max(e, 0)]
+        size, room = int(one["size"][line]), max(1, int(one["room"][line]))
+        places: NDArray[np.int64] = (
+            int(one["start"][line]) + (int(one["head"][line]) + np.arange(size)) % room
+        )
+        return places
 
     def replay(
         self,

@@ -2,13 +2,14 @@
 
 import heapq
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from masthead.base.errors import Conflict, InvalidInput, shown
 from masthead.fraud.columns import Event, Events, Labels
 from masthead.fraud.messages import parse_record
+from masthead.fraud.reasons import count_distinct, find_reasons
 from masthead.fraud.state import GraphState
 from masthead.fraud.values import key_text, parse_time, verdict_of
 
@@ -27,7 +28,7 @@ class Decision:
         threshold: The cut from which a transaction is reviewed.
         action: pass, review or block.
         model: Id of the model.
-        reasons: At most five, where somebody asked for them.
+        reasons: At most five, where it is flagged.
         latency_ms: From receipt to decision.
     """
 
@@ -58,10 +59,14 @@ def decide(model: "FraudModel", identity: str, probability: float, latency_ms: f
 
 
 class Stream:
-    """A model at work on a graph of its own, in memory. One thread at a time."""
+    """A model at work on a graph of its own, in memory. One thread at a time.
 
-    def __init__(self, model: "FraudModel") -> None:
-        self.model = model
+    Args:
+        reasons: Give them with flagged decisions; no latency counts them.
+    """
+
+    def __init__(self, model: "FraudModel", *, reasons: bool = True) -> None:
+        self.model, self._reasons = model, reasons
         self._state = GraphState(model.layout)
         self._seqs: dict[str, int] = {}
         self._answered: dict[int, tuple[Event, Decision]] = {}
@@ -106,6 +111,11 @@ class Stream:
         for value, arrived_at in self._waiting.pop(event.id, ()):
             self._state.label(seq, value, arrived_at)
         decision = decide(self.model, event.id, probability, (time.perf_counter() - began) * 1000)
+        if decision.flag and self._reasons:
+            (parts,) = self.model.contributions(x)
+            facts = _Remembered(self._state, seq, event.ts)
+            found = find_reasons(self.model.schema, self.model.layout, event, x, parts, facts)
+            decision = replace(decision, reasons=tuple(one.to_json() for one in found))
         self._answered[seq] = (event, decision)
         return decision
 
@@ -157,6 +167,21 @@ class Stream:
         if before != now:
             raise Conflict(f"id: {shown(event.id)} has come with other content: {before}, now {now}")
         return decision
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """What texts of reasons need, as the state has it when a transaction has just been taken."""
+
+    state: GraphState
+    seq: int
+    ts: int
+
+    def distinct(self, relation: str, other: str) -> tuple[int, str]:
+        return count_distinct(self.ts, *self.state.met(self.seq, self.ts, relation, other))
+
+    def confirmed(self, relation: str) -> Sequence[int]:
+        return self.state.confirmed(self.seq, self.ts, relation)
 
 
 def _content(event: Event) -> tuple[Any, ...]:
