@@ -79,6 +79,12 @@ class Product:
                 connection.execute("INSERT INTO place VALUES (?)", (batch.sequence,))
         connection.close()
 
+    def intakes(self) -> tuple[()]:
+        return ()
+
+    def answer(self, intake: object, payloads: object) -> tuple[()]:
+        return ()
+
     def position(self) -> int:
         """Return the sequence that the sink wants next."""
         connection = self._open()

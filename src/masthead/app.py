@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from masthead.streams.actions import Action
     from masthead.streams.readings import Batch, Ingest, Reading
     from masthead.streams.service import StreamsService
-    from masthead.streams.works import Outcome
+    from masthead.streams.works import Intake, Outcome
 
 _WATCH_S = 5.0
 _HOUSEKEEPING_S = 3600.0
@@ -227,6 +227,20 @@ class Masthead:
         from masthead.fraud.rule_action import score_actions
 
         return score_actions(self.fraud, actions)
+
+    def intakes(self) -> "Sequence[Intake]":
+        """Return the subjects whose messages a room answers by itself; no table is read."""
+        return self.fraud.intakes
+
+    def answer(self, intake: "Intake", payloads: "Sequence[bytes]") -> "Sequence[Outcome]":
+        """Return what became of messages of such a subject, once all of it is durable.
+
+        Raises:
+            LimitReached: There is no room now: all of them are to come again.
+        """
+        from masthead.fraud.rule_action import score_messages
+
+        return score_messages(self.fraud, intake, payloads)
 
     @cached_property
     def portal(self) -> "FraudPortal":

@@ -17,6 +17,7 @@ from masthead.base.settings import Settings
 from masthead.devices.host import DeviceHost
 from masthead.store.engine import Database
 from masthead.streams.readings import Batch, Reading
+from masthead.streams.works import Intake, Outcome
 
 
 class Product:
@@ -37,6 +38,8 @@ class Product:
         self.batches: list[Batch] = []
         self.failures = 0
         self.place: int | None = 1
+        self.subjects: tuple[Intake, ...] = ()
+        self.worker: Callable[[Intake, Sequence[bytes]], Sequence[Outcome]] = lambda intake, payloads: []
         self._changed = threading.Condition()
 
     def can_take(self) -> bool:
@@ -55,6 +58,12 @@ class Product:
 
     def position(self) -> int | None:
         return self.place
+
+    def intakes(self) -> Sequence[Intake]:
+        return self.subjects
+
+    def answer(self, intake: Intake, payloads: Sequence[bytes]) -> Sequence[Outcome]:
+        return self.worker(intake, payloads)
 
     def register_ingest(self, ingest: Any, behind_s: Any = None) -> None:
         self.ingest = ingest

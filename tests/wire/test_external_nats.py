@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -13,13 +12,13 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from external_nats import External
 from keyed import first_key_header
 from paho.mqtt.enums import CallbackAPIVersion
 from waiting import eventually
 
 from masthead.base.errors import InvalidInput, LimitReached
 from masthead.base.settings import Settings
-from masthead.devices.nats_server import find_binary, free_port
 from masthead.server import Server
 
 DETECTOR = {
@@ -29,37 +28,6 @@ DETECTOR = {
     "time": {"column": "at", "format": "iso"},
     "source": {"kind": "stream", "topic": "sensors/#"},
 }
-
-
-class External:
-    """A nats-server with a configuration of its own."""
-
-    def __init__(self, folder: Path, *, jetstream: bool = True, mqtt_door: bool = False) -> None:
-        self.port, self.mqtt_port = free_port(), free_port()
-        folder.mkdir(exist_ok=True)
-        lines = [f'host: "127.0.0.1"\nport: {self.port}\nserver_name: theirs']
-        lines += [f'jetstream {{ store_dir: "{folder}/store" }}'] if jetstream else []
-        lines += [f'mqtt {{ host: "127.0.0.1"\n port: {self.mqtt_port} }}'] if mqtt_door else []
-        lines += ['authorization { users = [ {user: "masthead", password: "secret"} ] }']
-        (folder / "theirs.conf").write_text("\n".join(lines))
-        self.url = f"nats://masthead:secret@127.0.0.1:{self.port}"
-        self._config = folder / "theirs.conf"
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [find_binary(), "-c", self._config], stderr=subprocess.PIPE, text=True
-        )
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if "Server is ready" in line:
-                return
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
 
 
 @pytest.fixture

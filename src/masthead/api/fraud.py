@@ -140,12 +140,22 @@ def delete_model(masthead: Product, id: str) -> None:
 def deploy(
     masthead: Product, given: Annotated[Json, body({"name": "cards", "model": "/models/cards"})]
 ) -> Json:
-    """Deploy a model's folder under a name: it decides from now on, or scores along with `"shadow": true`."""
+    """Deploy a model's folder under a name: it decides from now on, or scores along with `"shadow": true`.
+
+    `subject` is a subject of NATS whose messages are scored, `decisions` where they are answered, `release_share` how
+    many of would-be reviews pass; what is not given stays as the deployment of that name has it.
+    """
+    share = given.get("release_share")
+    if share is not None and (isinstance(share, bool) or not isinstance(share, int | float)):
+        raise InvalidInput(f"release_share: expected 0 to 1, got {shown(share)}", field="release_share")
     found = masthead.fraud.deploy(
         text(given, "name"),
         Path(text(given, "model")),
         space=text(given, "space", "live"),
         shadow=flag(given, "shadow", False),
+        subject=text(given, "subject") if "subject" in given else None,
+        decisions=text(given, "decisions") if "decisions" in given else None,
+        release_share=share,
     )
     return found.to_json()
 

@@ -23,6 +23,20 @@ Model = Annotated[
     typer.Option("--model", metavar="DIR", help="Folder of a model, as `masthead fraud train` writes it."),
 ]
 Shadow = Annotated[bool, typer.Option("--shadow", help="Score along without deciding.")]
+Subject = Annotated[
+    str | None,
+    typer.Option("--subject", metavar="IN", help='NATS subject whose messages are scored; "" = none.'),
+]
+Told = Annotated[
+    str | None,
+    typer.Option("--decisions", metavar="OUT", help="Subject of their decisions, else masthead.fraud.NAME."),
+]
+Released = Annotated[
+    float | None,
+    typer.Option(
+        "--release-share", metavar="0..1", help="Of would-be reviews, how many pass to be measured."
+    ),
+]
 Tables = Annotated[
     list[Path],
     typer.Option("--data", metavar="PATH", help="A file or folder; repeatable.", show_default=False),
@@ -62,15 +76,37 @@ def add(app: typer.Typer) -> None:
 
 
 def deploy(
-    name: Name, model: Model, space: Space = "live", shadow: Shadow = False, as_json: AsJson = False
+    name: Name,
+    model: Model,
+    space: Space = "live",
+    shadow: Shadow = False,
+    subject: Subject = None,
+    decisions: Told = None,
+    release_share: Released = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Let a model score the transactions of the running server, from now on."""
+    """Let a model score the transactions of the running server, from now on.
+
+    What is not given of subject, decisions and share stays as the deployment of that name has it.
+    """
     with installation(None) as masthead:
-        found = masthead.fraud.deploy(name, model, space=space, shadow=shadow).to_json()
+        found = masthead.fraud.deploy(
+            name,
+            model,
+            space=space,
+            shadow=shadow,
+            subject=subject,
+            decisions=decisions,
+            release_share=release_share,
+        ).to_json()
     if as_json:
         print_json(found)
-    else:
-        print(f"deployed {found['about']['version']} as {name}{' in shadow' if shadow else ''}")
+        return
+    taken = found["about"].get("subject")
+    print(
+        f"deployed {found['about']['version']} as {name}{' in shadow' if shadow else ''}"
+        f"{f', taking {taken}' if taken else ''}"
+    )
 
 
 def list_deployments(as_json: AsJson = False) -> None:

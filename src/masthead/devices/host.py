@@ -22,6 +22,7 @@ from masthead.base.log import get_logger
 from masthead.devices import external
 from masthead.devices.beats import Beats
 from masthead.devices.doors import send
+from masthead.devices.intakes import Intakes
 from masthead.devices.jobs import connect, fail_when, true, until_one_ends
 from masthead.devices.nats_config import SERVICE_USER
 from masthead.devices.own_broker import OwnBroker
@@ -59,6 +60,7 @@ class DeviceHost:
         self._log: ReadingsLog | None = None
         self._client: Client | None = None
         self._beats: Beats | None = None
+        self._intakes: Intakes | None = None
         self._begun = 1
         self._rate = 0.0
         self._behind_s: float | None = None
@@ -180,6 +182,7 @@ class DeviceHost:
             "blocked": self._log.blocked if self._log else "",
             "trouble": self._trouble or (self._own.trouble if self._own else "") or self._taking.trouble,
             "notes": list(self._notes),
+            "intakes": self._intakes.state() if self._intakes else {},
             **self._figures,
         }
 
@@ -254,17 +257,20 @@ class DeviceHost:
             )
             self._begun = start = await self._prepare(client, log)
             beats = await self._open_beats(client)
+            intakes = Intakes(client, self._app)
             jobs: list[Coroutine[Any, Any, None]] = [log.copy(), log.read(start, self._taking.take)]
+            jobs.append(intakes.run())
             if self._own:
                 jobs += await self._own.jobs(stack, log, lost)
             self._log, self._client, self._beats, self._trouble = log, client, beats, ""
+            self._intakes = intakes
             try:
                 await until_one_ends(
                     [*jobs, self._watch(log), self._trim(log), fail_when(lost), true(stopping)],
                     self._note_started,
                 )
             finally:
-                self._log = self._client = self._beats = None
+                self._log = self._client = self._beats = self._intakes = None
 
     async def _prepare(self, client: Client, log: ReadingsLog) -> int:
         """Make the log ready; return the sequence to read it from."""

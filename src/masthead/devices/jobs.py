@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from nats.aio.client import Client
@@ -55,15 +55,20 @@ async def until_one_ends(jobs: Sequence[Coroutine[Any, Any, None]], begun: Calla
     tasks = [asyncio.create_task(job) for job in jobs]
     begun()
     try:
-        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        pending = {task for task in tasks if not task.done()}
-        while pending:
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=0.5)
+        await end_all(tasks)
     for task in done:
         task.result()
+
+
+async def end_all(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Return once every task has ended."""
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.5)
 
 
 async def _close(client: Client) -> None:

@@ -1,6 +1,6 @@
 """What the devices' side needs of the application."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from masthead.access.service import AccessService
@@ -11,6 +11,7 @@ from masthead.base.log import Journal
 from masthead.base.secrets import SecretBox
 from masthead.base.settings import Settings
 from masthead.streams.readings import Batch, Ingest, Reading
+from masthead.streams.works import Intake, Outcome
 
 
 class Alerts(Protocol):
@@ -44,6 +45,12 @@ class Product(Protocol):
 
     def take(self, batch: Batch) -> None:
         """Give a batch to every sink; one caller at a time."""
+
+    def intakes(self) -> Sequence[Intake]:
+        """Return the subjects whose messages a room answers by itself."""
+
+    def answer(self, intake: Intake, payloads: Sequence[bytes]) -> Sequence[Outcome]:
+        """Return what became of messages of such a subject, once all of it is durable."""
 
     def position(self) -> int | None:
         """Return the sequence that the sinks want next; None: they want what comes from now on."""

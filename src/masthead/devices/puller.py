@@ -33,10 +33,16 @@ class Pulled:
 
 
 class Puller:
-    """Messages of one consumer as they come; at most `ahead` wait here."""
+    """Messages of one consumer as they come; at most `ahead` wait here.
 
-    def __init__(self, client: Client, *, stream: str, consumer: str, ahead: int) -> None:
-        self._client, self._ahead = client, ahead
+    Args:
+        again: Give also what is delivered again, of a consumer whose messages are acknowledged.
+    """
+
+    def __init__(
+        self, client: Client, *, stream: str, consumer: str, ahead: int, again: bool = False
+    ) -> None:
+        self._client, self._ahead, self._again = client, ahead, again
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._waiting: list[Pulled] = []
         self._arrived = asyncio.Event()
@@ -131,7 +137,9 @@ class Puller:
             words = message.reply.split(".")
             sequence = int(words[5])
             self._demand -= 1
-            if sequence <= self._last:  # delivered again after the acknowledgement took too long
+            if (
+                sequence <= self._last and not self._again
+            ):  # delivered again after the acknowledgement took too long
                 return
             self._last = sequence
             self._waiting.append(

@@ -21,6 +21,12 @@ TAKEOVERS = Counter(
 RESTARTS = Counter("masthead_nats_restarts_total", "Restarts of nats-server.", registry=REGISTRY)
 LAG = Gauge("masthead_ingest_lag_batches", "Stored batches that were not taken yet.", registry=REGISTRY)
 LOG_BYTES = Gauge("masthead_readings_log_bytes", "Bytes of the log of readings.", registry=REGISTRY)
+INTAKES = Counter(
+    "masthead_intake_messages_total",
+    "Messages of subjects that are scored: answered, refused, repeated = told before.",
+    ["name", "outcome"],
+    registry=REGISTRY,
+)
 DROPPED = Counter(
     "masthead_qos0_readings_dropped_total",
     "QoS 0 readings dropped because the log was full or slow.",

@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from masthead.base.clock import Clock
-from masthead.base.errors import Conflict, NotFound, shown
+from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
 from masthead.base.folder import DataFolder
 from masthead.base.ids import check_name, new_id
 from masthead.base.log import Journal
@@ -25,9 +25,11 @@ from masthead.fraud import results
 from masthead.fraud.desk import Desk
 from masthead.fraud.records import LIVE, GraphStore
 from masthead.fraud.results import Space
+from masthead.fraud.terms import Terms
 from masthead.learn.endpoints import Endpoints, check_endpoint_name
 from masthead.learn.records import Endpoint
 from masthead.store.engine import Database
+from masthead.streams.works import Intake
 
 if TYPE_CHECKING:
     from masthead.fraud.ledger import Book, Lane, Ledger
@@ -43,7 +45,13 @@ Json = dict[str, Any]
 
 
 class Deployments:
-    """Deployments and what serves them; `FraudService` adds the verbs of transactions."""
+    """Deployments and what serves them; `FraudService` adds the verbs of transactions.
+
+    Attributes:
+        intakes: The subjects whose messages are scored now.
+    """
+
+    intakes: tuple[Intake, ...] = ()
 
     def __init__(
         self,
@@ -68,13 +76,27 @@ class Deployments:
 
     # ------------------------------------------------------------------ deployments
 
-    def deploy(self, name: str, model: Path, *, space: str = LIVE, shadow: bool = False) -> Endpoint:
+    def deploy(
+        self,
+        name: str,
+        model: Path,
+        *,
+        space: str = LIVE,
+        shadow: bool = False,
+        subject: str | None = None,
+        decisions: str | None = None,
+        release_share: float | None = None,
+    ) -> Endpoint:
         """Let a model score the transactions of a space under a name, from now on; return the endpoint.
 
         The model is copied, so that every decision can be made again from what was kept.
 
+        Args:
+            shadow: Score along and decide nothing.
+            subject, decisions, release_share: As in `Terms`; None: as the deployment of that name has it.
+
         Raises:
-            InvalidInput: A name cannot be used, or the folder is damaged.
+            InvalidInput: A name or a term cannot be used, or the folder is damaged.
             NotFound: The folder holds no model.
             Conflict: The space's transactions have another schema than the model, or the endpoint serves another kind.
         """
@@ -84,17 +106,34 @@ class Deployments:
         check_endpoint_name(name)
         check_name(space, "space")
         if is_graph(model):
+            if subject or decisions or release_share:
+                raise InvalidInput(
+                    "subject: expected none with a graph network, which scores no stored transactions"
+                )
             return self._deploy_graph(name, model)
+        terms = self._terms(name, subject, decisions, release_share)
+        if shadow and subject:
+            raise InvalidInput("subject: expected none with shadow, which decides nothing", field="subject")
         loaded = FraudModel.load(model)
         id = check_name(loaded.id, "model")
         self._check_space(space, loaded.schema)
         self._keep(id, model)
         self._make_space(space, "live", loaded.schema)
         found = self._endpoints.create(
-            name, KIND, {"name": name, "model": id, "space": space, "shadow": shadow}
+            name,
+            KIND,
+            {"name": name, "model": id, "space": space, "shadow": shadow, **terms.to_json()},
         )
         if self._ledger is not None:
             self.refresh()
+        return found
+
+    def _terms(
+        self, name: str, subject: str | None, decisions: str | None, release_share: float | None
+    ) -> Terms:
+        known = {one.name: Terms.of(one.source) for one in self.deployments()}
+        found = known.get(name, Terms()).changed(subject, decisions, release_share)
+        found.check(name, known.items())
         return found
 
     def _deploy_graph(self, name: str, model: Path) -> Endpoint:
@@ -236,6 +275,11 @@ class Deployments:
                 return
             if found or self._ledger is not None:
                 self._serve(found, spaces)
+            self.intakes = tuple(
+                intake
+                for one in found
+                if not one.source.get("shadow") and (intake := Terms.of(one.source).intake(one.name))
+            )
             self._seen = seen
 
     def _serve(self, found: Sequence[Endpoint], spaces: Iterable[Space]) -> None:

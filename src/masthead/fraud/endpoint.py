@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, MastheadError
+from masthead.fraud.terms import Terms
 from masthead.learn.models import Answer, ModelFailure
 from masthead.learn.payloads import JSON, chosen_type, read_rows, write_rows
 
@@ -23,7 +24,7 @@ class FraudEndpoint:
     """One deployment as a served model.
 
     Args:
-        source: `name, model, space, shadow` of the deployment.
+        source: `name, model, space, shadow` of the deployment, and its terms.
     """
 
     def __init__(self, service: "FraudService", source: Mapping[str, Any]) -> None:
@@ -38,6 +39,7 @@ class FraudEndpoint:
             "version": model.id,
             "space": self._source["space"],
             "shadow": self._source["shadow"],
+            **Terms.of(self._source).to_json(),
             "schema": model.schema.digest(),
             "columns": model.layout.width,
             "review": model.thresholds.review,

@@ -1,6 +1,6 @@
-"""The action `fraud` of a topic rule: what the rule selected is a transaction, scored by a deployment.
+"""Messages that are transactions: those that a topic rule's action `fraud` selected, and those of a subject of NATS.
 
-Exactly once by the transaction's id: after a crash the log's readings come again, and get the decision that is stored.
+Exactly once by the transaction's id: after a crash messages come again, and get the decision that is stored.
 """
 
 from collections.abc import Sequence
@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, MastheadError
+from masthead.fraud.terms import DECISIONS
 from masthead.streams.actions import Action
-from masthead.streams.works import Outcome
+from masthead.streams.works import Intake, Outcome
 
 if TYPE_CHECKING:
     from masthead.fraud.service import FraudService
 
-__all__ = ["DECISIONS", "score_actions"]
-
-DECISIONS = (
-    "masthead.fraud."  # and the deployment's name: the subject of its decisions, unless the action names one
-)
+__all__ = ["score_actions", "score_messages"]
 
 
 def score_actions(service: "FraudService", actions: Sequence[Action]) -> list[Outcome]:
@@ -38,17 +35,40 @@ def score_actions(service: "FraudService", actions: Sequence[Action]) -> list[Ou
     return found
 
 
-def _scored(service: "FraudService", name: str, actions: Sequence[Action]) -> list[Outcome]:
-    records = [_record(action.payload) for action in actions]
-    usable = [one for one in records if not isinstance(one, MastheadError)]
+def score_messages(service: "FraudService", intake: Intake, payloads: Sequence[bytes]) -> list[Outcome]:
+    """Return the decision on each message of a subject once all are durable, or why it cannot be used.
+
+    Raises:
+        LimitReached: Too many wait, the disk is full, or nothing is deployed there now: all of them are to come again.
+    """
     try:
-        answers = iter(_answers(service, name, usable))
+        found = _decided(service, intake.name, payloads)
+    except LimitReached:
+        raise
+    except MastheadError as error:  # nobody refused these transactions
+        raise LimitReached(error.message) from error
+    return [_outcome(intake.answers, one) for one in found]
+
+
+def _scored(service: "FraudService", name: str, actions: Sequence[Action]) -> list[Outcome]:
+    try:
+        found = _decided(service, name, [action.payload for action in actions])
     except LimitReached:
         raise
     except MastheadError as error:  # nothing of that name is deployed
         return [Outcome(error.message)] * len(actions)
-    found = [one if isinstance(one, MastheadError) else next(answers) for one in records]
-    return [_outcome(action, one) for action, one in zip(actions, found, strict=True)]
+    return [
+        _outcome(action.action.get("subject") or DECISIONS + name, one)
+        for action, one in zip(actions, found, strict=True)
+    ]
+
+
+def _decided(
+    service: "FraudService", name: str, payloads: Sequence[bytes]
+) -> "list[dict[str, Any] | MastheadError]":
+    records = [_record(payload) for payload in payloads]
+    answers = iter(_answers(service, name, [one for one in records if not isinstance(one, MastheadError)]))
+    return [one if isinstance(one, MastheadError) else next(answers) for one in records]
 
 
 def _answers(
@@ -72,10 +92,9 @@ def _record(payload: bytes) -> dict[str, Any] | InvalidInput:
     )
 
 
-def _outcome(action: Action, found: "dict[str, Any] | MastheadError") -> Outcome:
+def _outcome(subject: str, found: "dict[str, Any] | MastheadError") -> Outcome:
     if isinstance(found, LimitReached):
         raise found
     if isinstance(found, MastheadError):
         return Outcome(found.message)
-    subject = action.action.get("subject") or DECISIONS + action.action["name"]
-    return Outcome(subject=subject, payload=orjson.dumps(found))
+    return Outcome(subject=subject, payload=orjson.dumps(found), key=str(found["id"]))

@@ -5,15 +5,17 @@ and only what the room refuses fails. What the room answers is published from a 
 that does not answer holds up nothing else. An action is owed until its answer is published.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
+from typing import TypeVar
 
 from masthead.base.errors import LimitReached
 from masthead.base.log import get_logger
 from masthead.streams.actions import Action, Failure, Outbox, Sender
 
-__all__ = ["MOST_TOGETHER", "Outboxes", "Outcome", "Worker"]
+__all__ = ["MOST_TOGETHER", "Intake", "Outboxes", "Outcome", "Worker", "outcomes_of"]
 
 MOST_TOGETHER = 256
 _FIRST_DELAY_S, _MOST_DELAY_S = 0.5, 10.0
@@ -22,15 +24,75 @@ _TRIES = 4  # of what fails in a way that nobody foresaw
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an action: a `reason` when it was refused, else what is published on `subject`, "" = nothing."""
+    """What became of an action: a `reason` when it was refused, else what is published on `subject`, "" = nothing.
+
+    Attributes:
+        key: Equal for what tells the same again; "" = nothing tells it again.
+    """
 
     reason: str = ""
     subject: str = ""
     payload: bytes = b""
+    key: str = ""
 
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A subject of NATS whose messages a room answers, without the log of readings and its rules.
+
+    Attributes:
+        name: Whose it is; names the durable consumer.
+        subject: Where messages come from; `*` and a last `>` as in NATS.
+        answers: Where each is answered. refused: Where what cannot be used goes, with its reason.
+    """
+
+    name: str
+    subject: str
+    answers: str
+    refused: str
+
+
+_One = TypeVar("_One")
 
 # Returns one outcome per action, in order. LimitReached: none of them counts, all come again later.
 Worker = Callable[[Sequence[Action]], Sequence[Outcome]]
+
+
+def outcomes_of(
+    worker: Callable[[Sequence[_One]], Sequence[Outcome]], batch: Sequence[_One], stopping: threading.Event
+) -> list[Outcome] | None:
+    """Return what became of each, once the room has had room for all; None when `stopping` is set before."""
+    delay_s, failed, told = _FIRST_DELAY_S, 0, False
+    while True:
+        try:
+            return list(worker(batch))
+        except LimitReached as error:
+            reason = error.message
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            if len(batch) > 1:  # one of them may be the cause: it must not hold up the others
+                return _one_by_one(worker, batch, stopping)
+            failed += 1
+            if failed == _TRIES:
+                return [Outcome(reason)]
+        if not told:
+            get_logger("streams").warning("what another room does waits", count=len(batch), reason=reason)
+            told = True
+        if stopping.wait(delay_s):
+            return None
+        delay_s = min(2 * delay_s, _MOST_DELAY_S)
+
+
+def _one_by_one(
+    worker: Callable[[Sequence[_One]], Sequence[Outcome]], batch: Sequence[_One], stopping: threading.Event
+) -> list[Outcome] | None:
+    found: list[Outcome] = []
+    for action in batch:
+        one = outcomes_of(worker, [action], stopping)
+        if one is None:
+            return None
+        found += one
+    return found
 
 
 class _Works(Outbox):
@@ -54,7 +116,7 @@ class _Works(Outbox):
                 if self._stopping.is_set():
                     return
                 batch = self._batch()
-            found = self._outcomes(self._workers[batch[0].action["kind"]], batch)
+            found = outcomes_of(self._workers[batch[0].action["kind"]], batch, self._stopping)
             if found is None:
                 return
             for action, outcome in zip(batch, found, strict=True):
@@ -72,37 +134,6 @@ class _Works(Outbox):
         """Return the oldest actions of one kind."""
         kind = self._waiting[0].action["kind"]
         return list(islice(takewhile(lambda each: each.action["kind"] == kind, self._waiting), MOST_TOGETHER))
-
-    def _outcomes(self, worker: Worker, batch: Sequence[Action]) -> list[Outcome] | None:
-        """Return what became of each, or None when stopping."""
-        delay_s, failed, told = _FIRST_DELAY_S, 0, False
-        while True:
-            try:
-                return list(worker(batch))
-            except LimitReached as error:
-                reason = error.message
-            except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
-                if len(batch) > 1:  # one of them may be the cause: it must not hold up the others
-                    return self._one_by_one(worker, batch)
-                failed += 1
-                if failed == _TRIES:
-                    return [Outcome(reason)]
-            if not told:
-                get_logger("streams").warning("rule actions wait", actions=len(batch), reason=reason)
-                told = True
-            if self._stopping.wait(delay_s):
-                return None
-            delay_s = min(2 * delay_s, _MOST_DELAY_S)
-
-    def _one_by_one(self, worker: Worker, batch: Sequence[Action]) -> list[Outcome] | None:
-        found: list[Outcome] = []
-        for action in batch:
-            one = self._outcomes(worker, [action])
-            if one is None:
-                return None
-            found += one
-        return found
 
 
 class Outboxes:
