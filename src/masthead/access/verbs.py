@@ -187,6 +187,7 @@ VERBS: Mapping[str, Deed] = {
     "fraud.explanation": Deed("masthead:ExplainTransaction", (_SPACE,)),
     "fraud.graph": Deed("masthead:ExplainTransaction", (_SPACE,)),
     "fraud.rings": Deed("masthead:ListTransactions", (_SPACE,)),
+    "fraud.outcomes": Deed("masthead:ListTransactions", (_SPACE,)),
     "fraud.find": Deed("masthead:ListTransactions", (_SPACE,)),
     "fraud.stats": Deed("masthead:ListTransactions", (_SPACE,)),
     "fraud.label": Deed("masthead:LabelTransaction", (_SPACE,)),

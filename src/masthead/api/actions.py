@@ -122,6 +122,7 @@ ROUTES: Mapping[str, str | tuple[str, Mapping[str, str]]] = {
     "GET /fraud/transactions/{id}/explanation": "fraud.explanation",
     "GET /fraud/transactions/{id}/graph": "fraud.graph",
     "GET /fraud/rings": "fraud.rings",
+    "GET /fraud/outcomes": "fraud.outcomes",
     "GET /fraud/stats": "fraud.stats",
     "POST /fraud/labels": "fraud.label",
     "GET /fraud/models": "fraud.models",

@@ -1,9 +1,9 @@
-"""`/fraud/...` that looks back: why a transaction was decided so, what is around it, and rings."""
+"""`/fraud/...` that looks back: why a transaction was decided so, what is around it, rings, and how it turned out."""
 
 from fastapi import APIRouter
 
 from masthead.api.factory import Product
-from masthead.api.fraud import Space
+from masthead.api.fraud import End, Space, Start, read_window
 from masthead.api.shapes import Json, Limit
 
 router = APIRouter(tags=["fraud"])
@@ -25,3 +25,11 @@ def graph(masthead: Product, id: str, space: Space = "live") -> Json:
 def rings(masthead: Product, limit: Limit = 100, space: Space = "live") -> Json:
     """List the largest rings of the 30 days before the latest transaction."""
     return {"items": masthead.fraud.rings(space=space, limit=limit), "next_token": None}
+
+
+@router.get("/fraud/outcomes")
+def outcomes(masthead: Product, start: Start = None, end: End = None, space: Space = "live") -> Json:
+    """Return counts, precision and recall of the decisions of a window whose outcome is known: of `all`, and of the
+    `released` sample, of which nothing was reviewed and everything is mature."""
+    after, before = read_window(start, end)
+    return masthead.fraud.outcomes(space=space, start=after, end=before)

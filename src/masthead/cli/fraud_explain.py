@@ -1,4 +1,4 @@
-"""`masthead fraud explain | rings` and `masthead fraud bench explain`: why, around what, and with whom."""
+"""`masthead fraud explain | rings | outcomes` and `masthead fraud bench explain`: why, with whom, and whether it was so."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from masthead.cli.fraud_bench import History, Hub, Model, bench
-from masthead.cli.fraud_serve import Limit, Space
+from masthead.cli.fraud_serve import Limit, Since, Space, Until, micros
 from masthead.cli.installation import AsJson, installation
 from masthead.cli.output import print_fields, print_json, print_json_line, print_table
 
@@ -20,12 +20,17 @@ _RINGS = (
     *(("Flagged", "flagged"), ("First seen", "first_seen"), ("Last seen", "last_seen"), ("Shared", "shared")),
 )
 _SHARED = 3
+_OUTCOMES = (
+    *(("Of", "of"), ("Decided", "decided"), ("Known", "known"), ("Flagged", "flagged"), ("Caught", "caught")),
+    *(("Frauds", "frauds"), ("Precision", "precision"), ("Recall", "recall")),
+)
 
 
 def add(app: typer.Typer) -> None:
     """Add the commands to `masthead fraud`."""
     app.command("explain")(explain)
     app.command("rings")(rings)
+    app.command("outcomes")(outcomes)
 
 
 def explain(
@@ -68,6 +73,16 @@ def rings(space: Space = "live", limit: Limit = 100, as_json: AsJson = False) ->
         return
     rows = [one | {"shared": [entity["text"] for entity in one["entities"][:_SHARED]]} for one in found]
     print_table(_RINGS, rows, empty="There is no ring.")
+
+
+def outcomes(start: Since = None, end: Until = None, space: Space = "live", as_json: AsJson = False) -> None:
+    """Tell how decisions turned out: precision and recall of all, and of the sample that was released from review."""
+    with installation(None) as masthead:
+        found = masthead.fraud.outcomes(space=space, start=micros(start, 0), end=micros(end, 2**62))
+    if as_json:
+        print_json(found)
+    else:
+        print_table(_OUTCOMES, [{"of": name, **told} for name, told in found.items()], empty="")
 
 
 @bench.command("explain")

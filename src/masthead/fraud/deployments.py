@@ -302,7 +302,13 @@ class Deployments:
 
         newest = sorted(found, key=lambda one: one.updated, reverse=True)
         return tuple(
-            Lane(one.name, self.model(one.source["model"]), bool(one.source["shadow"])) for one in newest
+            Lane(
+                one.name,
+                self.model(one.source["model"]),
+                bool(one.source["shadow"]),
+                Terms.of(one.source).release_share,
+            )
+            for one in newest
         )
 
     def _book(self, space: str, lanes: "tuple[Lane, ...]") -> "Book":

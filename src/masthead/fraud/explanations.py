@@ -7,6 +7,7 @@ from masthead.base.log import get_logger
 from masthead.base.pages import check_limit
 from masthead.fraud.deployments import Deployments
 from masthead.fraud.records import LIVE
+from masthead.fraud.terms import Terms
 
 if TYPE_CHECKING:
     from masthead.fraud.explaining import Explainer
@@ -45,6 +46,25 @@ class Explanations(Deployments):
         """
         check_limit(limit)
         return self._explainer().rings(space, limit)
+
+    def outcomes(self, *, space: str = LIVE, start: int = 0, end: int = 2**62) -> Json:
+        """Return how decisions on transactions of [start, end) turned out: counts, precision and recall of `all`, and of
+        the `released` sample that nobody looked into, as far as it is mature.
+
+        Raises:
+            NotFound: There is no such space.
+        """
+        from masthead.fraud import feed_results
+        from masthead.fraud.ledger import present
+        from masthead.fraud.outcomes import told_outcomes
+
+        schema = self.schema(space)
+        shares = {one.name: Terms.of(one.source).release_share for one in self.deployments()}
+        with self._database.read() as connection:
+            newest = feed_results.newest(connection, space) or 0
+            now = present(int(self._clock.time() * 1e6), newest)
+            found = feed_results.decided(connection, space, start=start, end=end, until=now)
+            return told_outcomes(found, mature_before=now - schema.maturity_us, shares=shares)
 
     def _reasoned(self, decision: Json, space: str, *, explain: bool = False) -> Json:
         """Return a decision with its reasons, where it is flagged or somebody asked."""

@@ -1,11 +1,15 @@
-"""What the portal asks of the tables of transactions: the newest ones, and counts over time. SQL like `results.py`."""
+"""What is asked of the tables of transactions over time: the newest ones, counts, how they turned out. SQL like `results.py`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, text
 
-__all__ = ["Fed", "feed", "newest", "timeline"]
+from masthead.fraud.outcomes import Decided
+
+__all__ = ["Fed", "decided", "feed", "newest", "timeline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +63,28 @@ def timeline(connection: Connection, space: str, *, start: int, end: int, width:
         {"start": start + int(place) * width, **dict(zip(names, map(float, rest), strict=True))}
         for place, *rest in rows
     ]
+
+
+def decided(connection: Connection, space: str, *, start: int, end: int, until: int) -> Iterator[Decided]:
+    """Yield the decisions on transactions of [start, end), each with the label that had arrived last by `until`."""
+    given = {"space": space, "start": start, "end": end}
+    marks = connection.execute(
+        text(
+            "SELECT t.id, l.value FROM fraud_transactions t JOIN fraud_labels l ON l.space = t.space AND l.id = t.id "
+            "WHERE t.space = :space AND t.ts >= :start AND t.ts < :end AND l.arrived_at <= :until "
+            "ORDER BY l.arrived_at, l.seq"
+        ),
+        {**given, "until": until},
+    )
+    said = {id: int(value) for id, value in marks}
+    rows = connection.execute(
+        text(
+            "SELECT t.id, t.ts, t.flagged, d.alias, CASE WHEN t.flagged = 1 THEN d.body END "
+            "FROM fraud_transactions t JOIN fraud_decisions d ON d.seq = t.seq AND d.shadow = 0 "
+            "WHERE t.space = :space AND t.ts >= :start AND t.ts < :end"
+        ),
+        given,
+    )
+    for id, ts, flagged, alias, body in rows:
+        released = body is not None and "released" in orjson.loads(bytes(body))
+        yield Decided(id, ts, alias, bool(flagged), released, said.get(id, -1))

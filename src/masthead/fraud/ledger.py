@@ -28,6 +28,7 @@ from masthead.fraud.replaying import take_history
 from masthead.fraud.schema import Schema
 from masthead.fraud.snapshots import Frozen, freeze, read_snapshot, snapshot_path, write_snapshot
 from masthead.fraud.state import GraphState
+from masthead.fraud.terms import is_released
 from masthead.fraud.writer import Job
 
 if TYPE_CHECKING:
@@ -42,11 +43,16 @@ _REBUILT_BY = ("failed commit", "taken away")
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A model under its name; one in shadow scores everything and decides nothing."""
+    """A model under its name; one in shadow scores everything and decides nothing.
+
+    Attributes:
+        release_share: Of would-be reviews, how many pass.
+    """
 
     alias: str
     model: "FraudModel"
     shadow: bool = False
+    release_share: float = 0.0
 
     def decide(self, transaction: str, probability: float) -> dict[str, Any]:
         """Return a decision as JSON values."""
@@ -60,6 +66,12 @@ class Lane:
             "model": self.model.id,
             "reasons": [],
         }
+
+    def release(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Return a decision as it is told: of would-be reviews a share passes, and says so."""
+        if told["action"] == "review" and is_released(told["id"], self.release_share):
+            return {**told, "action": "pass", "released": True}
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,6 +409,7 @@ class Ledger:
             told = one.decide(event.id, probability)
             if self._desk is not None:
                 told = self._desk.judge(book.space, one.alias, book.relations, event.keys, told)
+            told = one.release(told)
             body = orjson.dumps(told)
             page.decisions.append(
                 NewDecision(
