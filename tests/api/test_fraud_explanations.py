@@ -5,6 +5,7 @@ from typing import Any
 
 import small_fraud
 from card_records import flat
+from fresh import fresh
 
 from masthead.api.factory import create_api
 from masthead.app import Masthead
@@ -15,7 +16,10 @@ def test_explanations_graphs_and_rings_are_told_and_a_decision_has_reasons_when_
     tmp_path: Path, serving: Any
 ) -> None:
     body = {"TransactionID": "a", "TransactionDT": 90_000, "TransactionAmt": 30, "card1": 5, "id_20": "d"}
-    with Masthead.open(Settings(data=tmp_path / "data")) as house, serving(create_api(house)) as client:
+    with (
+        Masthead.open(Settings(data=fresh(tmp_path / "data"))) as house,
+        serving(create_api(house)) as client,
+    ):
         house.fraud.deploy("cards", small_fraud.folder() / "model")
         asked = client.post("/fraud/transactions?explain=true", json=body).json()
         assert 1 <= len(asked["reasons"]) <= 5
@@ -35,7 +39,7 @@ def test_explanations_graphs_and_rings_are_told_and_a_decision_has_reasons_when_
 
 def test_lists_show_the_reasons_that_were_given(tmp_path: Path, serving: Any) -> None:
     given = {}
-    house = Masthead.open(Settings(data=tmp_path / "data"))
+    house = Masthead.open(Settings(data=fresh(tmp_path / "data")))
     with house, serving(create_api(house)) as client:
         house.fraud.deploy("cards", small_fraud.folder() / "model")
         house.portal.set_thresholds("cards", review=0.02, block=1.0)
@@ -47,5 +51,5 @@ def test_lists_show_the_reasons_that_were_given(tmp_path: Path, serving: Any) ->
         assert {one["id"]: one["decision"]["reasons"] for one in listed} == given
         bare = client.get("/fraud/transactions", params={"explain": False}).json()["items"]
         assert all(one["decision"]["reasons"] == [] for one in bare)
-    with Masthead.open(house.settings) as fresh:  # another process remembers none of them
-        assert {one["id"]: one["decision"]["reasons"] for one in fresh.fraud.find().items} == given
+    with Masthead.open(house.settings) as other:  # another process remembers none of them
+        assert {one["id"]: one["decision"]["reasons"] for one in other.fraud.find().items} == given

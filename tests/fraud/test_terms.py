@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import small_fraud
 from card_records import flat
+from fresh import fresh
 
 from masthead.app import Masthead
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound
@@ -22,7 +23,7 @@ MODEL = small_fraud.folder() / "model"
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[Masthead]:
-    with Masthead.open(Settings(data=tmp_path / "data")) as found:
+    with Masthead.open(Settings(data=fresh(tmp_path / "data"))) as found:
         yield found
 
 
