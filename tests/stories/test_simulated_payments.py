@@ -40,6 +40,8 @@ def test_payments_are_replayed_counted_and_taken_away_unless_they_are_kept(serve
     flagged = [one for one in decided if one["decision"]["flag"]]
     assert made["flagged"] <= len(flagged)  # of some nobody knows the truth
     assert all(one["decision"]["reasons"] for one in flagged)
+    turned_out = served.masthead("fraud", "outcomes", "--space", made["space"])
+    assert (turned_out["all"]["decided"], turned_out["released"]["decided"]) == (80, 0)  # no share is released
 
     data = str(small_fraud.folder() / "data")
     done = simulate(served, "--source", data, "--labels", f"{data}/labels.csv")
