@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,4 +94,5 @@ class Publisher:
             finally:
                 await client.close()
 
-        return asyncio.run(run())
+        with ThreadPoolExecutor(1) as apart:  # a loop may be running here: a browser's
+            return apart.submit(lambda: asyncio.run(run())).result()
