@@ -8,8 +8,9 @@
 time stands in the object. Source: Amazon Neptune User Guide, "Gremlin load data format".
 """
 
+import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -23,15 +24,16 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput, shown
-from masthead.fraud.columns import Events, narrow
+from masthead.fraud.columns import Events, Source, narrow
 from masthead.fraud.schema import Schema
-from masthead.fraud.tables import Problems
+from masthead.fraud.tables import Problems, read_names
 from masthead.fraud.values import key_text, number_of, verdict_of
 
-__all__ = ["Exported", "export", "exporting", "read_neptune"]
+__all__ = ["Exported", "export", "exported_schema", "exporting", "is_neptune", "read_neptune"]
 
 TRANSACTION = "t"
 _TIME = "time_us"
+_SCHEMA = "schema.toml"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERTEX = ("~id", "~label", "props_values:String", "amount:Double", "ts:Date")
 _ENTITY = ("~id", "~label", "props_values:String")
@@ -87,9 +89,28 @@ def exporting(schema: Schema, events: Events, out: Path) -> Iterator[tuple[Expor
         files, entities, edges = files + names, entities + keys.num_rows, edges + links.num_rows
     script = resources.files("masthead.fraud") / "schemas" / "load.groovy"
     (out / "load.groovy").write_text(script.read_text(encoding="utf-8"), encoding="utf-8")
-    (out / "schema.toml").write_text(schema.to_toml(), encoding="utf-8")
-    files += ["load.groovy", "schema.toml"]
+    (out / _SCHEMA).write_text(schema.to_toml(), encoding="utf-8")
+    files += ["load.groovy", _SCHEMA]
     yield Exported(len(events), entities, edges, events.problems.num_rows, tuple(files)), 1.0, "done"
+
+
+def is_neptune(path: Path) -> bool:
+    """Return whether a folder holds Neptune's CSV: a table whose header begins `~id,~label` says so."""
+    if not path.is_dir():
+        return False
+    for one in sorted(path.glob("*.csv")):
+        with contextlib.suppress(InvalidInput):  # who reads it says what is wrong with it
+            if read_names(one)[:2] == _VERTEX[:2]:
+                return True
+    return False
+
+
+def exported_schema(paths: Sequence[Path]) -> Schema | None:
+    """Return the schema that lies in an exported folder, None where the paths are no such folder, or it holds none."""
+    for path in paths:
+        if is_neptune(path) and (path / _SCHEMA).is_file():
+            return Schema.read(path / _SCHEMA)
+    return None
 
 
 def read_neptune(schema: Schema, folder: Path) -> Events:
@@ -234,9 +255,12 @@ class _Rows:
         self.numbers: list[list[float]] = []
         self.texts: list[list[str | None]] = []
         self.known: set[str] = set()
+        self.rows: list[int] = []
+        self.read = 0
 
     def add(self, number: int, node: str, props: str, amount: str | None) -> None:
         """Take one vertex, or keep why it cannot be used."""
+        self.read = number
         try:
             found = json.loads(props)
             ts, identity = int(found[_TIME]), node.removeprefix(f"{TRANSACTION}-")
@@ -251,6 +275,7 @@ class _Rows:
             self.problems.add(number, self.file, "~id", f"id repeated: {shown(identity, 40)}")
             return
         self.known.add(identity)
+        self.rows.append(number)
         self.ids.append(identity)
         self.ts.append(ts)
         self.amounts.append(paid)
@@ -279,7 +304,12 @@ class _Rows:
             inline_label=np.array(self.labels, np.int8),
             absent=(),
             problems=self.problems.table(),
+            source=Source((self.file,), self.places(), self.read),
         )
+
+    def places(self) -> NDArray[np.int64]:
+        """Return (0, row of the file) of each."""
+        return np.column_stack([np.zeros(len(self.rows), np.int64), np.array(self.rows, np.int64)])
 
 
 def _coded(texts: list[str | None]) -> tuple[list[int], list[str]]:
