@@ -19,6 +19,7 @@ from masthead.app import Masthead
 from masthead.base.errors import Conflict, InvalidInput, NotFound
 from masthead.base.settings import load_settings
 from masthead.cli.main import run
+from masthead.fraud import loading
 from masthead.fraud.generate import generate
 
 ROWS = 500
@@ -242,6 +243,26 @@ def test_a_job_of_the_server_goes_on_by_itself_after_kill_9(cards: Path, tmp_pat
         assert product.fraud.stats()["totalCount"] == ROWS
         (job,) = product.flows.list()
         assert (job.id, job.name) == (found["id"], "fraud-load")
+
+
+@pytest.mark.slow
+def test_a_load_that_is_ended_keeps_what_it_stored_and_can_go_on(
+    product: Masthead, cards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "AT_ONCE", 1)  # it takes seconds then
+    product.build()
+    id = product.loads.start([str(cards)], schema=str(cards / "schema.toml"))["id"]
+    eventually(lambda: (product.loads.get(id)["output"] or {}).get("loaded", 0))
+    with pytest.raises(Conflict, match="runs already"):
+        product.loads.delete(id)
+    product.loads.cancel(id)
+    eventually(lambda: product.loads.get(id)["state"] == "cancelled")
+    count = product.fraud.stats()["totalCount"]
+    assert 0 < count < ROWS
+    monkeypatch.setattr(loading, "AT_ONCE", ROWS)
+    product.loads.resume(id, worker="job")
+    done = eventually(lambda: (one := product.loads.get(id))["state"] == "done" and one)
+    assert (done["output"]["loaded"], done["output"]["repeated"]) == (ROWS - count, count)
 
 
 # ---------------------------------------------------------------------- commands
