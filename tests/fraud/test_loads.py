@@ -1,10 +1,8 @@
 """History from files as a job: counts that add up, each refused row told where it stands, nothing twice, kill -9."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from forked import forked
+from fresh import fresh
 from small_table import EVENTS, SCHEMA
 from waiting import eventually
 
@@ -31,7 +31,7 @@ FURTHER = (
 
 @pytest.fixture
 def product(tmp_path: Path) -> Iterator[Masthead]:
-    with Masthead.open(load_settings({}, data=tmp_path / "data")) as found:
+    with Masthead.open(load_settings({}, data=fresh(tmp_path / "data"))) as found:
         yield found
 
 
@@ -120,7 +120,7 @@ def test_what_was_exported_for_neptune_loads_as_the_same_transactions(
     tables = ["--schema", str(cards / "schema.toml"), "--data", str(cards)]
     assert run(["fraud", "export", *tables, "--format", "neptune-csv", "--out", str(tmp_path / "graph")]) == 0
     load(product, cards)
-    with Masthead.open(load_settings({}, data=tmp_path / "other")) as other:
+    with Masthead.open(load_settings({}, data=fresh(tmp_path / "other"))) as other:
         # Its schema lies in the folder; nothing was loaded here before.
         assert load(other, tmp_path / "graph", schema="")["output"]["loaded"] == ROWS
         assert stored(other) == stored(product)
@@ -206,8 +206,10 @@ DYING = textwrap.dedent("""
 
 def killed(tmp_path: Path, cards: Path, worker: str) -> None:
     """Load in a process that is killed when it has stored 300 transactions."""
-    command = [sys.executable, "-c", DYING, str(tmp_path / "data"), str(cards), worker]
-    assert subprocess.run(command, env={**os.environ}, timeout=120).returncode == -signal.SIGKILL
+    (tmp_path / "dying.py").write_text(DYING)
+    arguments = [str(tmp_path / "dying.py"), str(fresh(tmp_path / "data")), str(cards), worker]
+    ended = subprocess.run([str(forked("python")), *arguments], timeout=120)
+    assert ended.returncode == 128 + signal.SIGKILL
 
 
 def test_what_was_stored_survives_kill_9_and_resume_stores_the_rest(cards: Path, tmp_path: Path) -> None:
@@ -271,7 +273,7 @@ def test_a_load_that_is_ended_keeps_what_it_stored_and_can_go_on(
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MASTHEAD_DATA", str(tmp_path / "data"))
-    return tmp_path / "data"
+    return fresh(tmp_path / "data")
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> Any:
