@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.columns import Events, Source, narrow
 from masthead.fraud.schema import Schema
-from masthead.fraud.tables import Problems, read_names
+from masthead.fraud.tables import Frame, Problems, read_frame, read_names
 from masthead.fraud.values import key_text, number_of, verdict_of
 
 __all__ = ["Exported", "export", "exported_schema", "exporting", "is_neptune", "read_neptune"]
@@ -124,17 +124,13 @@ def read_neptune(schema: Schema, folder: Path) -> Events:
         raise InvalidInput(f"data: expected vertices_transaction.csv in {shown(str(folder))}, got none")
     problems = Problems()
     rows = _Rows(schema, path.name, problems)
-    table = _read(path, _VERTEX)
-    for number, (node, props, amount) in enumerate(
-        zip(
-            *(table[name].to_pylist() for name in ("~id", "props_values:String", "amount:Double")),
-            strict=True,
-        ),
-        1,
-    ):
+    table = _read(path, _VERTEX, problems)
+    rows.read = len(table) + table.torn
+    columns = (table.columns[name].to_pylist() for name in ("~id", "props_values:String", "amount:Double"))
+    for number, node, props, amount in zip(table.rows.tolist(), *columns, strict=True):
         rows.add(number, node, props, amount)
     places = {f"{TRANSACTION}-{identity}": place for place, identity in enumerate(rows.ids)}
-    keys = [_linked(folder, relation.name, places) for relation in schema.relations]
+    keys = [_linked(folder, relation.name, places, problems) for relation in schema.relations]
     whole = rows.events(keys)
     return whole.take(np.argsort(whole.ts, kind="stable"))
 
@@ -213,29 +209,24 @@ def _write(path: Path, header: tuple[str, ...], table: pa.Table) -> None:
         pa.csv.write_csv(table, file, pa.csv.WriteOptions(include_header=False))
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pa.Table:
-    try:
-        table = pa.csv.read_csv(
-            path,
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
-            ),
-        )
-    except (OSError, pa.ArrowException) as error:
+def _read(path: Path, columns: tuple[str, ...], problems: Problems) -> Frame:
+    table = read_frame(path, columns, (), problems)
+    if len(table.columns) < len(columns):
         raise InvalidInput(
-            f"data: expected the columns {', '.join(columns)} in {shown(str(path))}: {str(error)[:120]}"
-        ) from error
+            f"data: expected the columns {', '.join(columns)} in {shown(str(path))}, got {', '.join(table.names)}"
+        )
     return table
 
 
-def _linked(folder: Path, relation: str, places: Mapping[str, int]) -> tuple[NDArray[np.int32], list[str]]:
+def _linked(
+    folder: Path, relation: str, places: Mapping[str, int], problems: Problems
+) -> tuple[NDArray[np.int32], list[str]]:
     """Return (codes, values) of a relation's keys; no file is no edge."""
     codes = np.full(len(places), -1, np.int32)
     path = folder / f"edges_{_file(relation)}.csv"
     values: dict[str, int] = {}
     if path.is_file():
-        table = _read(path, _EDGE)
+        table = _read(path, _EDGE, problems).columns
         for source, target in zip(table["~from"].to_pylist(), table["~to"].to_pylist(), strict=True):
             place = places.get(source)
             if place is not None:
@@ -260,7 +251,6 @@ class _Rows:
 
     def add(self, number: int, node: str, props: str, amount: str | None) -> None:
         """Take one vertex, or keep why it cannot be used."""
-        self.read = number
         try:
             found = json.loads(props)
             ts, identity = int(found[_TIME]), node.removeprefix(f"{TRANSACTION}-")
