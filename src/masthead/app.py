@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from masthead.flows.run import Run
     from masthead.flows.service import Flow, Flows
     from masthead.fraud.flows import Pipelines
+    from masthead.fraud.loads import Loads
     from masthead.fraud.portal import FraudPortal
     from masthead.fraud.service import FraudService
     from masthead.learn.endpoints import Endpoints
@@ -219,7 +220,6 @@ class Masthead:
             self.journal,
             self.endpoints,
             sync=self.settings.fraud_sync,
-            jobs=self.flows,
         )
 
     def _score_actions(self, actions: "Sequence[Action]") -> "list[Outcome]":
@@ -241,6 +241,13 @@ class Masthead:
         from masthead.fraud.flows import Pipelines
 
         return Pipelines(self.folder, self.flows, lambda: self.fraud, self.database)
+
+    @cached_property
+    def loads(self) -> "Loads":
+        """History that is stored from files."""
+        from masthead.fraud.loads import Loads
+
+        return Loads(self.folder, self.flows, lambda: self.fraud, self.database)
 
     def _load_fraud(self, source: "Mapping[str, Any]") -> "ServedModel":
         from masthead.fraud.endpoint import FraudEndpoint, GraphEndpoint
@@ -346,6 +353,7 @@ class Masthead:
             self.fraud,
             self.portal,
             self.pipelines,
+            self.loads,
         )
         self.flows.make_ready()
 
@@ -360,6 +368,7 @@ class Masthead:
         self.fraud.start()  # the states are warm before the server is ready
         self.flows.open()
         self.pipelines.serve()
+        self.loads.serve()
         self.refresh()
 
     def can_take(self) -> bool:
@@ -407,6 +416,7 @@ class Masthead:
         self._route()
         self.fraud.refresh()
         self.pipelines.refresh()
+        self.loads.refresh()
 
     def _route(self) -> None:
         """Lead the stream to the detectors that run now; a reading sent after `activate` returned is one of theirs."""

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from masthead.base.errors import NotFound
+from masthead.fraud.columns import Labels
 from masthead.fraud.link_records import LinkRows, MarkRow, Moment
+from masthead.fraud.loading import load_labels
 from masthead.fraud.records import LIVE, GraphStore, NewDecision, NewLabel, NewTransaction
 from masthead.fraud.results import (
     Space,
@@ -68,9 +70,36 @@ def mark(store: GraphStore, id: str, value: int = 1) -> int:
     return seq
 
 
+def load(store: GraphStore, said: list[tuple[str, int, int]], **options: int) -> int:
+    """Load labels as (id, value, arrival); return how many were stored."""
+    ids, value, at = zip(*sorted(said, key=lambda one: one[2]), strict=True)
+    rows = np.full(len(said), -1, np.int64)
+    labels = Labels(rows, list(ids), np.array(value, np.int8), np.array(at, np.int64))
+    return load_labels(store, LIVE, labels, source="import", **options)
+
+
 def test_one_sequence_numbers_transactions_and_labels(store: GraphStore) -> None:
     assert [put(store, "a", 1, "c1", None), mark(store, "a"), put(store, "b", 2, "c1", "d")] == [1, 2, 3]
     assert store.head().last == 3
+
+
+def test_labels_that_are_loaded_again_are_stored_once(store: GraphStore) -> None:
+    put(store, "a", 1, "c1", None)
+    said = [("a", 1, 50), ("b", 0, 60), ("b", 0, 60), ("a", 0, 70)]
+    assert load(store, said) == 3
+    assert load(store, said) == 0
+    assert load(store, [("a", 1, 50), ("a", 1, 80), ("c", 0, 90)], at_once=1) == 2
+    assert store.head().last == 6  # no number was used for what was there
+    mark(store, "a")  # an analyst's word is another label, whatever was imported
+    assert load(store, [("a", 1, 77)]) == 1
+    marked = store.replay(relations=2)
+    assert list(zip(marked.value.tolist(), marked.arrived_at.tolist(), strict=True)) == [
+        (1, 50),
+        (0, 70),
+        (1, 80),
+        (1, 77),
+        (1, 77),
+    ]
 
 
 def test_an_exception_takes_the_whole_group_back_and_the_next_one_goes_on(store: GraphStore) -> None:

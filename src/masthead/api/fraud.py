@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query
 
 from masthead.api.factory import Product
-from masthead.api.shapes import Json, Limit, Token, body, flag, page_by_name, raw_body, read_time, text, texts
+from masthead.api.shapes import Json, Limit, Token, body, flag, page_by_name, raw_body, read_time, text
 from masthead.base.errors import InvalidInput, MastheadError, shown
 
 router = APIRouter(tags=["fraud"])
@@ -159,28 +159,6 @@ def deployments(masthead: Product, limit: Limit = 100, token: Token = None) -> J
 def undeploy(masthead: Product, name: str) -> None:
     """Take a deployment away; its model and its decisions stay."""
     masthead.fraud.undeploy(name)
-
-
-@router.post("/fraud/loads", status_code=202)
-def load(
-    masthead: Product,
-    given: Annotated[Json, body({"paths": ["/data/train_transaction.csv"], "schema": "ieee-cis"})],
-    space: Space = "live",
-) -> Json:
-    """Begin to load files of this machine as history: a job, which goes on after a crash."""
-    paths = texts(given, "paths")
-    if not paths:
-        raise InvalidInput("paths: expected at least one file or folder", field="paths")
-    found = masthead.fraud.start_load(
-        paths, schema=text(given, "schema", ""), labels=text(given, "labels", ""), space=space
-    )
-    return found.to_json()
-
-
-@router.get("/fraud/loads/{id}")
-def get_load(masthead: Product, id: str) -> Json:
-    """Return a load: its progress; once done what was stored, and of each row that was refused the reason."""
-    return masthead.fraud.get_load(id).to_json()
 
 
 @router.post("/fraud/erase")

@@ -1,9 +1,8 @@
-"""`masthead fraud deploy | list | undeploy | models | transactions | label | load | erase`: transactions that are kept.
+"""`masthead fraud deploy | list | undeploy | models | transactions | label | erase`: transactions that are kept.
 
 They work on the data folder that MASTHEAD_DATA names, beside a running server, which follows what they write.
 """
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ import typer
 from masthead.base.errors import InvalidInput, shown
 from masthead.cli.grammar import answer
 from masthead.cli.installation import AsJson, Name, installation
-from masthead.cli.output import print_fields, print_json, print_table
+from masthead.cli.output import print_json, print_table
 
 __all__ = ["add"]
 
@@ -23,20 +22,10 @@ Model = Annotated[
     typer.Option("--model", metavar="DIR", help="Folder of a model, as `masthead fraud train` writes it."),
 ]
 Shadow = Annotated[bool, typer.Option("--shadow", help="Score along without deciding.")]
-Tables = Annotated[
-    list[Path],
-    typer.Option("--data", metavar="PATH", help="A file or folder; repeatable.", show_default=False),
-]
 Marks = Annotated[
     Path, typer.Option("--data", metavar="FILE", help="CSV or Parquet: the id's column, value, arrived_at.")
 ]
 Source = Annotated[str, typer.Option("--source", metavar="WHO", help="chargeback, analyst or import.")]
-SchemaName = Annotated[
-    str, typer.Option("--schema", metavar="FILE|NAME", help="Of the files; not given: the space's.")
-]
-LabelFile = Annotated[
-    Path | None, typer.Option("--labels", metavar="FILE", help="Labels; not given: those in the files.")
-]
 Entity = Annotated[
     str, typer.Option("--entity", metavar="REL=VALUE", help="Whose transactions go.", show_default=False)
 ]
@@ -55,7 +44,6 @@ def add(app: typer.Typer) -> None:
         ("models", models),
         ("transactions", transactions),
         ("label", label),
-        ("load", load),
         ("erase", erase),
     ):
         app.command(name)(command)
@@ -155,35 +143,6 @@ def label(data: Marks, source: Source = "import", space: Space = "live", as_json
     with installation(None) as masthead:
         found = masthead.fraud.label_file(data, source=source, space=space)
     answer(found, as_json=as_json)
-
-
-def load(
-    data: Tables,
-    schema: SchemaName = "",
-    labels: LabelFile = None,
-    space: Space = "live",
-    as_json: AsJson = False,
-) -> None:
-    """Store transactions as history: without decisions, each once however often it is loaded."""
-    from masthead.fraud.schema import Schema
-
-    def told(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\rstored {done:,} of {total:,}", end="", file=sys.stderr, flush=True)
-
-    with installation(None) as masthead:
-        known = Schema.read(schema) if schema else None
-        found = masthead.fraud.load(data, schema=known, labels=labels, space=space, told=told)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
-    if as_json:
-        print_json(found)
-        return
-    problems = found.pop("problems")
-    print_fields(found)
-    print_table(
-        (("Row", "row"), ("Id", "id"), ("Reason", "reason")), problems[:20], empty="Every row was taken."
-    )
 
 
 def erase(entity: Entity, space: Space = "live", as_json: AsJson = False) -> None:

@@ -70,6 +70,7 @@ def process(task: Task) -> Told:
         task.schema,
         tuple(task.data),
         task.into / "graph",
+        labels=task.labels,
         engine=config.engine,  # type: ignore[arg-type]  # checked when it was read
         format=config.format,
     )
