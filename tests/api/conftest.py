@@ -11,6 +11,7 @@ import pytest
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from fresh import fresh
 from keyed import key_header
 
 from masthead.api.factory import create_api
@@ -30,7 +31,7 @@ class _Http(uvicorn.Server):
 
 @pytest.fixture
 def masthead(tmp_path: Path) -> Iterator[Masthead]:
-    with Masthead.open(Settings(data=tmp_path / "data", max_body_mib=0.01)) as found:
+    with Masthead.open(Settings(data=fresh(tmp_path / "data"), max_body_mib=0.01)) as found:
         yield found
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import small_fraud
 from card_records import flat
+from fresh import fresh
 
 from masthead.api.factory import create_api
 from masthead.app import Masthead
@@ -19,7 +20,7 @@ from masthead.fraud.stream import Stream
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[Masthead]:
-    with Masthead.open(Settings(data=tmp_path / "data")) as found:
+    with Masthead.open(Settings(data=fresh(tmp_path / "data"))) as found:
         yield found
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import small_fraud
+from fresh import fresh
 
 from masthead.api.factory import create_api
 from masthead.app import Masthead
@@ -14,7 +15,10 @@ def test_explanations_graphs_and_rings_are_told_and_a_decision_has_reasons_when_
     tmp_path: Path, serving: Any
 ) -> None:
     body = {"TransactionID": "a", "TransactionDT": 90_000, "TransactionAmt": 30, "card1": 5, "id_20": "d"}
-    with Masthead.open(Settings(data=tmp_path / "data")) as house, serving(create_api(house)) as client:
+    with (
+        Masthead.open(Settings(data=fresh(tmp_path / "data"))) as house,
+        serving(create_api(house)) as client,
+    ):
         house.fraud.deploy("cards", small_fraud.folder() / "model")
         asked = client.post("/fraud/transactions?explain=true", json=body).json()
         assert 1 <= len(asked["reasons"]) <= 5

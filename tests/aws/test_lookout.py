@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh import fresh
 from lookout_client import REGION, ROLE, Lookout, article_set, s3_source
 
 from masthead.alerts.channels import Outcome
@@ -35,7 +36,7 @@ def arn(resource: str, region: str = REGION, account: str = "000000000000") -> s
 
 
 def opened(path: Path) -> Masthead:
-    return Masthead.open(Settings(data=path), clock=ManualClock(T0))
+    return Masthead.open(Settings(data=fresh(path)), clock=ManualClock(T0))
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forked import forked
 from sqlalchemy import select
 
 from masthead.app import Masthead
@@ -22,7 +22,7 @@ from masthead.metrics import results
 ROWS = 40_000
 T0 = 1_600_000_200
 CHILD = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from masthead.base.settings import load_settings
 from masthead.metrics import flows
@@ -46,7 +46,7 @@ from masthead.flows.run import Run
 Run.step = slowed(Run.step)
 server = Server(load_settings({}, data=Path(sys.argv[1]), port=0, aws_port=0, roles="worker,api"))
 server.start()
-print("up", flush=True)
+print(os.getpid(), flush=True)
 time.sleep(600)
 """
 
@@ -72,20 +72,19 @@ class Served:
     folder: Path
     pause_s: float = 0.0
     process: subprocess.Popen[str] | None = None
+    pid: int = 0
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(self.folder), str(self.pause_s)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "NUMBA_NUM_THREADS": "1"},
-        )
+        script = self.folder.with_suffix(".py")
+        script.write_text(CHILD)
+        command = [str(forked("python")), str(script), str(self.folder), str(self.pause_s)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "up\n"
+        self.pid = int(self.process.stdout.readline())
 
     def kill(self) -> None:
         assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
         self.process.communicate()
         self.process = None
 

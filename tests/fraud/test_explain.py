@@ -10,6 +10,7 @@ import card_events
 import numpy as np
 import pytest
 from card_events import BEGIN, DAY
+from fresh import fresh
 
 from masthead.app import Masthead
 from masthead.base.errors import NotFound
@@ -33,7 +34,7 @@ def model_folder() -> Path:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[Masthead]:
-    with Masthead.open(Settings(data=tmp_path / "data")) as found:
+    with Masthead.open(Settings(data=fresh(tmp_path / "data"))) as found:
         found.fraud.deploy("cards", model_folder())
         yield found
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from fresh import fresh
 
 from masthead.app import Masthead
 from masthead.base.clock import ManualClock, utc
@@ -98,7 +99,7 @@ class Product:
 @pytest.fixture
 def product(tmp_path: Path) -> Iterator[Product]:
     clock = ManualClock(float(T0))
-    with Masthead.open(Settings(data=tmp_path / "data"), clock=clock) as masthead:
+    with Masthead.open(Settings(data=fresh(tmp_path / "data")), clock=clock) as masthead:
         masthead.start()
         yield Product(masthead, clock)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from fresh import fresh
 
 from masthead.app import Masthead
 from masthead.base.clock import ManualClock
@@ -22,7 +23,7 @@ DETECTOR = {
 
 @pytest.fixture
 def masthead(tmp_path: Path) -> Iterator[Masthead]:
-    with Masthead.open(Settings(data=tmp_path / "data"), clock=ManualClock(float(T0))) as opened:
+    with Masthead.open(Settings(data=fresh(tmp_path / "data")), clock=ManualClock(float(T0))) as opened:
         opened.start()
         yield opened
 

@@ -76,9 +76,11 @@ def test_a_device_of_the_aws_sdk_feeds_a_detector(
         assert "answer" in ask("publish", "sensors/B-101/air", reading)
     assert "answer" in ask("publish", "sensors/another/air", "{}")  # MQTT 3.1.1 has no way to refuse it
 
-    eventually(lambda: served.masthead("detectors", "quality", "air").get("rows") == 3, 90)
+    eventually(lambda: served.masthead("detectors", "quality", "air").get("rows") == 3, 90, every_s=0.5)
     eventually(
-        lambda: "sensors/another/air" in json.dumps(served.masthead("things", "forbidden", "B-101")), 30
+        lambda: "sensors/another/air" in json.dumps(served.masthead("things", "forbidden", "B-101")),
+        30,
+        every_s=0.5,
     )
     assert ask("disconnect") == {"answer": "disconnected"}
 

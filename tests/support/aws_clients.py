@@ -35,8 +35,9 @@ def client_python(*packages: str) -> Path:
     folder = ROOT / ".clients" / name
     python, ready = folder / "bin" / "python", folder / "ready"
     if not ready.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
+        subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "-q"]
+        install = [*pip, "install", "--no-compile", *packages]  # of what they hold little is ever imported
         done = subprocess.run(install, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"cannot install {' '.join(packages)}: {done.stderr[-2000:]}"
         ready.touch()

@@ -1,9 +1,12 @@
 """`masthead` commands forked from a process that has imported Masthead: nine tenths of a short one's second are imports.
 
 It is the whole command in a process of its own, with its arguments, folder, environment, pipes and exit status. What
-a test asks of the start itself (what is imported, how long help takes, kill -9) runs `python -m masthead.cli.main`.
+a test asks of the start itself (what is imported, how long help takes) runs `python -m masthead.cli.main`.
 
-    FORKED, *arguments      the program to start in place of `masthead`; it passes SIGTERM and SIGINT on
+    [str(forked()), "things", "list"]       in place of `masthead things list`
+    [str(forked("python")), "child.py"]     in place of `python child.py`
+
+SIGTERM and SIGINT are passed on. What must hit the command itself, kill -9 above all, goes to the pid that it tells.
 
 A program asks the process that forks, over a socket beside it, with its three standard pipes; a handler of its own then
 waits for the command, and kills it when the program is gone.
@@ -16,6 +19,7 @@ import importlib
 import io
 import json
 import os
+import runpy
 import select
 import signal
 import socket
@@ -27,8 +31,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from masthead.cli.main import main
+
 IMPORTED = (
-    "masthead.cli.main",
     "masthead.app",
     "masthead.server",
     "masthead.api.factory",
@@ -43,7 +48,7 @@ PROGRAM = """\
 import json, os, signal, socket, sys
 asked = socket.socket(socket.AF_UNIX)
 asked.connect({place!r})
-told = {{"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
+told = {{"command": sys.argv, "folder": os.getcwd(), "environment": dict(os.environ)}}
 socket.send_fds(asked, [json.dumps(told).encode() + b"\\n"], [0, 1, 2])
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda number, frame: asked.send(bytes([number])))
@@ -52,13 +57,20 @@ sys.exit(status[0] if status else 1)
 """
 
 
+def forked(name: str = "masthead") -> Path:
+    """Return the program `masthead`, or one that runs a script; the first stands in a folder for a path's begin."""
+    return _programs() / {"masthead": "bin/masthead", "python": "python"}[name]
+
+
 @cache
-def forked() -> Path:
-    """Return the program `masthead` of a folder that may stand first in a path; the first call starts what forks."""
+def _programs() -> Path:
+    """Start what forks; return the folder of its programs."""
     folder = Path(tempfile.mkdtemp(prefix="masthead-forked-"))
-    place, program = folder / "socket", folder / "masthead"
-    program.write_text(PROGRAM.format(python=sys.executable, place=str(place)))
-    program.chmod(0o755)
+    place = folder / "socket"
+    (folder / "bin").mkdir()
+    for program in (folder / "bin" / "masthead", folder / "python"):
+        program.write_text(PROGRAM.format(python=sys.executable, place=str(place)))
+        program.chmod(0o755)
     process = subprocess.Popen(
         [sys.executable, __file__, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -68,7 +80,7 @@ def forked() -> Path:
     process.stdout.close()
     atexit.register(process.wait)
     atexit.register(process.stdin.close)  # runs first: it ends with its standard input
-    return program
+    return folder
 
 
 def _serve(place: str) -> None:
@@ -130,7 +142,8 @@ def _become(told: dict[str, Any], pipes: list[int]) -> None:
     os.chdir(told["folder"])
     os.environ.clear()
     os.environ.update(told["environment"])
-    sys.argv = ["masthead", *told["arguments"]]
+    program, *arguments = told["command"]
+    sys.argv = arguments if Path(program).name == "python" else [program, *arguments]
     output = 0 if "PYTHONUNBUFFERED" in os.environ else -1
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout, sys.stderr = (
@@ -141,10 +154,12 @@ def _become(told: dict[str, Any], pipes: list[int]) -> None:
 
 def _run() -> int:
     """Run the command as its own process would; what is loaded need not be taken apart at the end."""
-    from masthead.cli.main import main
-
+    status: object = 0
     try:
-        main()
+        if sys.argv[0].endswith(".py"):
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        else:
+            main()
     except SystemExit as ended:
         status = ended.code
     for thread in threading.enumerate():
