@@ -9,7 +9,7 @@ from masthead.console.fraud_drift import drift_part
 from masthead.console.fraud_parts import LIVE, probability, sections
 from masthead.console.parts import confirmed, form, iso_time, show_json, title
 from masthead.console.shell import Console, frame, watch
-from masthead.console.tables import Row, changed_rows, table
+from masthead.console.tables import Row, Table, changed_rows, table
 from masthead.learn.records import Endpoint
 
 _DEPLOYED = (
@@ -38,18 +38,7 @@ def register(console: Console) -> None:
         with frame("fraud", "Models", trail=(("Fraud", "/fraud"),)):
             sections(console, "Models", LIVE)
             title("Deployed")
-            deployed = table(
-                _DEPLOYED,
-                [],
-                empty="No model is deployed: masthead fraud deploy NAME --model DIR does it",
-                actions={
-                    "Thresholds": ("tune", lambda row: _thresholds(console, row["name"])),
-                    "Card": ("description", lambda row: _card(console, row["model"])),
-                    "Retrain": ("model_training", lambda row: _retrain(console, row["name"])),
-                    "Promote its challenger": ("upgrade", lambda row: _promote(console, row["name"])),
-                    "Undeploy": ("delete", lambda row: _undeploy(console, row["name"])),
-                },
-            )
+            deployed = _deployed_table(console)
             drift_part(console)
             title("Models")
             ui.label(
@@ -71,6 +60,21 @@ def register(console: Console) -> None:
                 changed_rows(models, [_model(console, one) for one in console.masthead.fraud.models()])
 
             watch(update)
+
+
+def _deployed_table(console: Console) -> Table:
+    return table(
+        _DEPLOYED,
+        [],
+        empty="No model is deployed: masthead fraud deploy NAME --model DIR does it",
+        actions={
+            "Thresholds": ("tune", lambda row: _thresholds(console, row["name"])),
+            "Card": ("description", lambda row: _card(console, row["model"])),
+            "Retrain": ("model_training", lambda row: _retrain(console, row["name"])),
+            "Promote its challenger": ("upgrade", lambda row: _promote(console, row["name"])),
+            "Undeploy": ("delete", lambda row: _undeploy(console, row["name"])),
+        },
+    )
 
 
 def _deployed(console: Console, one: Endpoint) -> Row:

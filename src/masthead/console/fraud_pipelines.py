@@ -139,13 +139,7 @@ def _machine(console: Console, id: str) -> Callable[[], None]:
         if drawn["id"] != found["id"]:
             steps.clear()
             with steps:
-                drawn.update(
-                    id=found["id"],
-                    steps={
-                        one["name"]: _draw(console, found["id"], place, one["name"])
-                        for place, one in enumerate(found["steps"], start=1)
-                    },
-                )
+                drawn.update(id=found["id"], steps=_draw_all(console, found))
         head.text = found["id"]
         if badge.text != found["state"]:
             badge.text = found["state"]
@@ -166,6 +160,13 @@ def _told(found: dict[str, Any]) -> str:
         for_whom = f"a challenger of {config['challenges']}, from what is stored"
     done = sum(one["state"] == "done" for one in found["steps"])
     return f"{for_whom}; {done} of {len(found['steps'])} steps done, attempt {found['attempt']}"
+
+
+def _draw_all(console: Console, found: dict[str, Any]) -> dict[str, _Step]:
+    return {
+        one["name"]: _draw(console, found["id"], place, one["name"])
+        for place, one in enumerate(found["steps"], start=1)
+    }
 
 
 def _draw(console: Console, run: str, place: int, name: str) -> _Step:
