@@ -178,6 +178,7 @@ def drifting(world: Any) -> Iterator[str]:
 def test_what_has_moved_is_marked_in_the_chart_and_in_its_table(visit, world, simulated, drifting):
     page = visit.open("/fraud/models", "Models")
     part = page.locator(".mh-card").filter(has=page.get_by_role("heading", name="Drift", level=2)).first
+    expect(part.get_by_role("status")).to_contain_text("nothing was scored")  # of the first one, cards
     part.get_by_label("Deployment").click()
     page.get_by_role("option", name=drifting, exact=True).click()
     expect(part.get_by_role("status")).to_contain_text("300 transactions from")

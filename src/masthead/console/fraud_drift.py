@@ -44,7 +44,10 @@ def drift_part(console: Console) -> None:
 
     def draw(found: Json) -> None:
         window = found["window"]
-        word.text = f"{window['transactions']:,} transactions from {iso_time(window['from'])} to {iso_time(window['until'])} UTC"
+        many = window["transactions"]
+        told = f"{many:,} transactions from {iso_time(window['from'])} to {iso_time(window['until'])} UTC"
+        word.text = told if many else "nothing was scored in the 7 days before the newest transaction"
+        chart.visible = bool(many)
         for card, (value, note, tone) in zip(cards, _figures(found), strict=True):
             card.show(value, note, tone=tone)
         indices = _indices(found)
