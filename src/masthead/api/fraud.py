@@ -139,12 +139,16 @@ def delete_model(masthead: Product, id: str) -> None:
 def deploy(
     masthead: Product, given: Annotated[Json, body({"name": "cards", "model": "/models/cards"})]
 ) -> Json:
-    """Deploy a model's folder under a name: it decides from now on, or scores along with `"shadow": true`."""
+    """Deploy a model's folder under a name: it decides from now on, or scores along with `"shadow": true`.
+
+    With `challenges`, another deployment, it scores along until it has proved better, and then takes that one's place.
+    """
     found = masthead.fraud.deploy(
         text(given, "name"),
         Path(text(given, "model")),
         space=text(given, "space", "live"),
         shadow=flag(given, "shadow", False),
+        challenges=text(given, "challenges", ""),
     )
     return found.to_json()
 
@@ -159,6 +163,37 @@ def deployments(masthead: Product, limit: Limit = 100, token: Token = None) -> J
 def undeploy(masthead: Product, name: str) -> None:
     """Take a deployment away; its model and its decisions stay."""
     masthead.fraud.undeploy(name)
+
+
+@router.get("/fraud/deployments/{name}/drift")
+def drift(
+    masthead: Product,
+    name: str,
+    days: Annotated[int, Query(description="Of the window before the newest transaction.")] = 7,
+) -> Json:
+    """Return how far the newest transactions have moved from those that taught the model, and how it still ranks."""
+    return masthead.fraud.drift(name, days=days)
+
+
+@router.post("/fraud/deployments/{name}/promote")
+def promote(masthead: Product, name: str, given: Annotated[Json, body({"if_better": True})]) -> Json:
+    """Let the challenger of a deployment take its place; with `"if_better": true` only if it ranks better by far enough.
+
+    `challenger` names one in shadow; absent: the newest that challenges this deployment.
+    """
+    return masthead.fraud.promote(
+        name, challenger=text(given, "challenger", ""), if_better=flag(given, "if_better", False)
+    )
+
+
+@router.post("/fraud/deployments/{name}/retrain", status_code=201)
+def retrain(
+    masthead: Product,
+    name: str,
+    trials: Annotated[int, Query(description="How many of the learner's parameters are tried.")] = 0,
+) -> Json:
+    """Begin a run of the pipeline that learns from what is stored; its model becomes NAME`-challenger`."""
+    return masthead.pipelines.retrain(name, trials=trials)
 
 
 @router.post("/fraud/erase")

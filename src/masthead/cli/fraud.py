@@ -3,6 +3,7 @@
 from masthead.cli import (
     fraud_bench,
     fraud_bench_model,
+    fraud_champions,
     fraud_data,
     fraud_explain,
     fraud_graph,
@@ -22,6 +23,7 @@ fraud_model.add(app)
 fraud_graph.add(app)
 fraud_serve.add(app)
 fraud_load.add(app)
+fraud_champions.add(app)
 fraud_explain.add(app)
 fraud_bench.add(app)
 fraud_bench_model.add(fraud_bench.bench)

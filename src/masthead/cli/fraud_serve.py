@@ -22,6 +22,12 @@ Model = Annotated[
     typer.Option("--model", metavar="DIR", help="Folder of a model, as `masthead fraud train` writes it."),
 ]
 Shadow = Annotated[bool, typer.Option("--shadow", help="Score along without deciding.")]
+Challenge = Annotated[
+    str,
+    typer.Option(
+        "--challenge", metavar="NAME", help="Score along, and take this deployment's place once better."
+    ),
+]
 Marks = Annotated[
     Path, typer.Option("--data", metavar="FILE", help="CSV or Parquet: the id's column, value, arrived_at.")
 ]
@@ -50,15 +56,23 @@ def add(app: typer.Typer) -> None:
 
 
 def deploy(
-    name: Name, model: Model, space: Space = "live", shadow: Shadow = False, as_json: AsJson = False
+    name: Name,
+    model: Model,
+    space: Space = "live",
+    shadow: Shadow = False,
+    challenge: Challenge = "",
+    as_json: AsJson = False,
 ) -> None:
     """Let a model score the transactions of the running server, from now on."""
     with installation(None) as masthead:
-        found = masthead.fraud.deploy(name, model, space=space, shadow=shadow).to_json()
+        made = masthead.fraud.deploy(name, model, space=space, shadow=shadow, challenges=challenge)
+        found = made.to_json()
     if as_json:
         print_json(found)
     else:
-        print(f"deployed {found['about']['version']} as {name}{' in shadow' if shadow else ''}")
+        print(
+            f"deployed {found['about']['version']} as {name}{' in shadow' if made.source['shadow'] else ''}"
+        )
 
 
 def list_deployments(as_json: AsJson = False) -> None:

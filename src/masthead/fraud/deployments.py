@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from masthead.base.clock import Clock
-from masthead.base.errors import Conflict, NotFound, shown
+from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
 from masthead.base.folder import DataFolder
 from masthead.base.ids import check_name, new_id
 from masthead.base.log import Journal
@@ -68,10 +68,16 @@ class Deployments:
 
     # ------------------------------------------------------------------ deployments
 
-    def deploy(self, name: str, model: Path, *, space: str = LIVE, shadow: bool = False) -> Endpoint:
+    def deploy(
+        self, name: str, model: Path, *, space: str = LIVE, shadow: bool = False, challenges: str = ""
+    ) -> Endpoint:
         """Let a model score the transactions of a space under a name, from now on; return the endpoint.
 
         The model is copied, so that every decision can be made again from what was kept.
+
+        Args:
+            challenges: A deployment of the same space whose place it takes once it has proved better; until then it is
+                in shadow.
 
         Raises:
             InvalidInput: A name cannot be used, or the folder is damaged.
@@ -85,17 +91,28 @@ class Deployments:
         check_name(space, "space")
         if is_graph(model):
             return self._deploy_graph(name, model)
+        if challenges:
+            self._check_challenge(name, challenges, space)
         loaded = FraudModel.load(model)
         id = check_name(loaded.id, "model")
         self._check_space(space, loaded.schema)
         self._keep(id, model)
         self._make_space(space, "live", loaded.schema)
+        source = {"name": name, "model": id, "space": space, "shadow": shadow or bool(challenges)}
         found = self._endpoints.create(
-            name, KIND, {"name": name, "model": id, "space": space, "shadow": shadow}
+            name, KIND, {**source, "challenges": challenges} if challenges else source
         )
         if self._ledger is not None:
             self.refresh()
         return found
+
+    def _check_challenge(self, name: str, challenged: str, space: str) -> None:
+        if name == challenged or self.space_of(challenged) != space:
+            raise InvalidInput(
+                f"challenges: expected another deployment that scores the transactions of the space {space}, got "
+                f"{shown(challenged)}",
+                field="challenges",
+            )
 
     def _deploy_graph(self, name: str, model: Path) -> Endpoint:
         """Deploy a graph network: it answers to the article's payload and scores no stored transaction."""

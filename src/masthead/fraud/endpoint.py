@@ -23,7 +23,7 @@ class FraudEndpoint:
     """One deployment as a served model.
 
     Args:
-        source: `name, model, space, shadow` of the deployment.
+        source: `name, model, space, shadow` of the deployment, and whom it `challenges`.
     """
 
     def __init__(self, service: "FraudService", source: Mapping[str, Any]) -> None:
@@ -38,6 +38,7 @@ class FraudEndpoint:
             "version": model.id,
             "space": self._source["space"],
             "shadow": self._source["shadow"],
+            "challenges": self._source.get("challenges", ""),
             "schema": model.schema.digest(),
             "columns": model.layout.width,
             "review": model.thresholds.review,

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from masthead.base.errors import InvalidInput, shown
+from masthead.base.clock import utc
+from masthead.base.errors import Conflict, InvalidInput, shown
 from masthead.base.folder import DataFolder
-from masthead.fraud.pipeline_config import STEPS, Config, read_config
+from masthead.fraud.pipeline_config import STEPS, Config, read_config, retraining
+from masthead.fraud.records import LIVE
 from masthead.fraud.run_verbs import RunVerbs
 from masthead.fraud.runs import Runs
 
@@ -62,6 +64,29 @@ class Pipelines(RunVerbs):
         config = read_config(document, folder=folder or Path("/"))
         if not by_owner:
             self._restrict(document, config)
+        return self._enter(config)
+
+    def retrain(self, name: str, *, trials: int = 0) -> dict[str, Any]:
+        """Begin a run that learns from what is stored, whose model becomes NAME's challenger at the end; return the run.
+
+        What is not mature yet teaches nothing, as everywhere.
+
+        Args:
+            name: A deployment that scores real transactions.
+            trials: How many of the learner's parameters are tried.
+
+        Raises:
+            NotFound: Nothing is deployed under that name. InvalidInput: It is too long for a challenger's, or too many trials.
+            Conflict: It scores no transactions of a stream, or those of another space than the real ones.
+        """
+        fraud = self._fraud()
+        if (space := fraud.space_of(name)) != LIVE:
+            raise Conflict(f"deployment: expected one that scores the space {LIVE}, {name} scores {space}")
+        until = utc(fraud.present(LIVE) / 1e6).isoformat()
+        schema = fraud.schema(LIVE).name
+        return self._enter(retraining(name, schema=schema, labels_until=until, trials=trials))
+
+    def _enter(self, config: Config) -> dict[str, Any]:
         run = self._runs.create(config.to_json())
         self._hand_over(run, "server")
         return self.get(run.id)

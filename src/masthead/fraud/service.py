@@ -1,4 +1,4 @@
-"""The verbs of transactions: score, look, label, load, erase, simulate; others stand in `deployments.py`, `explanations.py`."""
+"""The verbs of transactions: score, look, label, load, erase, simulate; others stand in `deployments.py`, `champions.py`, `explanations.py`."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +14,7 @@ from masthead.base.ids import new_id
 from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.fraud import results
+from masthead.fraud.champions import Champions
 from masthead.fraud.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
 from masthead.fraud.explanations import Explanations
 from masthead.fraud.records import LIVE, GraphStore
@@ -38,7 +39,7 @@ Json = dict[str, Any]
 Scored = Json | MastheadError
 
 
-class FraudService(Explanations):
+class FraudService(Explanations, Champions):
     """Transactions, the models that score them, and what was said of them. Verbs may be called from any thread.
 
     Args:
