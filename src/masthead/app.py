@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from masthead.alerts.events import AlertEvent
     from masthead.alerts.rules import AlertRule
     from masthead.alerts.service import AlertsService
+    from masthead.alerts.watch import Drifted
     from masthead.flows.run import Run
     from masthead.flows.service import Flow, Flows
     from masthead.fraud.flows import Pipelines
+    from masthead.fraud.loads import Loads
     from masthead.fraud.portal import FraudPortal
     from masthead.fraud.service import FraudService
     from masthead.learn.endpoints import Endpoints
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 
 _WATCH_S = 5.0
 _HOUSEKEEPING_S = 3600.0
+_DAY_S = 86_400.0
 _HALF_WRITTEN_S = 86_400.0  # no put takes a day
 
 
@@ -74,6 +77,9 @@ class Masthead:
         self._ingest: Ingest | None = None
         self._behind_s: Callable[[], float | None] = lambda: None
         self._watched = self._housekept = 0.0
+        self._fraud_looked: float | None = None
+        self._fraud_looking: threading.Thread | None = None
+        self._drifts: Mapping[str, Drifted | None] | None = None
 
     @classmethod
     def open(cls, settings: Settings, *, clock: Clock | None = None) -> Self:
@@ -219,7 +225,6 @@ class Masthead:
             self.journal,
             self.endpoints,
             sync=self.settings.fraud_sync,
-            jobs=self.flows,
         )
 
     def _score_actions(self, actions: "Sequence[Action]") -> "list[Outcome]":
@@ -255,6 +260,13 @@ class Masthead:
         from masthead.fraud.flows import Pipelines
 
         return Pipelines(self.folder, self.flows, lambda: self.fraud, self.database)
+
+    @cached_property
+    def loads(self) -> "Loads":
+        """History that is stored from files."""
+        from masthead.fraud.loads import Loads
+
+        return Loads(self.folder, self.flows, lambda: self.fraud, self.database)
 
     def _load_fraud(self, source: "Mapping[str, Any]") -> "ServedModel":
         from masthead.fraud.endpoint import FraudEndpoint, GraphEndpoint
@@ -360,6 +372,7 @@ class Masthead:
             self.fraud,
             self.portal,
             self.pipelines,
+            self.loads,
         )
         self.flows.make_ready()
 
@@ -374,6 +387,7 @@ class Masthead:
         self.fraud.start()  # the states are warm before the server is ready
         self.flows.open()
         self.pipelines.serve()
+        self.loads.serve()
         self.refresh()
 
     def can_take(self) -> bool:
@@ -405,6 +419,9 @@ class Masthead:
             self._housekept = real
             # In a thread: looking through a million objects must not hold up readings.
             threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
+        if self._fraud_looked is None or now - self._fraud_looked >= _DAY_S:
+            self._fraud_looked = now
+            self._look_after_fraud()
 
     def position(self) -> int | None:
         """Return the sequence from which the stream of readings must be read again; None: from its end."""
@@ -421,6 +438,7 @@ class Masthead:
         self._route()
         self.fraud.refresh()
         self.pipelines.refresh()
+        self.loads.refresh()
 
     def _route(self) -> None:
         """Lead the stream to the detectors that run now; a reading sent after `activate` returned is one of theirs."""
@@ -522,8 +540,23 @@ class Masthead:
                 disk_free_bytes=float(shutil.disk_usage(self.folder.path).free),
                 disk_warn_bytes=self.settings.disk_free_warn_gib * 2**30,
                 certificates={thing.name: thing.expires for thing in things if not thing.revoked},
+                drifts=self._drifts,
             )
         )
+
+    def _look_after_fraud(self) -> None:
+        """Once a day: challengers that are better take over, and drift becomes known to the self-watch."""
+        if "fraud" not in vars(self) or (self._fraud_looking and self._fraud_looking.is_alive()):
+            return
+
+        def look() -> None:
+            try:
+                self._drifts = {name: _drifted(one) for name, one in self.fraud.look_after().items()}
+            except Exception as error:  # tried again tomorrow; the server goes on
+                get_logger("app").warning("deployments were not looked after", error=repr(error))
+
+        self._fraud_looking = threading.Thread(target=look, name="fraud-daily", daemon=True)
+        self._fraud_looking.start()
 
     def _keep_house(self) -> None:
         """Remove what is too old to be asked for, and what a crash left half written."""
@@ -564,6 +597,8 @@ class Masthead:
     def close(self) -> None:
         """Bring everything to rest: deliveries, snapshots, buffers, connections."""
         built = vars(self)  # a room that nobody asked for has nothing to bring to rest
+        if self._fraud_looking is not None:
+            self._fraud_looking.join(10)
         if "flows" in built:
             self.flows.close(wait_s=10)
         if "alerts" in built:
@@ -589,3 +624,15 @@ class Masthead:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _drifted(found: "Mapping[str, Any]") -> "Drifted | None":
+    """Return a deployment's drift as the self-watch needs it; None: of so few transactions it tells nothing."""
+    from masthead.alerts.watch import Drifted
+    from masthead.fraud.champions import ENOUGH
+
+    if found["window"]["transactions"] < ENOUGH:
+        return None
+    column, index = next(iter(found["features"].items()), ("", 0.0))
+    moved = sum(name != "score" for name in found["moved"])
+    return Drifted(found["score"], column, index, moved, found["window"]["transactions"], found["alert_from"])

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from masthead.alerts.records import OpenCondition
-from masthead.alerts.watch import Facts, changes
+from masthead.alerts.watch import Drifted, Facts, changes
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 GIB = 1024.0**3
@@ -94,3 +94,38 @@ def test_a_rule_whose_channel_fails_is_told_and_told_again_when_given_up() -> No
         )
     ]
     assert [[stage for _, stage, _ in one] for one in told] == [["open"], [], ["raised"], ["closed"]]
+
+
+def test_a_model_that_drifts_is_told_again_when_its_score_does_and_ends_well_inside_the_limit() -> None:
+    opened: dict[str, OpenCondition] = {}
+
+    def drifted(score: float | None, index: float) -> Drifted:
+        return Drifted(score, "amount", index, 1, 900, 0.2)
+
+    told = [
+        step(Facts(drifts=one), opened)
+        for one in (
+            {"cards": drifted(0.01, 0.19)},
+            {"cards": drifted(None, 0.2)},
+            {"cards": None},  # too few transactions to tell
+            None,
+            {"cards": drifted(0.3, 0.25)},
+            {"cards": drifted(0.17, 0.1)},  # below the limit, still inside the hysteresis
+            {"cards": drifted(0.1, 0.15)},
+        )
+    ]
+    assert told == [
+        [],
+        [("fraud-drift:cards", "open", 75.0)],
+        [],
+        [],
+        [("fraud-drift:cards", "raised", 90.0)],
+        [],
+        [("fraud-drift:cards", "closed", 90.0)],
+    ]
+    step(Facts(drifts={"cards": drifted(0.01, 1.5)}), opened)
+    (event, _) = changes(Facts(drifts={}), opened, NOW)[0]
+    assert (event.stage, opened["fraud-drift:cards"].reason[:34]) == (
+        "closed",
+        "cards: of 900 transactions 1 colum",
+    )

@@ -217,6 +217,8 @@ def test_another_process_that_deploys_is_followed(house: Masthead, serving: Any)
             told = other.fraud.label_file(marks)
             assert told["labels"] > 100
             assert told["waiting"] == told["labels"] - 1 or told["waiting"] == told["labels"]
+            again = other.fraud.label_file(marks)
+            assert (again["labels"], again["repeated"]) == (0, told["labels"])
         assert client.post("/fraud/transactions", json=flat(1)).status_code == 200
 
 
@@ -236,5 +238,36 @@ def test_history_is_loaded_by_a_job_that_tells_each_refused_row(client: httpx.Cl
     assert found["output"]["loaded"] == 2
     assert found["output"]["refused"] == 1
     assert found["output"]["problems"][0]["row"] == 2
+    page = client.get(f"{place}/problems", params={"limit": 1}).json()
+    assert (page["items"][0]["row"], page["items"][0]["column"]) == (2, "TransactionDT")
+    assert [one["id"] for one in client.get("/fraud/loads").json()["items"]] == [found["id"]]
+    assert [client.post(f"{place}/{verb}").status_code for verb in ("cancel", "resume")] == [409, 409]
     assert client.get("/fraud/transactions/3").json()["decision"] is None
-    assert client.post("/fraud/loads", json={"paths": []}).status_code == 400
+    for paths in ([], ["more.csv"], ["/nowhere.csv"]):
+        refused = client.post("/fraud/loads", json={"paths": paths})
+        assert (refused.status_code, refused.json()["error"]["field"]) == (400, "paths")
+    assert client.delete(place).json() == {"deleted": found["id"]}
+    assert client.get(place).status_code == 404
+    assert client.get("/fraud/transactions/3").status_code == 200
+
+
+def test_drift_is_told_and_a_challenger_is_promoted_over_http(client: httpx.Client) -> None:
+    model = str(small_fraud.folder() / "model")
+    for place in range(30):
+        assert client.post("/fraud/transactions", json=flat(place)).status_code == 200
+    found = client.get("/fraud/deployments/cards/drift", params={"days": 366}).json()
+    assert (found["deployment"], found["window"]["transactions"], found["alert_from"]) == ("cards", 30, 0.2)
+    assert found["features"].keys() == set(small_fraud.model().columns)
+    assert client.get("/fraud/deployments/none/drift").status_code == 404
+    refused = client.get("/fraud/deployments/cards/drift", params={"days": 0})
+    assert (refused.status_code, refused.json()["error"]["field"]) == (400, "days")
+    path = "/fraud/deployments/cards/promote"
+    assert client.post(path, json={}).status_code == 404, "nobody challenges it"
+    made = client.post(
+        "/fraud/deployments", json={"name": "cards-new", "model": model, "challenges": "cards"}
+    ).json()
+    assert (made["about"]["shadow"], made["about"]["challenges"]) == (True, "cards")
+    assert client.post(path, json={"if_better": True}).json()["promoted"] is False
+    assert client.post(path, json={"challenger": "cards-new"}).json()["promoted"] is True
+    run = client.post("/fraud/deployments/cards/retrain")
+    assert (run.status_code, run.json()["config"]["challenges"]) == (201, "cards")

@@ -17,10 +17,15 @@ pytestmark = [
 ]
 
 
-def test_spark_writes_what_duckdb_writes(tmp_path: Path) -> None:
-    data = write_data(tmp_path / "data")
+@pytest.mark.parametrize("from_file", [False, True], ids=["inline", "file"])
+def test_spark_writes_what_duckdb_writes(from_file: bool, tmp_path: Path) -> None:
+    data, labels = write_data(tmp_path / "data"), None
+    if from_file:
+        labels = tmp_path / "labels.csv"
+        labels.write_text("no,value,arrived_at\nc,fraud,5\n007,1,10\nd,0,2021-01-01\n")
+    how = {"labels": labels, "format": "both", "checksums": True}
     one, other = (
-        extract(Order(SCHEMA, (data,), tmp_path / engine, engine=engine, format="both", checksums=True))
+        extract(Order(SCHEMA, (data,), tmp_path / engine, engine=engine, **how))
         for engine in ("duckdb", "spark")
     )
     assert one == other

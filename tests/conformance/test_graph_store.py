@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from masthead.base.errors import NotFound
+from masthead.fraud.columns import Labels
 from masthead.fraud.link_records import LinkRows, MarkRow, Moment
+from masthead.fraud.live_data import read_live, write_live
+from masthead.fraud.live_results import Span, marks, scores, vectors
+from masthead.fraud.loading import load_labels
 from masthead.fraud.records import LIVE, GraphStore, NewDecision, NewLabel, NewTransaction
 from masthead.fraud.results import (
     Space,
@@ -21,6 +25,7 @@ from masthead.fraud.results import (
     spaces,
     stats,
 )
+from masthead.fraud.schema import Schema
 from masthead.store.engine import Database
 
 RELATIONS = ("card", "device")
@@ -68,9 +73,36 @@ def mark(store: GraphStore, id: str, value: int = 1) -> int:
     return seq
 
 
+def load(store: GraphStore, said: list[tuple[str, int, int]], **options: int) -> int:
+    """Load labels as (id, value, arrival); return how many were stored."""
+    ids, value, at = zip(*sorted(said, key=lambda one: one[2]), strict=True)
+    rows = np.full(len(said), -1, np.int64)
+    labels = Labels(rows, list(ids), np.array(value, np.int8), np.array(at, np.int64))
+    return load_labels(store, LIVE, labels, source="import", **options)
+
+
 def test_one_sequence_numbers_transactions_and_labels(store: GraphStore) -> None:
     assert [put(store, "a", 1, "c1", None), mark(store, "a"), put(store, "b", 2, "c1", "d")] == [1, 2, 3]
     assert store.head().last == 3
+
+
+def test_labels_that_are_loaded_again_are_stored_once(store: GraphStore) -> None:
+    put(store, "a", 1, "c1", None)
+    said = [("a", 1, 50), ("b", 0, 60), ("b", 0, 60), ("a", 0, 70)]
+    assert load(store, said) == 3
+    assert load(store, said) == 0
+    assert load(store, [("a", 1, 50), ("a", 1, 80), ("c", 0, 90)], at_once=1) == 2
+    assert store.head().last == 6  # no number was used for what was there
+    mark(store, "a")  # an analyst's word is another label, whatever was imported
+    assert load(store, [("a", 1, 77)]) == 1
+    marked = store.replay(relations=2)
+    assert list(zip(marked.value.tolist(), marked.arrived_at.tolist(), strict=True)) == [
+        (1, 50),
+        (0, 70),
+        (1, 80),
+        (1, 77),
+        (1, 77),
+    ]
 
 
 def test_an_exception_takes_the_whole_group_back_and_the_next_one_goes_on(store: GraphStore) -> None:
@@ -268,3 +300,57 @@ def test_what_explanations_ask_is_answered_as_of_a_moment(store: GraphStore) -> 
         assert (rows.newest(LIVE), rows.newest("nowhere"), head.last) == (90, 0, late)
         with pytest.raises(NotFound, match="no transaction"):
             rows.decided(LIVE, "y")
+
+
+SCHEMA = """
+name = "cards"
+numerics = ["n"]
+[transaction]
+id = "id"
+time = "time"
+amount = "amount"
+[entities]
+card = "card"
+device = "device"
+"""
+
+
+def test_what_a_model_said_and_what_became_of_it_is_read_by_window(store: GraphStore) -> None:
+    for place, score in enumerate((0.1, 0.9, 0.4)):
+        put(store, f"t{place}", 10 * place, "c1", None, score=score)
+    put(store, "else", 10, "c1", None, space="sim")
+    with store.group() as group:  # the same model under another name, and another model, both in shadow
+        group.add([], [], [NewDecision(2, "twin", "m-1", 1, 0.9, b"{}", b"v2")])
+        group.add([], [], [NewDecision(2, "other", "m-2", 1, 0.3, b"{}", b"w2")])
+    mark(store, "t1", 1)
+    mark(store, "t1", 0)
+    mark(store, "t0", 1)
+    span = Span(LIVE, 0, 20)
+    with store.database.read() as connection:
+        said = scores(connection, span, "m-1", limit=10)
+        assert (said.seq.tolist(), said.ts.tolist(), said.score.tolist()) == ([1, 2], [0, 10], [0.1, 0.9])
+        assert scores(connection, span, "m-1", limit=1).seq.tolist() == [2], "the newest stay"
+        assert scores(connection, span, "m-2", limit=10).score.tolist() == [0.3]
+        assert scores(connection, span, "m-3", limit=10).seq.tolist() == []
+        assert vectors(connection, [1, 2], "m-2") == [b"w2"]
+        labelled, value = marks(connection, span, until=77)
+        assert (labelled.tolist(), value.tolist()) == ([2, 2, 1], [1, 0, 1])
+        assert marks(connection, span, until=76)[0].tolist() == []
+
+
+def test_all_that_is_stored_is_written_and_read_back_alike(store: GraphStore, tmp_path: Path) -> None:
+    put(store, "b", 7, "c1", None)
+    put(store, "a", 5, "c2", "d1")
+    put(store, "else", 6, "c1", "d1", space="sim")
+    mark(store, "nobody")
+    mark(store, "a")
+    schema = Schema.parse(SCHEMA)
+    found = write_live(store, LIVE, schema, tmp_path, lambda done, total: None)
+    assert (found["rows"], found["labels"]) == (2, 2)
+    events, labels = read_live(schema, tmp_path)
+    assert [(one.id, one.ts, one.keys) for one in map(events.event, range(2))] == [
+        ("a", 5, ("c2", "d1")),
+        ("b", 7, ("c1", None)),
+    ]
+    assert (np.isnan(events.amount).tolist(), events.numerics.ravel().tolist()) == ([True, False], [5.0, 7.0])
+    assert (labels.ids, labels.rows.tolist(), labels.value.tolist()) == (["nobody", "a"], [-1, 0], [1, 1])

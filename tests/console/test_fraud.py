@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import small_fraud
+from card_records import flat
 from playwright.sync_api import Page, expect
 from waiting import eventually
 
@@ -153,6 +154,70 @@ def test_what_is_stored_of_a_customer_is_erased_on_the_page(visit, world, simula
     assert masthead.portal.entity("card1", found["card1"], space=simulated) == []
 
 
+@pytest.fixture
+def drifting(world: Any) -> Iterator[str]:
+    """A deployment whose transactions have amounts that its model never saw: its name."""
+    fraud = world.masthead.fraud
+    fraud.deploy("drifting", small_fraud.folder() / "model", space="drifts")
+    fraud.score_many(
+        [
+            flat(
+                place,
+                TransactionID=str(9_100_000 + place),
+                TransactionDT=16_000_000 + place,
+                TransactionAmt=9e6,
+            )
+            for place in range(300)
+        ],
+        space="drifts",
+    )
+    yield "drifting"
+    fraud.undeploy("drifting")
+
+
+def test_what_has_moved_is_marked_in_the_chart_and_in_its_table(visit, world, simulated, drifting):
+    page = visit.open("/fraud/models", "Models")
+    part = page.locator(".mh-card").filter(has=page.get_by_role("heading", name="Drift", level=2)).first
+    expect(part.get_by_role("status")).to_contain_text("nothing was scored")  # of the first one, cards
+    part.get_by_label("Deployment").click()
+    page.get_by_role("option", name=drifting, exact=True).click()
+    expect(part.get_by_role("status")).to_contain_text("300 transactions from")
+    found = world.masthead.fraud.drift(drifting)
+    assert "amount" in found["moved"]
+    part.get_by_text("The same as a table").click()
+    row = part.get_by_role("row").filter(has=page.get_by_role("cell", name="amount", exact=True))
+    expect(row).to_contain_text(f"{found['features']['amount']:.3f}")
+    expect(row).to_contain_text("moved")
+    drawn = page.evaluate(
+        "() => { const one = getElement(+document.querySelector('.nicegui-echart').id.slice(1)).chart.getOption(); "
+        "return [one.yAxis[0].data, one.series[0].data.map(bar => bar.value), one.series[0].markLine.data[0].xAxis]; }"
+    )
+    names, values, limit = drawn
+    assert limit == 0.2
+    assert dict(zip(names, values, strict=True))["amount"] == round(found["features"]["amount"], 3)
+
+
+def test_a_run_of_the_pipeline_is_seen_step_by_step_and_says_where_it_failed(visit, world):
+    page = visit.open("/fraud/pipelines", "Pipelines")
+    expect(page.get_by_text("No run yet")).to_be_visible()
+    run = world.masthead.pipelines.start({"schema": "ieee-cis", "data": ["/nowhere/train.csv"]})
+    steps = page.get_by_role("list", name="Steps in their order").get_by_role("listitem")
+    expect(steps).to_have_count(12)  # without a reload
+    expect(steps.nth(0)).to_contain_text("1. normalise-parameters")
+    expect(steps.nth(0)).to_contain_text("done")
+    expect(steps.nth(1)).to_contain_text("failed", timeout=60_000)
+    expect(steps.nth(1)).to_contain_text("/nowhere/train.csv")
+    expect(steps.nth(2)).to_contain_text("waiting")
+    expect(page.get_by_role("link", name=run["id"])).to_be_visible()
+    page.get_by_role("button", name="Log of normalise-parameters").click()
+    expect(page.get_by_role("dialog")).to_contain_text("nothing")
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text(re.compile("attempt 2"))).to_be_visible()
+    eventually(lambda: world.masthead.pipelines.get(run["id"])["state"] == "failed", within_s=60)
+    world.masthead.pipelines.delete(run["id"])
+
+
 WIDE = "() => document.documentElement.scrollWidth"
 
 
@@ -167,6 +232,7 @@ def test_the_pages_of_transactions_fit_a_phone_and_the_dark(browser, world, simu
         (f"/fraud/transactions/{found['id']}?space={simulated}", f"Transaction {found['id']}"),
         (f"/fraud/rings?space={simulated}", "Rings"),
         ("/fraud/models", "Models"),
+        ("/fraud/pipelines", "Pipelines"),
         (f"/fraud/lists?space={simulated}", "Lists"),
     ):
         page.goto(world.url + path)

@@ -275,7 +275,7 @@ def test_a_lone_request_does_not_wait_and_a_full_queue_is_told() -> None:
         pass
     for thread in threads[1:]:
         thread.start()
-    while writer._queue.qsize() < 5:
+    while writer.waiting < 5:
         pass
     with pytest.raises(LimitReached, match="at most 5 requests"):
         writer.submit(9)

@@ -1,6 +1,7 @@
 """ETL writes the files of a graph: what the scorer reads is what stands in them, on each engine."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,10 +13,11 @@ from small_table import EVENTS, SCHEMA, write_data
 from masthead.base.errors import InvalidInput
 from masthead.fraud.canonical import FAULTS, Files, canonical, of_events, shape_of
 from masthead.fraud.etl import Order, extract
-from masthead.fraud.events import read_events
+from masthead.fraud.events import read_events, read_labels
 from masthead.fraud.generate import generate
 from masthead.fraud.schema import Schema
 from masthead.fraud.tables import match, read_names
+from masthead.fraud.truth import end_of, outcome
 from masthead.store.tables import connect
 
 # Ibis asks DuckDB by a name that its newest version calls old.
@@ -125,6 +127,27 @@ def test_bad_rows_go_to_the_problems_and_the_others_to_the_files(data: Path, tmp
     assert done.problems["id repeated with other content"] == 1
     again = extract(Order(SCHEMA, (data / "events.csv",), tmp_path / "out"))
     assert again.absent == ("device",)
+
+
+def test_labels_of_a_file_are_the_tags_as_training_takes_them(data: Path, tmp_path: Path) -> None:
+    schema = replace(SCHEMA, maturity_us=86_400_000_000)
+    marks = tmp_path / "labels.csv"
+    marks.write_text(
+        "no,value,arrived_at\nc,0,90000\nc,fraud,5\n007,1,10\nnobody,1,100000\n,1,7\nd,maybe,8\n"
+    )
+    done = extract(Order(schema, (data,), tmp_path / "out", labels=marks))
+    # Of several the latest arrival; d was never called fraud for a day, of a-1 nobody knows yet.
+    assert texts(tmp_path / "out" / "tags.csv") == [["no", "fraud"], ["007", "1"], ["c", "0"], ["d", "0"]]
+    assert (done.positives, sum(done.problems.values())) == (1, 2)
+    problems = pq.read_table(tmp_path / "out" / "problems.parquet").to_pylist()
+    assert [(row["row"], row["file"]) for row in problems] == [(5, "labels.csv"), (6, "labels.csv")]
+    events = read_events(schema, [data])
+    labels = read_labels(schema, events, marks)
+    truth = outcome(schema, events, labels, until=end_of(events, labels), from_file=True)
+    assert dict(zip(events.ids, truth.value.tolist(), strict=True)) == {"007": 1, "c": 0, "d": 0, "a-1": -1}
+    marks.write_text("no,value\n007,1\n")
+    with pytest.raises(InvalidInput, match="arrived_at: expected this column"):
+        extract(Order(schema, (data,), tmp_path / "out", labels=marks))
 
 
 def test_the_last_fifth_is_held_out_and_columns_are_learned_on_the_others(tmp_path: Path) -> None:

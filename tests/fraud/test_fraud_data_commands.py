@@ -24,6 +24,10 @@ def test_what_is_generated_becomes_a_graph_from_several_paths(
     assert run(["fraud", "etl", *given, "--out", str(graph), "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
     assert (done["transactions"], done["test"], done["absent"]) == (100, 20, [])
+    (tmp_path / "labels.csv").write_text("TransactionID,value,arrived_at\n2987000,fraud,2020-01-01\n")
+    labels = ["--labels", str(tmp_path / "labels.csv")]
+    assert run(["fraud", "etl", *given, *labels, "--out", str(graph), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["positives"] == 1
     assert run(["fraud", "export", *given, "--out", str(tmp_path / "neptune")]) == 0
     assert capsys.readouterr().out.startswith("100 transactions, ")
 

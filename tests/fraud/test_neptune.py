@@ -91,10 +91,22 @@ def test_a_vertex_that_is_none_is_a_problem_and_the_others_stay(tmp_path: Path) 
     schema = Schema.parse(TEXT)
     export(schema, read_events(schema, [tmp_path / "a.csv"]), tmp_path / "out")
     path = tmp_path / "out" / "vertices_transaction.csv"
-    path.write_text(path.read_text() + 't-z,transaction,"{",,\nt-b,transaction,"{""time_us"": 1}",,\n')
+    bad = 't-z,transaction,"{",,\nt-b,transaction,"{""time_us"": 1}",,\nt-y,transaction\n'
+    path.write_text(path.read_text() + bad)
+    edges = tmp_path / "out" / "edges_card.csv"
+    edges.write_text(edges.read_text() + "t-b|card,t-b\n")
     events = read_neptune(schema, tmp_path / "out")
     assert events.ids == ["b", "a-1", 'q"1']
-    assert [row["row"] for row in events.problems.to_pylist()] == [4, 5]
+    problems = {(row["file"], row["row"]): row["reason"] for row in events.problems.to_pylist()}
+    assert sorted(problems) == [
+        ("edges_card.csv", 3),
+        ("vertices_transaction.csv", 4),
+        ("vertices_transaction.csv", 5),
+        ("vertices_transaction.csv", 6),
+    ]
+    assert problems["vertices_transaction.csv", 6] == "expected 5 columns, got 2"
+    assert events.source is not None
+    assert (events.source.read, events.source.refused) == (6, 3)
     with pytest.raises(InvalidInput, match=r"expected vertices_transaction\.csv"):
         read_neptune(schema, tmp_path)
     path.write_text("a,b\n1,2\n")

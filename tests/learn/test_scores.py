@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from masthead.base.errors import InvalidInput, NotFound
 from masthead.learn.calibration import Calibration
 from masthead.learn.cards import read_folder, write_folder
-from masthead.learn.scores import average_precision, pr_auc, precision_at, roc_auc
+from masthead.learn.scores import average_precision, gain_error, pr_auc, precision_at, roc_auc
 
 rankings = st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=1, max_size=40)
 
@@ -99,3 +99,19 @@ def test_a_model_never_replaces_a_folder_of_something_else(tmp_path):
     (tmp_path / "letters" / "dear.txt").write_text("dear")
     with pytest.raises(InvalidInput, match="a new or empty folder"):
         write_folder(tmp_path / "letters", {}, {})
+
+
+def test_the_error_of_a_gain_falls_with_the_number_of_groups_and_one_group_tells_nothing():
+    rng = np.random.default_rng(2)
+
+    def error(days: int) -> float:
+        day = np.repeat(np.arange(days), 60)
+        y = rng.random(len(day)) < 0.2
+        before, after = (y + rng.normal(0, spread, len(day)) for spread in (1.0, 0.7))
+        return gain_error(y, before, after, day, seed=1)
+
+    assert error(1) == float("inf")
+    assert 1.4 < error(40) / error(160) < 2.9  # with four times the days: half
+    y, day = np.array([1, 0, 1, 0]), np.array([1, 1, 2, 2])
+    score = np.array([0.9, 0.1, 0.8, 0.2])
+    assert gain_error(y, score, score, day, seed=0) == 0.0

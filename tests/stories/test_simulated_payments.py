@@ -41,7 +41,10 @@ def test_payments_are_replayed_counted_and_taken_away_unless_they_are_kept(serve
     assert made["flagged"] <= len(flagged)  # of some nobody knows the truth
     assert all(one["decision"]["reasons"] for one in flagged)
     turned_out = served.masthead("fraud", "outcomes", "--space", made["space"])
-    assert (turned_out["all"]["decided"], turned_out["released"]["decided"]) == (80, 0)  # no share is released
+    assert (turned_out["all"]["decided"], turned_out["released"]["decided"]) == (
+        80,
+        0,
+    )  # no share is released
 
     data = str(small_fraud.folder() / "data")
     done = simulate(served, "--source", data, "--labels", f"{data}/labels.csv")

@@ -43,11 +43,12 @@ Subscribe TestAuthorization UpdateThing
 S3 = "DeleteObject GetObject ListBucket PutObject"
 
 MASTHEAD = """
-AcknowledgeGroup CancelJob CancelPipeline CreateChannel CreatePipeline CreateSimulation DeleteChannel DeleteFraudModel
-DeletePipeline DeleteSimulation DescribeClock DescribeJob DescribePipeline EraseTransactions ExplainTransaction
-ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus GetTransaction LabelTransaction ListChannels
-ListDeliveries ListForbidden ListFraudLists ListFraudModels ListJobs ListLogs ListPipelines ListReadings ListSeries ListSimulations
-ListTransactions LoadTransactions MuteGroup RenewThing ResumePipeline RetryDelivery RevokeThing ScoreTransaction
+AcknowledgeGroup CancelJob CancelLoad CancelPipeline CreateChannel CreatePipeline CreateSimulation DeleteChannel
+DeleteFraudModel DeleteLoad DeletePipeline DeleteSimulation DescribeClock DescribeJob DescribeLoad DescribePipeline
+EraseTransactions ExplainTransaction ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus GetTransaction
+LabelTransaction ListChannels ListDeliveries ListForbidden ListFraudLists ListFraudModels ListJobs ListLoads ListLogs
+ListPipelines ListReadings ListSeries ListSimulations ListTransactions LoadTransactions MuteGroup RenewThing ResumeLoad
+ResumePipeline RetryDelivery RevokeThing ScoreTransaction
 TestAlert TestRule TestStream TestThing UpdateFraudLists ValidateDetector
 """
 

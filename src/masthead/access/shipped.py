@@ -54,6 +54,8 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
         "masthead:*Simulation*",
         "masthead:*Fraud*",
         "masthead:*Pipeline*",
+        "masthead:*Load",
+        "masthead:ListLoads",
         "masthead:*Job*",
         "sagemaker:*Endpoint*",
     ),

@@ -81,7 +81,7 @@ _THING, _POLICY, _RULE = "iot:thing/{name}", "iot:policy/{name}", "iot:rule/{nam
 _CHANNEL = "masthead:channel/{name}"
 _OBJECT, _LOG, _JOB = "s3:{bucket}/{key}", "masthead:log/{kind}/{name}", "masthead:job/{id}"
 _ENDPOINT = "sagemaker:endpoint/{name}"
-_PIPELINE = "masthead:pipeline/{id}"
+_PIPELINE, _LOAD = "masthead:pipeline/{id}", "masthead:load/{id}"
 _SPACE = "masthead:fraud/{space}"
 
 VERBS: Mapping[str, Deed] = {
@@ -177,9 +177,11 @@ VERBS: Mapping[str, Deed] = {
     "endpoints.delete": Deed("sagemaker:DeleteEndpoint", (_ENDPOINT,)),
     "endpoints.invoke": Deed("sagemaker:InvokeEndpoint", (_ENDPOINT,)),
     # Transactions
-    "fraud.deploy": Deed("sagemaker:CreateEndpoint", ("sagemaker:endpoint/{name}",)),
+    "fraud.deploy": Deed("sagemaker:CreateEndpoint", (_ENDPOINT, "sagemaker:endpoint/{challenges?}")),
     "fraud.deployments": Deed("sagemaker:ListEndpoints"),
     "fraud.undeploy": Deed("sagemaker:DeleteEndpoint", (_ENDPOINT,)),
+    "fraud.drift": Deed("sagemaker:DescribeEndpoint", (_ENDPOINT,)),
+    "fraud.promote": Deed("sagemaker:UpdateEndpoint", (_ENDPOINT, "sagemaker:endpoint/{challenger?}")),
     "fraud.models": Deed("masthead:ListFraudModels"),
     "fraud.delete_model": Deed("masthead:DeleteFraudModel", ("masthead:fraud-model/{id}",)),
     "fraud.score": Deed("masthead:ScoreTransaction", (_SPACE,)),
@@ -191,8 +193,13 @@ VERBS: Mapping[str, Deed] = {
     "fraud.find": Deed("masthead:ListTransactions", (_SPACE,)),
     "fraud.stats": Deed("masthead:ListTransactions", (_SPACE,)),
     "fraud.label": Deed("masthead:LabelTransaction", (_SPACE,)),
-    "fraud.load": Deed("masthead:LoadTransactions", (_SPACE,)),
-    "fraud.get_load": Deed("masthead:DescribeJob", (_JOB,)),
+    "loads.start": Deed("masthead:LoadTransactions", (_SPACE,)),
+    "loads.list": Deed("masthead:ListLoads"),
+    "loads.get": Deed("masthead:DescribeLoad", (_LOAD,)),
+    "loads.problems": Deed("masthead:DescribeLoad", (_LOAD,)),
+    "loads.resume": Deed("masthead:ResumeLoad", (_LOAD,)),
+    "loads.cancel": Deed("masthead:CancelLoad", (_LOAD,)),
+    "loads.delete": Deed("masthead:DeleteLoad", (_LOAD,)),
     "fraud.erase": Deed("masthead:EraseTransactions", (_SPACE,)),
     "fraud.spaces": Deed("masthead:ListSimulations"),
     "fraud.create_simulation": Deed("masthead:CreateSimulation"),
@@ -216,6 +223,7 @@ VERBS: Mapping[str, Deed] = {
     "portal.stop_simulation": Deed("masthead:DeleteSimulation", ("masthead:fraud/{name}",)),
     "portal.delete_simulation": Deed("masthead:DeleteSimulation", ("masthead:fraud/{name}",)),
     "pipelines.start": Deed("masthead:CreatePipeline"),
+    "pipelines.retrain": Deed("masthead:CreatePipeline"),
     "pipelines.list": Deed("masthead:ListPipelines"),
     "pipelines.get": Deed("masthead:DescribePipeline", (_PIPELINE,)),
     "pipelines.log": Deed("masthead:DescribePipeline", (_PIPELINE,)),

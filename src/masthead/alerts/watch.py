@@ -17,6 +17,24 @@ BEHIND_S, CAUGHT_UP_S = 60.0, 10.0
 DISK_CLEAR = 1.25  # times the warning level
 STUCK_TRIES = 5  # tries over 10 minutes: then a person should know
 EXPIRY_DAYS, URGENT_DAYS = 30.0, 7.0
+DRIFT_CLEAR = 0.8  # times the index from which something has moved
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """How far the transactions of a deployment have moved from what its model learned.
+
+    Attributes:
+        score: Population stability index of the score, None where it is unknown. limit: From which something has moved.
+        column, index: The column that moved most, and how far. moved: How many columns moved.
+    """
+
+    score: float | None
+    column: str
+    index: float
+    moved: int
+    transactions: int
+    limit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +47,7 @@ class Facts:
         disk_warn_bytes: The setting below which to warn.
         certificates: Name -> end of validity, aware; revoked ones left out.
         troubled: Rule -> (alerts stuck, whether one was given up, last error).
+        drifts: Deployment -> how far it has drifted; a value of None: too little is known of that one.
     """
 
     ingest_behind_s: float | None = None
@@ -36,6 +55,7 @@ class Facts:
     disk_warn_bytes: float = 0.0
     certificates: Mapping[str, datetime] | None = None
     troubled: Mapping[str, tuple[int, bool, str]] = field(default_factory=dict)
+    drifts: Mapping[str, Drifted | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +100,20 @@ def findings(
             for name, end in facts.certificates.items()
             if _days(end, now) < EXPIRY_DAYS
         ]
+    drifting, untold = _drifts(facts, opened)
+    return found + drifting, unknown | untold
+
+
+def _drifts(facts: Facts, opened: Mapping[str, OpenCondition]) -> tuple[list[Finding], set[str]]:
+    if facts.drifts is None:
+        return [], {name for name in opened if name.startswith("fraud-drift:")}
+    found, unknown = [], set()
+    for deployment, one in facts.drifts.items():
+        name = f"fraud-drift:{deployment}"
+        if one is None:
+            unknown.add(name)
+        elif max(one.score or 0.0, one.index) >= one.limit * (DRIFT_CLEAR if name in opened else 1):
+            found.append(_drifting(name, deployment, one))
     return found, unknown
 
 
@@ -159,6 +193,18 @@ def _expiring(name: str, end: datetime, now: datetime) -> Finding:
     )
     reason = f"The certificate of {name} {when}. Renew it before the device is refused."
     return Finding(f"certificate-expiring:{name}", "certificate-expiring", severity, reason, days)
+
+
+def _drifting(name: str, deployment: str, one: Drifted) -> Finding:
+    by_score = one.score is not None and one.score >= one.limit
+    columns = "1 column has" if one.moved == 1 else f"{one.moved} columns have"
+    score = "unknown" if one.score is None else f"{one.score:.2f}"
+    reason = (
+        f"{deployment}: of {one.transactions:,} transactions {columns} moved by {one.limit:g} or more from what the "
+        f"model learned, most of all {one.column} by {one.index:.2f}; the score by {score} (population stability index)."
+    )
+    value = max(one.score or 0.0, one.index)
+    return Finding(name, "fraud-drift", 90.0 if by_score else 75.0, reason, value, one.limit)
 
 
 def _days(end: datetime, now: datetime) -> float:

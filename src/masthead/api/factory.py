@@ -166,6 +166,7 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
             fraud,
             fraud_desk,
             fraud_explanations,
+            fraud_loads,
             fraud_pipelines,
             groups,
             ingest,
@@ -180,6 +181,6 @@ def _include(app: FastAPI, *, native: bool, console: bool) -> None:
 
         rooms += [things, policies, rules, streams, alerts, channels, detectors]
         rooms += [groups, endpoints, jobs, objects, logs, ingest]
-        rooms += [fraud, fraud_desk, fraud_explanations, fraud_pipelines]
+        rooms += [fraud, fraud_desk, fraud_explanations, fraud_loads, fraud_pipelines]
     for room in rooms:
         app.include_router(room.router, dependencies=[Depends(authorise), Security(_KEY)], responses=_ANSWERS)

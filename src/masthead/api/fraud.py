@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query
 
 from masthead.api.factory import Product
-from masthead.api.shapes import Json, Limit, Token, body, flag, page_by_name, raw_body, read_time, text, texts
+from masthead.api.shapes import Json, Limit, Token, body, flag, page_by_name, raw_body, read_time, text
 from masthead.base.errors import InvalidInput, MastheadError, shown
 
 router = APIRouter(tags=["fraud"])
@@ -142,6 +142,7 @@ def deploy(
 ) -> Json:
     """Deploy a model's folder under a name: it decides from now on, or scores along with `"shadow": true`.
 
+    With `challenges`, another deployment, it scores along until it has proved better, and then takes that one's place.
     `subject` is a subject of NATS whose messages are scored, `decisions` where they are answered, `release_share` how
     many of would-be reviews pass; what is not given stays as the deployment of that name has it.
     """
@@ -156,6 +157,7 @@ def deploy(
         subject=text(given, "subject") if "subject" in given else None,
         decisions=text(given, "decisions") if "decisions" in given else None,
         release_share=share,
+        challenges=text(given, "challenges", ""),
     )
     return found.to_json()
 
@@ -172,26 +174,35 @@ def undeploy(masthead: Product, name: str) -> None:
     masthead.fraud.undeploy(name)
 
 
-@router.post("/fraud/loads", status_code=202)
-def load(
+@router.get("/fraud/deployments/{name}/drift")
+def drift(
     masthead: Product,
-    given: Annotated[Json, body({"paths": ["/data/train_transaction.csv"], "schema": "ieee-cis"})],
-    space: Space = "live",
+    name: str,
+    days: Annotated[int, Query(description="Of the window before the newest transaction.")] = 7,
 ) -> Json:
-    """Begin to load files of this machine as history: a job, which goes on after a crash."""
-    paths = texts(given, "paths")
-    if not paths:
-        raise InvalidInput("paths: expected at least one file or folder", field="paths")
-    found = masthead.fraud.start_load(
-        paths, schema=text(given, "schema", ""), labels=text(given, "labels", ""), space=space
+    """Return how far the newest transactions have moved from those that taught the model, and how it still ranks."""
+    return masthead.fraud.drift(name, days=days)
+
+
+@router.post("/fraud/deployments/{name}/promote")
+def promote(masthead: Product, name: str, given: Annotated[Json, body({"if_better": True})]) -> Json:
+    """Let the challenger of a deployment take its place; with `"if_better": true` only if it ranks better by far enough.
+
+    `challenger` names one in shadow; absent: the newest that challenges this deployment.
+    """
+    return masthead.fraud.promote(
+        name, challenger=text(given, "challenger", ""), if_better=flag(given, "if_better", False)
     )
-    return found.to_json()
 
 
-@router.get("/fraud/loads/{id}")
-def get_load(masthead: Product, id: str) -> Json:
-    """Return a load: its progress; once done what was stored, and of each row that was refused the reason."""
-    return masthead.fraud.get_load(id).to_json()
+@router.post("/fraud/deployments/{name}/retrain", status_code=201)
+def retrain(
+    masthead: Product,
+    name: str,
+    trials: Annotated[int, Query(description="How many of the learner's parameters are tried.")] = 0,
+) -> Json:
+    """Begin a run of the pipeline that learns from what is stored; its model becomes NAME`-challenger`."""
+    return masthead.pipelines.retrain(name, trials=trials)
 
 
 @router.post("/fraud/erase")

@@ -3,9 +3,11 @@
 from masthead.cli import (
     fraud_bench,
     fraud_bench_model,
+    fraud_champions,
     fraud_data,
     fraud_explain,
     fraud_graph,
+    fraud_load,
     fraud_model,
     fraud_pipeline,
     fraud_scripts,
@@ -20,6 +22,8 @@ fraud_data.add(app)
 fraud_model.add(app)
 fraud_graph.add(app)
 fraud_serve.add(app)
+fraud_load.add(app)
+fraud_champions.add(app)
 fraud_explain.add(app)
 fraud_bench.add(app)
 fraud_bench_model.add(fraud_bench.bench)

@@ -61,6 +61,12 @@ def etl(
     data: Tables,
     out: Out,
     more: More = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels", metavar="PATH", help="Labels with their arrival, in place of those in the data."
+        ),
+    ] = None,
     engine: Annotated[
         str, typer.Option("--engine", metavar="duckdb|spark", help="What computes it.")
     ] = "duckdb",
@@ -90,6 +96,7 @@ def etl(
         Schema.read(schema),
         (*data, *(more or ())),
         out,
+        labels=labels,
         engine=engine,  # type: ignore[arg-type]
         format=format,
         test_from=test_from,

@@ -1,4 +1,4 @@
-"""`masthead fraud pipeline`: from files to an endpoint, step by step, and what became of it."""
+"""`masthead fraud pipeline | retrain`: from files to an endpoint, step by step, and what became of it."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import typer
 from masthead.base.errors import Conflict
 from masthead.cli.documents import read_document
 from masthead.cli.grammar import new_room
-from masthead.cli.installation import OTHER, AsJson, Data, installation
+from masthead.cli.installation import OTHER, AsJson, Data, Name, installation
 from masthead.cli.output import print_json, print_table
 from masthead.cli.progress import follow
 
@@ -31,8 +31,9 @@ app = new_room("The pipeline: from files to an endpoint, in steps that survive k
 
 
 def add(room: typer.Typer) -> None:
-    """Add the group to the room's."""
+    """Add the group to the room's, and the command that begins a run without a file."""
     room.add_typer(app, name="pipeline")
+    room.command("retrain")(retrain)
 
 
 @app.command("start")
@@ -119,6 +120,21 @@ def delete(run: OneRun, as_json: AsJson = False, data: Data = None) -> None:
         print_json({"deleted": run})
     else:
         print(f"deleted run {run}")
+
+
+def retrain(
+    name: Name,
+    trials: Annotated[
+        int, typer.Option("--trials", metavar="N", help="How many of the learner's parameters are tried.")
+    ] = 0,
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learn anew from what is stored; the model becomes NAME-challenger. A run of the pipeline, resumed like one."""
+    with installation(None) as masthead:
+        _require_server(masthead, detach)
+        found = masthead.pipelines.retrain(name, trials=trials)
+        _go_on(masthead, found["id"], detach=detach, as_json=as_json)
 
 
 def _require_server(masthead: "Masthead", detach: bool) -> None:

@@ -1,9 +1,8 @@
-"""`masthead fraud deploy | list | undeploy | models | transactions | label | load | erase`: transactions that are kept.
+"""`masthead fraud deploy | list | undeploy | models | transactions | label | erase`: transactions that are kept.
 
 They work on the data folder that MASTHEAD_DATA names, beside a running server, which follows what they write.
 """
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ import typer
 from masthead.base.errors import InvalidInput, shown
 from masthead.cli.grammar import answer
 from masthead.cli.installation import AsJson, Name, installation
-from masthead.cli.output import print_fields, print_json, print_table
+from masthead.cli.output import print_json, print_table
 
 __all__ = ["add"]
 
@@ -37,20 +36,16 @@ Released = Annotated[
         "--release-share", metavar="0..1", help="Of would-be reviews, how many pass to be measured."
     ),
 ]
-Tables = Annotated[
-    list[Path],
-    typer.Option("--data", metavar="PATH", help="A file or folder; repeatable.", show_default=False),
+Challenge = Annotated[
+    str,
+    typer.Option(
+        "--challenge", metavar="NAME", help="Score along, and take this deployment's place once better."
+    ),
 ]
 Marks = Annotated[
     Path, typer.Option("--data", metavar="FILE", help="CSV or Parquet: the id's column, value, arrived_at.")
 ]
 Source = Annotated[str, typer.Option("--source", metavar="WHO", help="chargeback, analyst or import.")]
-SchemaName = Annotated[
-    str, typer.Option("--schema", metavar="FILE|NAME", help="Of the files; not given: the space's.")
-]
-LabelFile = Annotated[
-    Path | None, typer.Option("--labels", metavar="FILE", help="Labels; not given: those in the files.")
-]
 Entity = Annotated[
     str, typer.Option("--entity", metavar="REL=VALUE", help="Whose transactions go.", show_default=False)
 ]
@@ -69,7 +64,6 @@ def add(app: typer.Typer) -> None:
         ("models", models),
         ("transactions", transactions),
         ("label", label),
-        ("load", load),
         ("erase", erase),
     ):
         app.command(name)(command)
@@ -80,6 +74,7 @@ def deploy(
     model: Model,
     space: Space = "live",
     shadow: Shadow = False,
+    challenge: Challenge = "",
     subject: Subject = None,
     decisions: Told = None,
     release_share: Released = None,
@@ -90,21 +85,23 @@ def deploy(
     What is not given of subject, decisions and share stays as the deployment of that name has it.
     """
     with installation(None) as masthead:
-        found = masthead.fraud.deploy(
+        made = masthead.fraud.deploy(
             name,
             model,
             space=space,
             shadow=shadow,
+            challenges=challenge,
             subject=subject,
             decisions=decisions,
             release_share=release_share,
-        ).to_json()
+        )
+        found = made.to_json()
     if as_json:
         print_json(found)
         return
     taken = found["about"].get("subject")
     print(
-        f"deployed {found['about']['version']} as {name}{' in shadow' if shadow else ''}"
+        f"deployed {found['about']['version']} as {name}{' in shadow' if made.source['shadow'] else ''}"
         f"{f', taking {taken}' if taken else ''}"
     )
 
@@ -198,35 +195,6 @@ def label(data: Marks, source: Source = "import", space: Space = "live", as_json
     with installation(None) as masthead:
         found = masthead.fraud.label_file(data, source=source, space=space)
     answer(found, as_json=as_json)
-
-
-def load(
-    data: Tables,
-    schema: SchemaName = "",
-    labels: LabelFile = None,
-    space: Space = "live",
-    as_json: AsJson = False,
-) -> None:
-    """Store transactions as history: without decisions, each once however often it is loaded."""
-    from masthead.fraud.schema import Schema
-
-    def told(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\rstored {done:,} of {total:,}", end="", file=sys.stderr, flush=True)
-
-    with installation(None) as masthead:
-        known = Schema.read(schema) if schema else None
-        found = masthead.fraud.load(data, schema=known, labels=labels, space=space, told=told)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
-    if as_json:
-        print_json(found)
-        return
-    problems = found.pop("problems")
-    print_fields(found)
-    print_table(
-        (("Row", "row"), ("Id", "id"), ("Reason", "reason")), problems[:20], empty="Every row was taken."
-    )
 
 
 def erase(entity: Entity, space: Space = "live", as_json: AsJson = False) -> None:

@@ -8,7 +8,14 @@ from nicegui import ui
 
 from masthead.base.clock import utc
 from masthead.base.errors import NotFound
-from masthead.console import fraud_entity, fraud_lists, fraud_models, fraud_rings, fraud_transaction
+from masthead.console import (
+    fraud_entity,
+    fraud_lists,
+    fraud_models,
+    fraud_pipelines,
+    fraud_rings,
+    fraud_transaction,
+)
 from masthead.console.charts import theme
 from masthead.console.fraud_charts import SCRIPT, count_bars, latency_bars, live_chart, live_points
 from masthead.console.fraud_parts import (
@@ -75,7 +82,7 @@ def register(console: Console) -> None:
             window.on_value_change(update)
             watch(update)
 
-    for page in (fraud_transaction, fraud_entity, fraud_rings, fraud_models, fraud_lists):
+    for page in (fraud_transaction, fraud_entity, fraud_rings, fraud_models, fraud_pipelines, fraud_lists):
         page.register(console)
 
 

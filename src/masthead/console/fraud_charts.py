@@ -136,20 +136,43 @@ def latency_bars(classes: Sequence[tuple[str, int]], *, dark: bool) -> Json:
     }
 
 
-def psi_bars(shares: Sequence[tuple[str, float]], *, dark: bool) -> Json:
-    """Return a bar chart of the features that drift most, from (name, PSI), largest first."""
-    top = list(reversed(shares[:15]))
+def psi_bars(indices: Sequence[tuple[str, float]], *, limit: float, dark: bool) -> Json:
+    """Return the bars of what moved most, from (name, stability index), with a line at the index from which it has moved.
+
+    The score, which may come first, is kept; of the others the 14 largest.
+    """
+    first = indices[:1] if indices and indices[0][0] == "score" else []
+    top = list(reversed([*first, *sorted(indices[len(first) :], key=lambda one: -one[1])[: 15 - len(first)]]))
+    bars = [
+        {
+            "value": round(value, 3),
+            "itemStyle": {"color": (_FLAGGED if value >= limit else LINE)[dark]},
+            "label": {"formatter": f"{value:.3f}" + (" moved" if value >= limit else "")},
+        }
+        for _, value in top
+    ]
+    line = {
+        "silent": True,
+        "symbol": "none",
+        "lineStyle": {"color": INK[dark], "type": "dashed"},
+        "label": {"formatter": f"moved from {limit:g} on", "color": INK[dark]},
+        "data": [{"xAxis": limit}],
+    }
     return {
-        **_described("Features that drift; the same stands in the table below"),
-        "grid": {"left": 8, "right": 60, "top": 10, "bottom": 10, "containLabel": True},
-        "xAxis": {"type": "value", "show": False},
+        **_described(
+            "Stability index of the score and of the columns that moved most; the same stands in the table below"
+        ),
+        "tooltip": _tip(dark, trigger="item"),
+        "grid": {"left": 8, "right": 90, "top": 28, "bottom": 8, "containLabel": True},
+        "xAxis": {"type": "value", "min": 0},
         "yAxis": {"type": "category", "data": [name for name, _ in top]},
         "series": [
             {
                 "type": "bar",
-                "data": [value for _, value in top],
-                "itemStyle": {"color": LINE[dark]},
+                "data": bars,
+                "barMaxWidth": 18,
                 "label": {"show": True, "position": "right", "color": INK[dark]},
+                "markLine": line,
             }
         ],
     }

@@ -1,14 +1,15 @@
-"""Models of transactions: what is deployed, its thresholds to change, its card."""
+"""Models of transactions: what is deployed, its thresholds to change, its drift, its card; retrained and promoted."""
 
-from typing import Any
+from typing import Any, cast
 
-from nicegui import ui
+from nicegui import run, ui
 
 from masthead.base.errors import NotFound
+from masthead.console.fraud_drift import drift_part
 from masthead.console.fraud_parts import LIVE, probability, sections
 from masthead.console.parts import confirmed, form, iso_time, show_json, title
 from masthead.console.shell import Console, frame, watch
-from masthead.console.tables import Row, changed_rows, table
+from masthead.console.tables import Row, Table, changed_rows, table
 from masthead.learn.records import Endpoint
 
 _DEPLOYED = (
@@ -37,16 +38,8 @@ def register(console: Console) -> None:
         with frame("fraud", "Models", trail=(("Fraud", "/fraud"),)):
             sections(console, "Models", LIVE)
             title("Deployed")
-            deployed = table(
-                _DEPLOYED,
-                [],
-                empty="No model is deployed: masthead fraud deploy NAME --model DIR does it",
-                actions={
-                    "Thresholds": ("tune", lambda row: _thresholds(console, row["name"])),
-                    "Card": ("description", lambda row: _card(console, row["model"])),
-                    "Undeploy": ("delete", lambda row: _undeploy(console, row["name"])),
-                },
-            )
+            deployed = _deployed_table(console)
+            drift_part(console)
             title("Models")
             ui.label(
                 "AUC and AP (average precision) on later data than was learned from, as a stream"
@@ -69,9 +62,25 @@ def register(console: Console) -> None:
             watch(update)
 
 
+def _deployed_table(console: Console) -> Table:
+    return table(
+        _DEPLOYED,
+        [],
+        empty="No model is deployed: masthead fraud deploy NAME --model DIR does it",
+        actions={
+            "Thresholds": ("tune", lambda row: _thresholds(console, row["name"])),
+            "Card": ("description", lambda row: _card(console, row["model"])),
+            "Retrain": ("model_training", lambda row: _retrain(console, row["name"])),
+            "Promote its challenger": ("upgrade", lambda row: _promote(console, row["name"])),
+            "Undeploy": ("delete", lambda row: _undeploy(console, row["name"])),
+        },
+    )
+
+
 def _deployed(console: Console, one: Endpoint) -> Row:
     cuts = console.masthead.portal.thresholds(one.name)
     role = "scores along" if one.source["shadow"] else "decides"
+    role += f", challenges {one.source['challenges']}" if one.source.get("challenges") else ""
     where = "" if one.source["space"] == LIVE else f" in {one.source['space']}"
     return {
         "name": one.name,
@@ -132,6 +141,20 @@ def _card(console: Console, id: str) -> None:
 
 
 _LONG = ("calibration", "files", "layout", "reference", "trees")
+
+
+async def _retrain(console: Console, name: str) -> None:
+    question = f"Train a new model from what is stored? It will challenge {name} and decide nothing until it proves better."
+    if await confirmed(question, verb="Retrain"):
+        found = cast(dict[str, Any], await run.io_bound(console.masthead.pipelines.retrain, name))
+        ui.navigate.to(f"/fraud/pipelines?run={found['id']}")
+
+
+async def _promote(console: Console, name: str) -> None:
+    question = f"Let the challenger of {name} decide from now on, whether or not it has proved better?"
+    if await confirmed(question, verb="Promote"):
+        found = cast(dict[str, Any], await run.io_bound(console.masthead.fraud.promote, name))
+        ui.notify(f"{name}: {found['models']['challenger']} decides")
 
 
 async def _undeploy(console: Console, name: str) -> None:

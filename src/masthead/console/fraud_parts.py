@@ -12,7 +12,14 @@ from masthead.console.tables import Row
 
 LIVE = "live"
 DAY_US = 86_400_000_000
-SECTIONS = (("Overview", ""), ("Rings", "/rings"), ("Models", "/models"), ("Lists", "/lists"))
+SECTIONS = (
+    ("Overview", ""),
+    ("Rings", "/rings"),
+    ("Models", "/models"),
+    ("Pipelines", "/pipelines"),
+    ("Lists", "/lists"),
+)
+_OF_ALL = ("Models", "Pipelines")  # they belong to no space
 COLUMNS = (
     ("id", "Transaction"),
     ("time", "Time (UTC)"),
@@ -36,11 +43,11 @@ def sections(console: Console, here: str, space: str) -> None:
     """Draw the links between the pages of transactions, and the choice of the space."""
     with ui.row().classes("items-center w-full").style("gap: 6px 14px"):
         for text, path in SECTIONS:
-            kept = "" if space == LIVE or path == "/models" else f"?space={quote(space)}"
+            kept = "" if space == LIVE or text in _OF_ALL else f"?space={quote(space)}"
             ui.link(text, f"/fraud{path}{kept}").classes(
                 "mh-link" + (" text-weight-bold" if text == here else "")
             )
-        if here == "Models":
+        if here in _OF_ALL:
             return
         ui.space()
         known = spaces_of(console)

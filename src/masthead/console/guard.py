@@ -18,7 +18,18 @@ from masthead.app import Masthead
 from masthead.base.errors import MastheadError, NotFound
 
 _ROOMS = frozenset(
-    {"access", "alerts", "endpoints", "flows", "fraud", "journal", "metrics", "portal", "streams"}
+    {
+        "access",
+        "alerts",
+        "endpoints",
+        "flows",
+        "fraud",
+        "journal",
+        "metrics",
+        "pipelines",
+        "portal",
+        "streams",
+    }
 )
 _STATUS = {"InvalidInput": 400, "NotFound": 404, "Conflict": 409, "LimitReached": 429}  # as the API answers
 _FREE = frozenset({"clock", "settings"})

@@ -36,6 +36,8 @@ STATES = {
     "on": "positive",
     "running": "primary",
     "finished": "positive",
+    "done": "positive",
+    "interrupted": "warning",
 }
 
 

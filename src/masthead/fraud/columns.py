@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from masthead.fraud.tables import PROBLEMS
 from masthead.fraud.values import DAY_US
 
-__all__ = ["Event", "Events", "Labels", "composite_key", "day_minus", "narrow"]
+__all__ = ["Event", "Events", "Labels", "Source", "composite_key", "day_minus", "narrow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,33 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where transactions stood, and what else stood there.
+
+    Attributes:
+        files: Names.
+        places: (n, 2) int64: place in `files`, row in that file from 1.
+        read: Rows of these files, also those that cannot be used.
+        copies: Rows that repeat an earlier one.
+    """
+
+    files: tuple[str, ...]
+    places: NDArray[np.int64]
+    read: int
+    copies: int = 0
+
+    @property
+    def refused(self) -> int:
+        """How many rows could not be used; asked before any are taken from them."""
+        return self.read - self.copies - len(self.places)
+
+    def place(self, row: int) -> tuple[str, int]:
+        """Return (file, row in it) of a transaction."""
+        file, number = self.places[row].tolist()
+        return self.files[file], number
+
+
+@dataclass(frozen=True, slots=True)
 class Events:
     """Transactions as columns, ordered by time and, at the same time, as in the files.
 
@@ -51,6 +78,7 @@ class Events:
         inline_label: (n,) 1 fraud, 0 legitimate, -1 unlabelled.
         absent: Columns of the schema that the data lack.
         problems: row number, file, column, reason of what could not be used.
+        source: Where they stood; None: in no file.
     """
 
     ids: list[str]
@@ -66,6 +94,7 @@ class Events:
     inline_label: NDArray[np.int8]
     absent: tuple[str, ...]
     problems: pa.Table
+    source: Source | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -84,6 +113,7 @@ class Events:
             raw_ids=self.raw_ids.take(pa.array(places)),
             raw_times=self.raw_times.take(pa.array(places)),
             inline_label=self.inline_label[places],
+            source=None if self.source is None else replace(self.source, places=self.source.places[places]),
         )
 
     def event(self, place: int) -> Event:

@@ -83,6 +83,7 @@ class Deployments:
         *,
         space: str = LIVE,
         shadow: bool = False,
+        challenges: str = "",
         subject: str | None = None,
         decisions: str | None = None,
         release_share: float | None = None,
@@ -93,6 +94,8 @@ class Deployments:
 
         Args:
             shadow: Score along and decide nothing.
+            challenges: A deployment of the same space whose place it takes once it has proved better; until then it is
+                in shadow.
             subject, decisions, release_share: As in `Terms`; None: as the deployment of that name has it.
 
         Raises:
@@ -112,17 +115,18 @@ class Deployments:
                 )
             return self._deploy_graph(name, model)
         terms = self._terms(name, subject, decisions, release_share)
-        if shadow and subject:
+        if (shadow or challenges) and subject:
             raise InvalidInput("subject: expected none with shadow, which decides nothing", field="subject")
+        if challenges:
+            self._check_challenge(name, challenges, space)
         loaded = FraudModel.load(model)
         id = check_name(loaded.id, "model")
         self._check_space(space, loaded.schema)
         self._keep(id, model)
         self._make_space(space, "live", loaded.schema)
+        source = {"name": name, "model": id, "space": space, "shadow": shadow or bool(challenges)}
         found = self._endpoints.create(
-            name,
-            KIND,
-            {"name": name, "model": id, "space": space, "shadow": shadow, **terms.to_json()},
+            name, KIND, {**source, **({"challenges": challenges} if challenges else {}), **terms.to_json()}
         )
         if self._ledger is not None:
             self.refresh()
@@ -135,6 +139,14 @@ class Deployments:
         found = known.get(name, Terms()).changed(subject, decisions, release_share)
         found.check(name, known.items())
         return found
+
+    def _check_challenge(self, name: str, challenged: str, space: str) -> None:
+        if name == challenged or self.space_of(challenged) != space:
+            raise InvalidInput(
+                f"challenges: expected another deployment that scores the transactions of the space {space}, got "
+                f"{shown(challenged)}",
+                field="challenges",
+            )
 
     def _deploy_graph(self, name: str, model: Path) -> Endpoint:
         """Deploy a graph network: it answers to the article's payload and scores no stored transaction."""

@@ -24,7 +24,7 @@ class FraudEndpoint:
     """One deployment as a served model.
 
     Args:
-        source: `name, model, space, shadow` of the deployment, and its terms.
+        source: `name, model, space, shadow` of the deployment, whom it `challenges`, and its terms.
     """
 
     def __init__(self, service: "FraudService", source: Mapping[str, Any]) -> None:
@@ -39,6 +39,7 @@ class FraudEndpoint:
             "version": model.id,
             "space": self._source["space"],
             "shadow": self._source["shadow"],
+            "challenges": self._source.get("challenges", ""),
             **Terms.of(self._source).to_json(),
             "schema": model.schema.digest(),
             "columns": model.layout.width,

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.canonical import FAULTS, Files, Shape, canonical, of_events, shape_of
+from masthead.fraud.columns import Labels
 from masthead.fraud.contract import edge_list, formats, write_table
-from masthead.fraud.events import read_events, sort_files
+from masthead.fraud.events import read_events, read_labels, sort_files
 from masthead.fraud.schema import Schema
 from masthead.fraud.tables import PROBLEMS, match, read_names
 from masthead.fraud.values import parse_time
@@ -40,6 +41,7 @@ class Order:
 
     Attributes:
         engine: duckdb or spark. format: csv, parquet or both.
+        labels: A file of labels, which takes the place of those in the data.
         test_from: Transactions from this time on are held out, as on a command line; "" = the last 20 %.
         threads, memory: What the engine may use.
         checksums: Also sum up each table, to compare two engines.
@@ -48,6 +50,7 @@ class Order:
     schema: Schema
     data: tuple[Path, ...]
     out: Path
+    labels: Path | None = None
     engine: Engine = "duckdb"
     format: str = "csv"
     test_from: str = ""
@@ -106,8 +109,12 @@ def extracting(order: Order) -> Iterator[tuple[Extracted | None, float, str]]:
     backend = connect(order.engine, threads=order.threads, memory=order.memory)
     order.out.mkdir(parents=True, exist_ok=True)
     yield None, 0.05, "reading"
+    said = None if order.labels is None else read_labels(order.schema, None, order.labels)
     with tempfile.TemporaryDirectory(prefix="masthead-etl-") as scratch:
         rows, problems = _rows(backend, shape, Files(tuple(events), tuple(sides)), Path(scratch))
+        if said is not None:
+            rows = _labelled(backend, rows, order.schema, said, Path(scratch))
+            problems = pa.concat_tables([problems, said.problems])
         pq.write_table(problems, order.out / "problems.parquet")
         graph = Graph(shape, rows, test_from, in_order=backend.name == "duckdb")
         tables = graph.tables()
@@ -161,6 +168,28 @@ def _rows(
     pq.write_table(of_events(shape, read), scratch / "rows.parquet")
     clean = backend.read_parquet(str(scratch / "rows.parquet"), table_name="clean")
     return _kept(backend, clean.mutate(**{FAULTS: ibis.literal(0)}), scratch, "kept_clean"), read.problems
+
+
+def _labelled(
+    backend: "ibis.BaseBackend", rows: "ibis.Table", schema: Schema, said: Labels, scratch: Path
+) -> "ibis.Table":
+    """Return the rows with what a file says of them in the end: the latest arrival of each, and who was not called fraud
+    until `label.maturity` has passed is legitimate, as `truth.outcome` has it for training.
+    """
+    import ibis
+
+    latest = dict(zip(said.ids, said.value.tolist(), strict=True))  # in the order of arrival
+    columns = [pa.array(list(latest), pa.string()), pa.array(list(latest.values()), pa.int8())]
+    pq.write_table(pa.table(columns, ["said_of", "said"]), scratch / "labels.parquet")
+    told = backend.read_parquet(str(scratch / "labels.parquet"), table_name="labels")
+    ends = [rows.ts.max().to_pyarrow().as_py(), *said.arrived_at[-1:].tolist()]
+    end = max((one for one in ends if one is not None), default=0)
+    mature = rows.ts <= ibis.literal(end - schema.maturity_us, "int64")
+    presumed = ibis.ifelse(mature, ibis.literal(0, "int8"), ibis.null("int8"))
+    both = rows.left_join(told, rows.id == told.said_of)
+    kept = {name: both[name] for name in rows.columns if name != "label"}
+    found = both.select(**kept, label=ibis.coalesce(both.said, presumed))
+    return _kept(backend, found, scratch, "kept_labelled")
 
 
 def _kept(backend: "ibis.BaseBackend", rows: "ibis.Table", scratch: Path, name: str) -> "ibis.Table":

@@ -40,14 +40,18 @@ def read_events(schema: Schema, paths: Sequence[Path]) -> Events:
     return gather(schema, events, sides, problems)
 
 
-def read_labels(schema: Schema, events: Events, path: Path | None) -> Labels:
+def read_labels(schema: Schema, events: Events | None, path: Path | None) -> Labels:
     """Return the labels of a file or a folder, or those in the events, known `label.delay` after the time.
+
+    Args:
+        events: None: whatever transactions the labels of the file are about.
 
     Raises:
         InvalidInput: The file lacks the id, the value or the time of arrival.
     """
     if path is not None:
         return _labels_of(schema, events, Path(path))
+    assert events is not None
     rows = np.flatnonzero(events.inline_label >= 0)  # arrival keeps the order of time
     return Labels(
         rows=rows,
@@ -57,10 +61,10 @@ def read_labels(schema: Schema, events: Events, path: Path | None) -> Labels:
     )
 
 
-def _labels_of(schema: Schema, events: Events, path: Path) -> Labels:
+def _labels_of(schema: Schema, events: Events | None, path: Path) -> Labels:
     """Return the labels of `path`, in the order of arrival."""
     problems = Problems()
-    known = {identity: place for place, identity in enumerate(events.ids)}
+    known = {} if events is None else {identity: place for place, identity in enumerate(events.ids)}
     found: list[tuple[int, int, str, int]] = []
     for file, _ in find_files([path]):
         value = _value_column(schema, file)

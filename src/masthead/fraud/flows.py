@@ -8,14 +8,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from masthead.base.errors import Conflict, InvalidInput, MastheadError, shown
+from masthead.base.clock import utc
+from masthead.base.errors import Conflict, InvalidInput, shown
 from masthead.base.folder import DataFolder
-from masthead.fraud.pipeline_config import STEPS, Config, read_config
-from masthead.fraud.runs import RunFolder, Runs, RunState
+from masthead.fraud.pipeline_config import STEPS, Config, read_config, retraining
+from masthead.fraud.records import LIVE
+from masthead.fraud.run_verbs import RunVerbs
+from masthead.fraud.runs import Runs
 
 if TYPE_CHECKING:
     from masthead.flows.run import Run
-    from masthead.flows.service import Flows, FlowState
+    from masthead.flows.service import Flows
     from masthead.fraud.service import FraudService
     from masthead.store.engine import Database
 
@@ -23,26 +26,24 @@ __all__ = ["PIPELINE", "Pipelines"]
 
 PIPELINE = "fraud-pipeline"
 SCRIPTS = "scripts"
-_ENDED = ("done", "failed", "cancelled", "interrupted")
 
 
-class Pipelines:
+class Pipelines(RunVerbs):
     """Runs of the pipeline. Verbs may be called from any thread.
 
     Args:
         folder: Runs lie in its `runs`.
         jobs: Runs them.
         fraud: Gives the live service, when a step needs it.
-        database: A new run is told to other processes by a change of it.
+        database: As in `RunVerbs`.
     """
 
     def __init__(
         self, folder: DataFolder, jobs: "Flows", fraud: "Callable[[], FraudService]", database: "Database"
     ) -> None:
-        self._folder, self._jobs, self._fraud, self._database = folder, jobs, fraud, database
-        self._runs = Runs(folder.runs)
-        self._serves = False
-        jobs.register(PIPELINE, self._run, ended=self._ended)
+        self._folder, self._fraud = folder, fraud
+        resumes = "masthead fraud pipeline resume"
+        super().__init__(Runs(folder.runs), jobs, database, flow=PIPELINE, resumes=resumes)
 
     # ------------------------------------------------------------------ verbs
 
@@ -63,12 +64,31 @@ class Pipelines:
         config = read_config(document, folder=folder or Path("/"))
         if not by_owner:
             self._restrict(document, config)
+        return self._enter(config)
+
+    def retrain(self, name: str, *, trials: int = 0) -> dict[str, Any]:
+        """Begin a run that learns from what is stored, whose model becomes NAME's challenger at the end; return the run.
+
+        What is not mature yet teaches nothing, as everywhere.
+
+        Args:
+            name: A deployment that scores real transactions.
+            trials: How many of the learner's parameters are tried.
+
+        Raises:
+            NotFound: Nothing is deployed under that name. InvalidInput: It is too long for a challenger's, or too many trials.
+            Conflict: It scores no transactions of a stream, or those of another space than the real ones.
+        """
+        fraud = self._fraud()
+        if (space := fraud.space_of(name)) != LIVE:
+            raise Conflict(f"deployment: expected one that scores the space {LIVE}, {name} scores {space}")
+        until = utc(fraud.present(LIVE) / 1e6).isoformat()
+        schema = fraud.schema(LIVE).name
+        return self._enter(retraining(name, schema=schema, labels_until=until, trials=trials))
+
+    def _enter(self, config: Config) -> dict[str, Any]:
         run = self._runs.create(config.to_json())
-        if self._serves:
-            self._begin(run)
-        else:
-            with self._database.write():  # the server looks when something has changed
-                pass
+        self._hand_over(run, "server")
         return self.get(run.id)
 
     def _restrict(self, document: Mapping[str, Any], config: Config) -> None:
@@ -101,10 +121,6 @@ class Pipelines:
             raise InvalidInput(
                 "train.script.python: expected none; only the command line may name an interpreter"
             )
-
-    def list(self) -> list[dict[str, Any]]:
-        """Return the state of every run, the newest first."""
-        return [run.state().to_json() for run in self._runs.list()]
 
     def get(self, id: str = "") -> dict[str, Any]:
         """Return a run with its steps: name, state, seconds, limit and what each found; "" = the newest.
@@ -141,75 +157,7 @@ class Pipelines:
         path = self._runs.get(id).log(step)
         return "" if path is None else path.read_text(errors="replace")
 
-    def resume(self, id: str = "") -> dict[str, Any]:
-        """Let a run go on behind its last finished step and return it; "" = the newest.
-
-        Raises:
-            NotFound: There is none. Conflict: It runs, waits, or is done.
-        """
-        run = self._runs.get(id)
-        state = run.state()
-        if state.state not in ("failed", "cancelled", "interrupted"):
-            raise Conflict(f"run: expected one that failed or was interrupted, {run.id} is {state.state}")
-        run.put_state(state="waiting", error="", resume="", attempt=state.attempt + 1)
-        if self._serves:
-            self._begin(run)
-        else:
-            with self._database.write():
-                pass
-        return self.get(run.id)
-
-    def cancel(self, id: str = "") -> dict[str, Any]:
-        """End a run that runs or waits and return it; `resume` lets it go on.
-
-        Raises:
-            NotFound: There is none. Conflict: It has ended.
-        """
-        run = self._runs.get(id)
-        state = run.state()
-        if state.state in _ENDED:
-            raise Conflict(f"run: {run.id} is {state.state} already")
-        if state.state == "running":
-            self._jobs.cancel(state.job)
-        else:
-            run.put_state(state="cancelled", resume=_resume(run))
-        return self.get(run.id)
-
-    def delete(self, id: str) -> None:
-        """Remove a run and what its steps left; its model and its endpoint stay.
-
-        Raises:
-            NotFound: There is none. Conflict: It runs.
-        """
-        self._runs.delete(id)
-
     # ------------------------------------------------------------------ running
-
-    def serve(self) -> None:
-        """Run from now on what was asked for, here and in other processes."""
-        self._serves = True
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Begin runs that wait."""
-        if self._serves:
-            for run in self._runs.list():
-                if run.state().state == "waiting":
-                    self._begin(run)
-
-    def run_here(self, id: str) -> None:
-        """Begin a run that waits in a thread of this process, which is no server: it ends with the process.
-
-        Raises:
-            NotFound: There is none.
-        """
-        self._begin(self._runs.get(id), brief=True)
-
-    def _begin(self, run: RunFolder, *, brief: bool = False) -> None:
-        state = run.state()
-        job = run.id if state.attempt == 1 else f"{run.id}-{state.attempt}"
-        run.put_state(job=job)
-        (self._jobs.start_brief if brief else self._jobs.start)(PIPELINE, job, {"run": run.id})
 
     def _run(self, run: "Run", args: dict[str, Any]) -> dict[str, Any]:
         """Run what is not done yet; the flow's function, so it takes the same steps each time."""
@@ -223,17 +171,3 @@ class Pipelines:
             outputs = {name: run.step(name, work.do, name, limit_s=limits[name]) for name in STEPS}
             folder.put_state(state="done", step="", progress={})
         return {"model": outputs["create-model"]["model"], "endpoint": outputs["check"].get("endpoint", "")}
-
-    def _ended(self, id: str, args: Mapping[str, Any], state: "FlowState", error: str) -> None:
-        """Write down how a job ended, unless another has taken the run over."""
-        try:
-            run = self._runs.get(args["run"])
-            found: RunState = run.state()
-        except MastheadError:  # deleted meanwhile
-            return
-        if state != "done" and found.job == id and not run.held():
-            run.put_state(state=state, error=error, resume=_resume(run))
-
-
-def _resume(run: RunFolder) -> str:
-    return f"masthead fraud pipeline resume {run.id}"

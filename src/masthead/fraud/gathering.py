@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput, shown
-from masthead.fraud.columns import Events, composite_key, narrow
+from masthead.fraud.columns import Events, Source, composite_key, narrow
 from masthead.fraud.schema import Schema
 from masthead.fraud.tables import Frame, Problems, numbers_of, texts_of
 from masthead.fraud.times import times_of
@@ -113,11 +113,22 @@ class _Data:
             inline_label=self.labels(),
             absent=tuple(name for name in schema.columns() if name not in self.there),
             problems=self.problems.table(),
+            source=self.source(),
         )
         order = np.argsort(self.ts, kind="stable")
-        once = self.once(whole)
+        once, copies = self.once(whole)
         found = whole.take(order if once is None else order[once[order]])
-        return found if once is None else _with_problems(found, self.problems)
+        return found if once is None else _amended(found, self.problems, copies)
+
+    def source(self) -> Source:
+        """Return where the rows stand, repetitions among them."""
+        files = [np.full(len(base.rows), place) for place, base in enumerate(self.bases)]
+        rows = [base.rows for base in self.bases]
+        return Source(
+            tuple(base.frame.path.name for base in self.bases),
+            np.column_stack([np.concatenate(files), np.concatenate(rows)]).astype(np.int64),
+            sum(len(base.frame) + base.frame.torn for base in self.bases),
+        )
 
     def texts(self, name: str) -> Codes:
         """Return the keys of a column; of a derived one, as `parse_record` makes them."""
@@ -245,11 +256,12 @@ class _Data:
         csv = any(not base.frame.path.name.lower().endswith(".parquet") for base in self.bases)
         return _numbers_if_all_are(found) if csv and pa.types.is_string(found.type) else found
 
-    def once(self, whole: Events) -> NDArray[np.bool_] | None:
-        """Return which rows stay where ids repeat, the first of each; None = no id does."""
+    def once(self, whole: Events) -> tuple[NDArray[np.bool_] | None, int]:
+        """Return which rows stay where ids repeat, the first of each, None = no id does; and how many are copies."""
         if len(set(whole.ids)) == len(whole.ids):
-            return None
+            return None, 0
         first: dict[str, int] = {}
+        copies = 0
         stays = np.ones(len(whole), bool)
         for row, identity in enumerate(whole.ids):
             earlier = first.setdefault(identity, row)
@@ -260,11 +272,14 @@ class _Data:
                     self.problems.add(
                         number, file, self.schema.id, f"id repeated with other content: {shown(identity, 40)}"
                     )
-        return stays
+                else:
+                    copies += 1
+        return stays, copies
 
 
-def _with_problems(events: Events, problems: Problems) -> Events:
-    return replace(events, problems=problems.table())
+def _amended(events: Events, problems: Problems, copies: int) -> Events:
+    assert events.source is not None
+    return replace(events, problems=problems.table(), source=replace(events.source, copies=copies))
 
 
 def _content(events: Events, row: int) -> tuple[Any, ...]:

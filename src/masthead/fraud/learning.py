@@ -17,12 +17,11 @@ from masthead.fraud.features import Layout
 from masthead.fraud.fitting import CONFIGURATION, Fit, fit
 from masthead.fraud.temporal import Epoch, TemporalOptions, chained_embeddings, fitting
 from masthead.fraud.temporal_network import blocks_of
-from masthead.learn.scores import average_precision
+from masthead.learn.scores import average_precision, gain_error
 
 __all__ = ["Learned", "Material", "learn"]
 
 DAY = 86_400_000_000
-_RESAMPLES = 200
 _LATEST = 0.1  # of the rows choose the network's epoch where the latest 15 % of the time cannot
 
 Floats = NDArray[np.float32]
@@ -137,17 +136,10 @@ def _gain(given: Material, plain: Engine, rich: Engine) -> dict[str, Any]:
     x, y, day = given.x[given.check], given.y[given.check], given.ts[given.check] // DAY
     before, after = plain.raws(x), rich.raws(x)
     ap = [average_precision(y, scores) or 0.0 for scores in (before, after)]
-    days = [np.flatnonzero(day == one) for one in np.unique(day)]
-    chance, gains = np.random.default_rng(given.seed), []
-    for _ in range(_RESAMPLES):
-        rows = np.concatenate([days[k] for k in chance.integers(0, len(days), len(days))])
-        drawn = [average_precision(y[rows], scores[rows]) for scores in (before, after)]
-        if drawn[0] is not None and drawn[1] is not None:
-            gains.append(drawn[1] - drawn[0])
-    error = float(np.std(gains)) if len(gains) > 1 and len(days) > 1 else float("inf")
+    error = gain_error(y, before, after, day, seed=given.seed)
     return {
         "kept": bool(ap[1] - ap[0] > error),
         "average_precision": {"without": ap[0], "with": ap[1]},
         "standard_error": error if np.isfinite(error) else None,
-        "days": len(days),
+        "days": len(np.unique(day)),
     }

@@ -8,8 +8,9 @@
 time stands in the object. Source: Amazon Neptune User Guide, "Gremlin load data format".
 """
 
+import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -23,15 +24,16 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput, shown
-from masthead.fraud.columns import Events, narrow
+from masthead.fraud.columns import Events, Source, narrow
 from masthead.fraud.schema import Schema
-from masthead.fraud.tables import Problems
+from masthead.fraud.tables import Frame, Problems, read_frame, read_names
 from masthead.fraud.values import key_text, number_of, verdict_of
 
-__all__ = ["Exported", "export", "exporting", "read_neptune"]
+__all__ = ["Exported", "export", "exported_schema", "exporting", "is_neptune", "read_neptune"]
 
 TRANSACTION = "t"
 _TIME = "time_us"
+_SCHEMA = "schema.toml"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERTEX = ("~id", "~label", "props_values:String", "amount:Double", "ts:Date")
 _ENTITY = ("~id", "~label", "props_values:String")
@@ -87,9 +89,28 @@ def exporting(schema: Schema, events: Events, out: Path) -> Iterator[tuple[Expor
         files, entities, edges = files + names, entities + keys.num_rows, edges + links.num_rows
     script = resources.files("masthead.fraud") / "schemas" / "load.groovy"
     (out / "load.groovy").write_text(script.read_text(encoding="utf-8"), encoding="utf-8")
-    (out / "schema.toml").write_text(schema.to_toml(), encoding="utf-8")
-    files += ["load.groovy", "schema.toml"]
+    (out / _SCHEMA).write_text(schema.to_toml(), encoding="utf-8")
+    files += ["load.groovy", _SCHEMA]
     yield Exported(len(events), entities, edges, events.problems.num_rows, tuple(files)), 1.0, "done"
+
+
+def is_neptune(path: Path) -> bool:
+    """Return whether a folder holds Neptune's CSV: a table whose header begins `~id,~label` says so."""
+    if not path.is_dir():
+        return False
+    for one in sorted(path.glob("*.csv")):
+        with contextlib.suppress(InvalidInput):  # who reads it says what is wrong with it
+            if read_names(one)[:2] == _VERTEX[:2]:
+                return True
+    return False
+
+
+def exported_schema(paths: Sequence[Path]) -> Schema | None:
+    """Return the schema that lies in an exported folder, None where the paths are no such folder, or it holds none."""
+    for path in paths:
+        if is_neptune(path) and (path / _SCHEMA).is_file():
+            return Schema.read(path / _SCHEMA)
+    return None
 
 
 def read_neptune(schema: Schema, folder: Path) -> Events:
@@ -103,17 +124,13 @@ def read_neptune(schema: Schema, folder: Path) -> Events:
         raise InvalidInput(f"data: expected vertices_transaction.csv in {shown(str(folder))}, got none")
     problems = Problems()
     rows = _Rows(schema, path.name, problems)
-    table = _read(path, _VERTEX)
-    for number, (node, props, amount) in enumerate(
-        zip(
-            *(table[name].to_pylist() for name in ("~id", "props_values:String", "amount:Double")),
-            strict=True,
-        ),
-        1,
-    ):
+    table = _read(path, _VERTEX, problems)
+    rows.read = len(table) + table.torn
+    columns = (table.columns[name].to_pylist() for name in ("~id", "props_values:String", "amount:Double"))
+    for number, node, props, amount in zip(table.rows.tolist(), *columns, strict=True):
         rows.add(number, node, props, amount)
     places = {f"{TRANSACTION}-{identity}": place for place, identity in enumerate(rows.ids)}
-    keys = [_linked(folder, relation.name, places) for relation in schema.relations]
+    keys = [_linked(folder, relation.name, places, problems) for relation in schema.relations]
     whole = rows.events(keys)
     return whole.take(np.argsort(whole.ts, kind="stable"))
 
@@ -192,29 +209,24 @@ def _write(path: Path, header: tuple[str, ...], table: pa.Table) -> None:
         pa.csv.write_csv(table, file, pa.csv.WriteOptions(include_header=False))
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pa.Table:
-    try:
-        table = pa.csv.read_csv(
-            path,
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
-            ),
-        )
-    except (OSError, pa.ArrowException) as error:
+def _read(path: Path, columns: tuple[str, ...], problems: Problems) -> Frame:
+    table = read_frame(path, columns, (), problems)
+    if len(table.columns) < len(columns):
         raise InvalidInput(
-            f"data: expected the columns {', '.join(columns)} in {shown(str(path))}: {str(error)[:120]}"
-        ) from error
+            f"data: expected the columns {', '.join(columns)} in {shown(str(path))}, got {', '.join(table.names)}"
+        )
     return table
 
 
-def _linked(folder: Path, relation: str, places: Mapping[str, int]) -> tuple[NDArray[np.int32], list[str]]:
+def _linked(
+    folder: Path, relation: str, places: Mapping[str, int], problems: Problems
+) -> tuple[NDArray[np.int32], list[str]]:
     """Return (codes, values) of a relation's keys; no file is no edge."""
     codes = np.full(len(places), -1, np.int32)
     path = folder / f"edges_{_file(relation)}.csv"
     values: dict[str, int] = {}
     if path.is_file():
-        table = _read(path, _EDGE)
+        table = _read(path, _EDGE, problems).columns
         for source, target in zip(table["~from"].to_pylist(), table["~to"].to_pylist(), strict=True):
             place = places.get(source)
             if place is not None:
@@ -234,6 +246,8 @@ class _Rows:
         self.numbers: list[list[float]] = []
         self.texts: list[list[str | None]] = []
         self.known: set[str] = set()
+        self.rows: list[int] = []
+        self.read = 0
 
     def add(self, number: int, node: str, props: str, amount: str | None) -> None:
         """Take one vertex, or keep why it cannot be used."""
@@ -251,6 +265,7 @@ class _Rows:
             self.problems.add(number, self.file, "~id", f"id repeated: {shown(identity, 40)}")
             return
         self.known.add(identity)
+        self.rows.append(number)
         self.ids.append(identity)
         self.ts.append(ts)
         self.amounts.append(paid)
@@ -279,7 +294,12 @@ class _Rows:
             inline_label=np.array(self.labels, np.int8),
             absent=(),
             problems=self.problems.table(),
+            source=Source((self.file,), self.places(), self.read),
         )
+
+    def places(self) -> NDArray[np.int64]:
+        """Return (0, row of the file) of each."""
+        return np.column_stack([np.zeros(len(self.rows), np.int64), np.array(self.rows, np.int64)])
 
 
 def _coded(texts: list[str | None]) -> tuple[list[int], list[str]]:

@@ -38,6 +38,17 @@ class Task:
         self.data = [Path(one) for one in self.config.data]
         self.labels = Path(self.config.labels) if self.config.labels else None
 
+    def table(self) -> Any:
+        """Return transactions and labels, read: of the files, or of what the store held."""
+        from masthead.fraud.model import Table
+
+        if not self.config.live:
+            return Table.read(self.schema, list(self.data), self.labels)
+        from masthead.fraud.live_data import read_live
+
+        events, labels = read_live(self.schema, self.run.path / "ingest")
+        return Table(events, labels, True)
+
     def output(self, step: str) -> dict[str, Any]:
         """Return what an earlier step found."""
         found = self.run.output(step)
@@ -56,6 +67,11 @@ def ingest(task: Task) -> Told:
 
 def describe(task: Task) -> Told:
     """Tell what the columns hold."""
+    if task.config.live:
+        from masthead.fraud.live_data import describe_live
+
+        yield from describe_live(task.run.path / "ingest")
+        return
     task.require_same_data()
     yield from catalogue(task.schema, task.output("ingest")["files"])
 
@@ -70,6 +86,7 @@ def process(task: Task) -> Told:
         task.schema,
         tuple(task.data),
         task.into / "graph",
+        labels=task.labels,
         engine=config.engine,  # type: ignore[arg-type]  # checked when it was read
         format=config.format,
     )
@@ -82,10 +99,10 @@ def hyperparameters(task: Task) -> Told:
     from masthead.fraud.tuning import tuning
 
     task.require_same_data()
+    yield None, 0.0, "reading"
     yield from tuning(
         task.schema,
-        task.data,
-        task.labels,
+        task.table(),
         window=(task.config.train_from, task.config.train_until, task.config.labels_until),
         given=task.config.hyperparameters,
         trials=task.config.trials,
@@ -99,10 +116,10 @@ def train(task: Task) -> Told:
 
     task.require_same_data()
     config = task.config
+    yield None, None, "reading"
     steps = FraudModel.training(
         task.schema,
-        task.data,
-        task.labels,
+        task.table(),
         train_from=config.train_from or None,
         train_until=config.train_until or None,
         labels_until=config.labels_until or None,
@@ -122,14 +139,14 @@ def sample(task: Task) -> Told:
     """Write the latest transactions and what the model says of them, computed as in training: by replay."""
     import numpy as np
 
-    from masthead.fraud.events import Labels, read_events, read_labels
+    from masthead.fraud.events import Labels
     from masthead.fraud.model import FraudModel
 
     task.require_same_data()
     yield None, None, "reading"
     model = FraudModel.load(task.run.path / "create-model" / "model")
-    events = read_events(task.schema, task.data)
-    labels = read_labels(task.schema, events, task.labels)
+    table = task.table()
+    events, labels = table.events, table.labels
     first = max(len(events) - SAMPLE, 0)
     events = events.take(np.arange(first, first + min(SAMPLE, len(events))))
     inside = labels.rows >= first

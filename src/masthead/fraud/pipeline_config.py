@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from masthead.base.errors import InvalidInput, nearest, shown
 
-__all__ = ["STEPS", "Config", "UserScript", "read_config"]
+__all__ = ["STEPS", "Config", "UserScript", "read_config", "retraining"]
 
 STEPS = (
     "normalise-parameters",
@@ -35,6 +35,7 @@ _LIMITS_S: Mapping[str, float] = {
 _LIMIT_S = 3600.0
 _MOST_LIMIT_S = 7 * 86_400.0
 CANDIDATE = "-candidate"
+CHALLENGER = "-challenger"
 MOST_TRIALS = 100
 _NUMBERS = {
     "learning_rate": (1e-4, 1.0),
@@ -73,6 +74,7 @@ class Config:
         shadow: Whether it decides nothing there.
         load: Whether the transactions are loaded into the live graph.
         limits_s: How long each step may take.
+        live: Whether what is stored is learned from, in place of files. challenges: The deployment that it is for.
     """
 
     schema: str
@@ -91,6 +93,8 @@ class Config:
     shadow: bool = False
     load: bool = True
     limits_s: Mapping[str, float] = field(default_factory=dict)
+    live: bool = False
+    challenges: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form, which `from_json` reads."""
@@ -158,6 +162,32 @@ def read_config(document: Mapping[str, Any], *, folder: Path) -> Config:
         shadow=_flag(endpoint, "endpoint.shadow", False),
         load=_flag(document, "load", True),
         limits_s=_limits(document),
+    )
+
+
+def retraining(name: str, *, schema: str, labels_until: str, trials: int) -> Config:
+    """Return the parameters of a run that learns from what is stored, for the challenger of a deployment.
+
+    Args:
+        labels_until: Labels that arrive later teach nothing; what is not mature by then neither.
+
+    Raises:
+        InvalidInput: The name is too long for a challenger's, or there are too many trials.
+    """
+    from masthead.learn.endpoints import check_endpoint_name
+
+    check_endpoint_name(name + CHALLENGER + CANDIDATE)
+    return Config(
+        schema=schema,
+        data=(),
+        labels_until=labels_until,
+        trials=_whole({"trials": trials}, "trials", 0, 0, MOST_TRIALS),
+        endpoint=name + CHALLENGER,
+        shadow=True,
+        load=False,
+        limits_s=_limits({}),
+        live=True,
+        challenges=name,
     )
 
 

@@ -102,14 +102,27 @@ def normalise(work: Work, into: Path) -> Output:
     from masthead.fraud.schema import Schema
 
     config = work.config
-    schema = Schema.read(config.schema)
+    schema = work.fraud.schema() if config.live else Schema.read(config.schema)
     (into / "schema.toml").write_text(schema.to_toml())
     return {**config.to_json(), "schema": schema.name, "schema_digest": schema.digest()}
 
 
 def ingest(work: Work, into: Path) -> Output:
-    """Tell which files there are, to the byte."""
-    return run_child(work, "ingest", into)
+    """Tell which files there are, to the byte; or write what is stored into such."""
+    if not work.config.live:
+        return run_child(work, "ingest", into)
+    from masthead.fraud.live_data import write_live
+    from masthead.fraud.records import LIVE
+    from masthead.fraud.schema import Schema
+
+    schema = Schema.read(work.folder.schema)
+
+    def told(done: int, total: int) -> None:
+        work.check()
+        work.tell(done, total, "transactions", "read from the store")
+
+    found = write_live(work.fraud.store, LIVE, schema, into, told)
+    return {"schema": schema.name, "schema_digest": schema.digest(), **found}
 
 
 def catalogue(work: Work, into: Path) -> Output:
@@ -119,6 +132,8 @@ def catalogue(work: Work, into: Path) -> Output:
 
 def process(work: Work, into: Path) -> Output:
     """Write the files of the graph: features, tags, held-out ids, an edge list for each relation."""
+    if work.config.live:
+        return {"skipped": "only files have a graph in files"}
     return run_child(work, "process", into)
 
 
@@ -178,7 +193,7 @@ def load_graph(work: Work, into: Path) -> Output:
 
     config = work.config
     if not config.load:
-        return {"skipped": "load = false"}
+        return {"skipped": "they are stored already" if config.live else "load = false"}
 
     def told(done: int, total: int) -> None:
         work.check()
@@ -246,6 +261,7 @@ def endpoint_configuration(work: Work, into: Path) -> Output:
         "candidate": config.endpoint + CANDIDATE,
         "model": work.output("create-model")["model"],
         "shadow": config.shadow,
+        "challenges": config.challenges,
         "action": "create" if before is None else "update",
         "before": before,
     }
@@ -277,7 +293,12 @@ def check(work: Work, into: Path) -> Output:
                 f"check: expected the endpoint's answers to be those of the replay to {_TOLERANCE:g}, they differ by "
                 f"{largest:.3g}; {plan['endpoint']} keeps its old target"
             )
-        fraud.deploy(plan["endpoint"], work._models / plan["model"], shadow=plan["shadow"])
+        fraud.deploy(
+            plan["endpoint"],
+            work._models / plan["model"],
+            shadow=plan["shadow"],
+            challenges=work.config.challenges,
+        )
     finally:
         fraud.undeploy(candidate)
     return {"rows": len(sample["events"]), "largest_difference": largest, "endpoint": plan["endpoint"]}

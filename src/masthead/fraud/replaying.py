@@ -9,7 +9,7 @@ from masthead.fraud.events import Events, Labels
 from masthead.fraud.records import History
 from masthead.fraud.state import GraphState
 
-__all__ = ["no_events", "take_history"]
+__all__ = ["take_history"]
 
 
 def take_history(state: GraphState, history: History, keys: Mapping[int, str]) -> None:
@@ -37,14 +37,6 @@ def take_history(state: GraphState, history: History, keys: Mapping[int, str]) -
         inside = np.zeros(len(history.labelled), bool)
     for place in np.flatnonzero(~inside).tolist():
         state.label(int(history.labelled[place]), int(history.value[place]), int(history.arrived_at[place]))
-
-
-def no_events() -> Events:
-    """Return no transactions at all, for what reads others beside some."""
-    none = np.empty(0, np.int64)
-    empty = np.empty((0, 0), np.int32)
-    bare = History(none, none, none.astype(np.float64), empty, none, none, none.astype(np.int8), none)
-    return _events(bare, {})
 
 
 def _events(history: History, keys: Mapping[int, str]) -> Events:

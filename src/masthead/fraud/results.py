@@ -20,6 +20,8 @@ __all__ = [
     "erase_entity",
     "find_transactions",
     "get_transaction",
+    "has_labels",
+    "known_labels",
     "neighbours",
     "put_space",
     "recent",
@@ -27,6 +29,7 @@ __all__ = [
     "stats",
 ]
 
+_ASKED_AT_ONCE = 500  # ids of one statement
 _SHOWN = "seq, id, ts, amount, ents, feat, body, arrived, score, flagged"
 
 
@@ -283,6 +286,25 @@ def put_space(group: Group, found: Space) -> None:
         "digest = excluded.digest, created = excluded.created",
         (found.name, found.kind, found.schema, found.digest, stamp),
     )
+
+
+def has_labels(group: Group, space: str) -> bool:
+    """Return whether anything was ever said of transactions of a space."""
+    return group.run("SELECT 1 FROM fraud_labels WHERE space = ? LIMIT 1", (space,)).fetchone() is not None
+
+
+def known_labels(group: Group, space: str, source: str, ids: Sequence[str]) -> set[tuple[str, int, int]]:
+    """Return (id, value, arrival) of what a source has said of these transactions."""
+    found: set[tuple[str, int, int]] = set()
+    for start in range(0, len(ids), _ASKED_AT_ONCE):
+        some = ids[start : start + _ASKED_AT_ONCE]
+        rows = group.run(
+            "SELECT id, value, arrived_at FROM fraud_labels WHERE space = ? AND source = ? "
+            f"AND id IN ({', '.join('?' * len(some))})",
+            (space, source, *some),
+        )
+        found.update((id, int(value), int(at)) for id, value, at in rows.fetchall())
+    return found
 
 
 def empty_space(group: Group, space: str) -> int:

@@ -1,4 +1,4 @@
-"""Runs of the pipeline as folders: `runs/ID/` holds what was asked, how far it is, and what each step left.
+"""Runs of the pipeline, and loads, as folders: `runs/ID/` holds what was asked, how far it is, what each step left.
 
 config.json      what was asked, written once
 state.json       state, step, progress, error; written anew at least each second while it runs
@@ -29,7 +29,6 @@ __all__ = ["RunFolder", "RunState", "Runs", "State"]
 
 State = Literal["waiting", "running", "interrupted", "done", "failed", "cancelled"]
 _LOOKS = 20
-_ID = re.compile(r"run-[0-9a-z]{20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,30 +158,35 @@ class RunFolder:
 
 
 class Runs:
-    """All runs of an installation.
+    """All runs of one kind in an installation.
 
     Args:
         path: The folder that holds them; made with the first one.
+        kind: With what their ids begin.
+        begins: The command that begins one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, kind: str = "run", *, begins: str = "masthead fraud pipeline start"
+    ) -> None:
         self.path = path.absolute()  # children work in folders of their own
+        self._kind, self._begins = kind, begins
 
-    def create(self, config: Mapping[str, Any]) -> RunFolder:
-        """Return a new run, waiting; it is there whole or not at all."""
-        id, now = new_id("run"), time.time()
+    def create(self, config: Mapping[str, Any], *, state: State = "waiting") -> RunFolder:
+        """Return a new run, waiting or otherwise; it is there whole or not at all."""
+        id, now = new_id(self._kind), time.time()
         beside = self.path / f".{id}"
         beside.mkdir(parents=True, mode=0o700)
-        state = RunState(id, "waiting", now, now)
+        begun = RunState(id, state, now, now)
         write_atomic(beside / "config.json", orjson.dumps(config))
-        write_atomic(beside / "state.json", orjson.dumps(state.to_json()))
+        write_atomic(beside / "state.json", orjson.dumps(begun.to_json()))
         beside.rename(self.path / id)
         sync_folder(self.path)
         return RunFolder(self.path / id)
 
     def list(self) -> "list[RunFolder]":
         """Return all runs, the newest first."""
-        found = [path for path in self.path.glob("run-*") if _ID.fullmatch(path.name)]
+        found = [path for path in self.path.glob(f"{self._kind}-*") if self._is_id(path.name)]
         return [RunFolder(path) for path in sorted(found, reverse=True)]
 
     def get(self, id: str) -> RunFolder:
@@ -194,10 +198,13 @@ class Runs:
         if not id:
             for found in self.list():
                 return found
-            raise NotFound("run: there is none yet; masthead fraud pipeline start begins one", field="run")
-        if not _ID.fullmatch(id) or not (self.path / id / "state.json").exists():
-            raise NotFound(f"run: there is no run {shown(id)}", field="run")
+            raise NotFound(f"{self._kind}: there is none yet; {self._begins} begins one", field=self._kind)
+        if not self._is_id(id) or not (self.path / id / "state.json").exists():
+            raise NotFound(f"{self._kind}: there is no {self._kind} {shown(id)}", field=self._kind)
         return RunFolder(self.path / id)
+
+    def _is_id(self, name: str) -> bool:
+        return re.fullmatch(rf"{self._kind}-[0-9a-z]{{20}}", name) is not None
 
     def delete(self, id: str) -> None:
         """Remove a run with all that its steps left.

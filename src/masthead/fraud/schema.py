@@ -127,7 +127,7 @@ class Schema:
         Raises:
             InvalidInput: No such file, no TOML, a key that is unknown or missing, a value that is none.
         """
-        name, text = _text_of(source)
+        name, text = schema_text(source)
         return Schema.parse(text, source=name)
 
     @staticmethod
@@ -363,8 +363,12 @@ class _Reader:
         raise InvalidInput(f"{key}: expected {expected}, got {shown(given)} ({where})", field=key)
 
 
-def _text_of(source: str | Path) -> tuple[str, str]:
-    """Return what messages call a schema, and its text."""
+def schema_text(source: str | Path) -> tuple[str, str]:
+    """Return what messages call the schema of a file or of a built-in name, and its text.
+
+    Raises:
+        InvalidInput: There is no such file.
+    """
     if isinstance(source, str) and re.fullmatch(r"[a-z0-9-]+", source):
         shipped = resources.files("masthead.fraud") / "schemas" / f"{source}.toml"
         if shipped.is_file():

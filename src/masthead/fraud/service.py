@@ -1,4 +1,4 @@
-"""The verbs of transactions: score, look, label, load, erase, simulate; others stand in `deployments.py`, `explanations.py`."""
+"""The verbs of transactions: score, look, label, load, erase, simulate; others stand in `deployments.py`, `champions.py`, `explanations.py`."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +14,7 @@ from masthead.base.ids import new_id
 from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.fraud import results
+from masthead.fraud.champions import Champions
 from masthead.fraud.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
 from masthead.fraud.explanations import Explanations
 from masthead.fraud.records import LIVE, GraphStore
@@ -22,15 +23,13 @@ from masthead.learn.endpoints import Endpoints
 from masthead.store.engine import Database
 
 if TYPE_CHECKING:
-    from masthead.flows.run import Run
-    from masthead.flows.service import Flow, Flows
     from masthead.fraud.events import Event
     from masthead.fraud.ledger import Book, Mark
+    from masthead.fraud.loading import Loaded, Loading
     from masthead.fraud.schema import Schema
 
-__all__ = ["LOAD", "SOURCES", "FraudService", "read_value"]
+__all__ = ["SOURCES", "FraudService", "read_value"]
 
-LOAD = "fraud-load"
 SOURCES = ("chargeback", "analyst", "import")
 MOST_AT_ONCE = 10_000
 _TOGETHER = 64  # of a batch, in one commit: others must not wait for a whole one
@@ -41,7 +40,7 @@ Json = dict[str, Any]
 Scored = Json | MastheadError
 
 
-class FraudService(Explanations):
+class FraudService(Explanations, Champions):
     """Transactions, the models that score them, and what was said of them. Verbs may be called from any thread.
 
     Args:
@@ -49,7 +48,6 @@ class FraudService(Explanations):
         folder: Its `models` hold what was deployed.
         endpoints: Where a deployment gets its name.
         sync: As in `GraphStore`.
-        jobs: Runs loads that are started and looked after; None: they cannot be.
     """
 
     def __init__(
@@ -61,12 +59,8 @@ class FraudService(Explanations):
         endpoints: Endpoints,
         *,
         sync: Literal["full", "normal"] = "full",
-        jobs: "Flows | None" = None,
     ) -> None:
         super().__init__(database, folder, clock, journal, endpoints, GraphStore(database, sync=sync))
-        self._jobs = jobs
-        if jobs is not None:
-            jobs.register(LOAD, self._run_load)
 
     # ------------------------------------------------------------------ scoring
 
@@ -284,23 +278,26 @@ class FraudService(Explanations):
         return found
 
     def label_file(self, path: Path, *, source: str = "import", space: str = LIVE) -> Json:
-        """Take the labels of a file; return how many, and which rows could not be used.
+        """Take the labels of a file, but those that are there; return how many, and which rows could not be used.
 
         Raises:
             InvalidInput: The file lacks a column, or the source is none. NotFound: There is no such space.
         """
         from masthead.fraud.events import read_labels
-        from masthead.fraud.replaying import no_events
 
-        found = read_labels(self.schema(space), no_events(), path)
+        found = read_labels(self.schema(space), None, path)
         marks = [
             self._mark(id, value, source, at)
             for id, value, at in zip(found.ids, found.value.tolist(), found.arrived_at.tolist(), strict=True)
         ]
-        known = self.label_many(marks, space=space)
+        with self.store.group() as group:
+            there = results.known_labels(group, space, source, [one.id for one in marks])
+        new = [one for one in marks if (one.id, one.value, one.arrived_at) not in there]
+        known = self.label_many(new, space=space)
         problems = found.problems.to_pylist()
         return {
-            "labels": len(marks),
+            "labels": len(new),
+            "repeated": len(marks) - len(new),
             "waiting": known.count(False),
             "refused": len(problems),
             "problems": problems,
@@ -328,71 +325,49 @@ class FraudService(Explanations):
             InvalidInput: The files cannot be read. NotFound: No schema is given and the space has none.
             Conflict: The space has another schema.
         """
-        from masthead.fraud.events import read_events, read_labels
-        from masthead.fraud.loading import load_events, load_labels
-
-        found = schema or self.schema(space)
-        self._check_space(space, found)
-        self._make_space(space, "live", found)
-        events = read_events(found, paths)
-        marks = read_labels(found, events, labels)
-        done = load_events(
-            self.store,
-            space,
-            found,
-            events,
-            now_us=int(self._clock.time() * 1e6),
-            told=lambda rows: told(rows, len(events)),
-        )
-        for row in events.problems.to_pylist():
-            done.refuse(int(row.get("row") or 0), "", f"{row.get('column', '')}: {row.get('reason', '')}")
-        done.labels = load_labels(self.store, space, marks, source="import")
-        self._journal.write("fraud", space, "loaded", rows=done.loaded, refused=done.refused)
+        done: Loaded | None = None
+        for done, share, _ in self.loading(paths, schema=schema, labels=labels, space=space):
+            if share is not None:
+                told(done.done, done.total)
+        assert done is not None
         return done.to_json()
 
-    def start_load(
-        self, paths: Sequence[str], *, schema: str = "", labels: str = "", space: str = LIVE
-    ) -> "Flow":
-        """Begin to load in the background; return the job, which goes on after a crash.
+    def loading(
+        self,
+        paths: Sequence[Path],
+        *,
+        schema: "Schema | None" = None,
+        labels: Path | None = None,
+        space: str = LIVE,
+        problems: Path | None = None,
+    ) -> "Loading":
+        """Yield (what is done, share of it, what goes on) while files are stored, as `load` does it.
+
+        Args:
+            problems: A file that is made for all problems, if there are any.
+        """
+        from masthead.fraud.loading import loading
+
+        known = self.schema_to_load(paths, schema, space)
+        self._make_space(space, "live", known)
+        now_us = int(self._clock.time() * 1e6)
+        for found in loading(self.store, space, known, paths, labels, now_us=now_us, problems=problems):
+            yield found
+        self._journal.write("fraud", space, "loaded", rows=found[0].loaded, refused=found[0].refused)
+
+    def schema_to_load(self, paths: Sequence[Path], schema: "Schema | None", space: str = LIVE) -> "Schema":
+        """Return the schema of files: the given one, else that of the space, else that of an exported folder.
 
         Raises:
-            Conflict: This process runs no jobs.
+            NotFound: There is none. Conflict: The space has another one.
         """
-        if self._jobs is None:
-            raise Conflict("load: this process runs no jobs")
-        args = {"paths": list(paths), "schema": schema, "labels": labels, "space": space}
-        return self._jobs.start(LOAD, new_id("load"), args)
+        from masthead.fraud.neptune import exported_schema
 
-    def get_load(self, id: str) -> "Flow":
-        """Return a load that was started: its state, progress, and once done its counts and problems.
-
-        Raises:
-            NotFound: There is none.
-        """
-        found = None if self._jobs is None else self._jobs.get(id)
-        if found is None or found.name != LOAD:
-            raise NotFound(f"id: there is no load {shown(id)}", field="id")
-        return found
-
-    def _run_load(self, run: "Run", args: dict[str, Any]) -> Json:
-        from masthead.fraud.schema import Schema
-
-        schema = Schema.read(args["schema"]) if args["schema"] else None
-
-        def told(done: int, total: int) -> None:
-            run.progress(done, total, "transactions stored")
-            run.check()
-
-        def work() -> Json:
-            return self.load(
-                [Path(one) for one in args["paths"]],
-                schema=schema,
-                labels=Path(args["labels"]) if args["labels"] else None,
-                space=args["space"],
-                told=told,
-            )
-
-        found: Json = run.step("load", work)
+        if schema is None:
+            there = any(one.name == space for one in self.spaces())
+            schema = None if there else exported_schema(paths)
+        found = schema or self.schema(space)
+        self._check_space(space, found)
         return found
 
     # ------------------------------------------------------------------ taking away

@@ -21,10 +21,10 @@ from masthead.fraud.kernel import (
     ENTRY,
     EVENTS,
     LABELS,
+    K,
     Memory,
     Plan,
     Rows,
-    has_room,
     observe,
     step,
     take,
@@ -117,8 +117,7 @@ class GraphState:
         if value not in (0, 1):
             raise InvalidInput(f"value: expected 1 (fraud) or 0 (legitimate), got {value}")
         row = self._row_of(seq)
-        while not has_room(self._memory):
-            self._grow()
+        self._make_room()
         tell(self._plan, self._memory, row, int(value), int(arrived_at))
 
     def met(self, seq: int, ts: int, relation: str, other: str) -> tuple[int, list[tuple[int, int]]]:
@@ -322,7 +321,19 @@ class GraphState:
         n = len(self)
         if n and seq <= self._memory.seqs[n - 1]:
             raise InvalidInput(f"seq: expected above {self._memory.seqs[n - 1]}, got {seq}")
-        while not has_room(self._memory):
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Grow until one more transaction or label fits: `has_room`, without handing a compiled function ten arrays."""
+        while True:
+            m, relations = self._memory, len(self._ids)
+            slots, _, _, _, slabs, used = m.heap.tolist()
+            if (
+                slots + K * relations <= len(m.pool)
+                and slabs + relations <= len(m.buckets)
+                and used < len(m.seqs)
+            ):
+                return
             self._grow()
 
     def _grow(self) -> None:

@@ -58,12 +58,14 @@ class Frame:
         path: The file. names: All its columns, in order.
         columns: Asked name -> values, those that are there.
         rows: (n,) int64, number of each row in the file, from 1.
+        torn: How many rows of the file are not among them.
     """
 
     path: Path
     names: tuple[str, ...]
     columns: dict[str, pa.ChunkedArray]
     rows: NDArray[np.int64]
+    torn: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -155,12 +157,12 @@ def read_frame(
     try:
         if path.name.lower().endswith(".parquet"):
             table = pq.read_table(path, columns=list(dict.fromkeys(found.values())), partitioning=None)
-            rows = np.arange(1, table.num_rows + 1)
+            rows, torn = np.arange(1, table.num_rows + 1), 0
         else:
-            table, rows = _read_csv(path, found, numeric, problems, missing)
+            table, rows, torn = _read_csv(path, found, numeric, problems, missing)
     except (OSError, EOFError, pa.ArrowException) as error:
         raise InvalidInput(f"data: expected a table in {shown(str(path))}: {_line(error)}") from error
-    return Frame(path, names, {name: table.column(there) for name, there in found.items()}, rows)
+    return Frame(path, names, {name: table.column(there) for name, there in found.items()}, rows, torn)
 
 
 def texts_of(column: pa.ChunkedArray, missing: Collection[str]) -> tuple[NDArray[np.int32], list[str]]:
@@ -225,8 +227,8 @@ def _distinct(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[Any]]:
 
 def _read_csv(
     path: Path, found: dict[str, str], numeric: Collection[str], problems: Problems, missing: Collection[str]
-) -> tuple[pa.Table, NDArray[np.int64]]:
-    """Return the table and its rows' numbers: first with numbers as such, else as text, else without torn rows."""
+) -> tuple[pa.Table, NDArray[np.int64], int]:
+    """Return the table, its rows' numbers and how many rows it lacks: first with numbers as such, else as text, else without torn rows."""
     numbers = {there for name, there in found.items() if name in numeric}
     table = None
     for floats in (numbers, set()):
@@ -236,7 +238,7 @@ def _read_csv(
         except pa.ArrowInvalid:
             continue
     if table is not None:
-        return table, np.arange(1, table.num_rows + 1)
+        return table, np.arange(1, table.num_rows + 1), 0
     torn: list[int] = []
 
     def skipped(row: Any) -> str:
@@ -251,7 +253,7 @@ def _read_csv(
         return "skip"
 
     table = _parse_csv(path, found, set(), missing, skipped)
-    return table, np.setdiff1d(np.arange(1, table.num_rows + len(torn) + 1), torn)
+    return table, np.setdiff1d(np.arange(1, table.num_rows + len(torn) + 1), torn), len(torn)
 
 
 def _parse_csv(

@@ -32,8 +32,8 @@ Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 def tuning(
     schema: Schema,
-    data: list[Path],
-    labels: Path | None,
+    data: list[Path] | Table,
+    labels: Path | None = None,
     *,
     window: tuple[str, str, str],
     given: Mapping[str, float],
@@ -43,6 +43,7 @@ def tuning(
     """Yield (None, share, what goes on) and at the end what was `chosen` and how each of the `trials` did.
 
     Args:
+        data: Files, or what has been read of them, with its labels.
         window: From, until, labels until, as on a command line; "" = all.
         given: Parameters that stay as they are. The first trial has no others.
         trials: How many more are drawn.
@@ -51,7 +52,7 @@ def tuning(
         InvalidInput: No fold has both outcomes on both of its sides.
     """
     yield None, 0.0, "reading"
-    table = Table.read(schema, data, labels)
+    table = data if isinstance(data, Table) else Table.read(schema, list(data), labels)
     yield None, 0.1, f"replaying {len(table.events)} transactions"
     x, y, ts, known_at, names, categoricals = _rows(schema, table, window)
     folds = _folds(y, ts, known_at)

@@ -3,7 +3,9 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["average_precision", "confusion", "curve", "pr_auc", "precision_at", "roc_auc"]
+__all__ = ["average_precision", "confusion", "curve", "gain_error", "pr_auc", "precision_at", "roc_auc"]
+
+_RESAMPLES = 200
 
 
 def roc_auc(y: ArrayLike, s: ArrayLike) -> float | None:
@@ -66,6 +68,24 @@ def precision_at(k: int, y: ArrayLike, s: ArrayLike, groups: ArrayLike) -> float
     first = np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))
     chosen = order[np.arange(len(order)) - first < k]
     return float(np.mean(truth[chosen]))
+
+
+def gain_error(y: ArrayLike, before: ArrayLike, after: ArrayLike, groups: ArrayLike, *, seed: int) -> float:
+    """Return the standard error of what average precision gains from one ranking to another: groups are drawn anew.
+
+    Rows of one group, say of a day, belong together, so they are drawn together. Infinite where there is one group, or
+    hardly a draw has both classes.
+    """
+    truth, group = np.asarray(y), np.asarray(groups)
+    scores = [np.asarray(one, np.float64) for one in (before, after)]
+    places = [np.flatnonzero(group == one) for one in np.unique(group)]
+    chance, gains = np.random.default_rng(seed), []
+    for _ in range(_RESAMPLES if len(places) > 1 else 0):
+        rows = np.concatenate([places[k] for k in chance.integers(0, len(places), len(places))])
+        drawn = [average_precision(truth[rows], one[rows]) for one in scores]
+        if drawn[0] is not None and drawn[1] is not None:
+            gains.append(drawn[1] - drawn[0])
+    return float(np.std(gains)) if len(gains) > 1 else float("inf")
 
 
 def confusion(y: ArrayLike, flagged: ArrayLike) -> dict[str, int]:

@@ -1,0 +1,128 @@
+"""Drift of a deployment: how far each column and the score have moved, what nobody had seen, how the model still ranks."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from nicegui import ui
+
+from masthead.base.errors import MastheadError
+from masthead.console.charts import theme
+from masthead.console.fraud_charts import psi_bars
+from masthead.console.fraud_parts import probability
+from masthead.console.parts import iso_time, number_card, title
+from masthead.console.shell import Console, is_dark, watch
+from masthead.console.tables import changed_rows, table
+
+_FRESH_S = 60.0
+_COLUMNS = (("name", "Column"), ("psi", "Stability index"), ("moved", "Moved"))
+_UNSEEN = (("name", "Relation"), ("share", "Never seen before"))
+_COUNTING = ThreadPoolExecutor(1, thread_name_prefix="console-drift")  # one at a time, whoever looks
+
+Json = dict[str, Any]
+
+
+def drift_part(console: Console) -> None:
+    """Draw the drift of a deployment that can be chosen; it is counted anew each minute, beside the page's own thread."""
+    dark = is_dark()
+    with ui.column().classes("mh-card w-full").style("gap: 10px"):
+        with ui.row().classes("items-center w-full"):
+            title("Drift")
+            word = ui.label().classes("mh-soft").props("role=status")
+            ui.space()
+            chosen = ui.select([], label="Deployment").style("min-width: 180px")
+        with ui.row().classes("w-full items-stretch mh-figures"):
+            names = ("Score", "Columns that moved", "Average precision", "Precision at 100 a day", "Late")
+            cards = [number_card(name) for name in names]
+        chart = ui.echart(psi_bars([], limit=0.2, dark=dark), theme=theme(dark=dark))
+        chart.style("height: 380px").props("role=img")
+        with ui.expansion("The same as a table").classes("w-full"):
+            twin = table(_COLUMNS, [], page=15, empty="Nothing was scored in this window")
+        with ui.expansion("Never seen before").classes("w-full"):
+            unseen = table(_UNSEEN, [], page=15, empty="Nothing was scored in this window")
+
+    def draw(found: Json) -> None:
+        window = found["window"]
+        many = window["transactions"]
+        told = f"{many:,} transactions from {iso_time(window['from'])} to {iso_time(window['until'])} UTC"
+        word.text = told if many else "nothing was scored in the 7 days before the newest transaction"
+        chart.visible = bool(many)
+        for card, (value, note, tone) in zip(cards, _figures(found), strict=True):
+            card.show(value, note, tone=tone)
+        indices = _indices(found)
+        chart.options.clear()
+        chart.options.update(psi_bars(indices, limit=found["alert_from"], dark=dark))
+        chart.update()
+        changed_rows(twin, [_row(name, index, found["alert_from"]) for name, index in indices])
+        changed_rows(
+            unseen,
+            [
+                {"name": name, "share": "no value" if share is None else f"{100 * share:.1f} %"}
+                for name, share in found["unseen_share"].items()
+            ],
+        )
+
+    watch(_following(console, chosen, word, draw), every_s=1.0)
+
+
+def _following(
+    console: Console, chosen: ui.select, word: ui.label, draw: Callable[[Json], None]
+) -> Callable[[], None]:
+    """Return what keeps the part up to date: it asks, and at a later look draws the answer."""
+    asked: Future[Json] | None = None
+    about, at = "", 0.0
+
+    def update() -> None:
+        nonlocal asked, about, at
+        names = [one.name for one in console.masthead.fraud.deployments() if not one.source.get("graph")]
+        if names != chosen.options:
+            first = names[0] if names else None
+            chosen.set_options(names, value=chosen.value if chosen.value in names else first)
+        if asked is not None and asked.done():
+            found, asked = asked, None
+            try:
+                answer = found.result()
+                if about == chosen.value:
+                    draw(answer)
+            except MastheadError as error:
+                word.text = error.message
+        elif asked is None and chosen.value and (about != chosen.value or time.monotonic() - at > _FRESH_S):
+            about, at = str(chosen.value), time.monotonic()
+            asked = _COUNTING.submit(console.masthead.fraud.drift, about)
+        elif not chosen.value:
+            word.text = "nothing is deployed"
+
+    return update
+
+
+def _indices(found: Json) -> list[tuple[str, float]]:
+    score = [] if found["score"] is None else [("score", float(found["score"]))]
+    return [*score, *found["features"].items()]
+
+
+def _row(name: str, index: float, limit: float) -> Json:
+    return {"name": name, "psi": f"{index:.3f}", "moved": "moved" if index >= limit else ""}
+
+
+def _figures(found: Json) -> list[tuple[str, str, str]]:
+    matured, limit, score = found["matured"], found["alert_from"], found["score"]
+    moved = sum(name != "score" for name in found["moved"])
+    learned = matured["validation_average_precision"]
+    told = f"of {matured['transactions']:,} matured, {matured['positives']:,} frauds"
+    late = found["late_share"]
+    return [
+        (
+            "-" if score is None else f"{score:.3f}",
+            f"stability index; moved from {limit:g} on",
+            "text-negative mh-tone" if "score" in found["moved"] else "",
+        ),
+        (f"{moved:,} of {len(found['features']):,}", f"stability index of {limit:g} or more", ""),
+        (
+            probability(matured["average_precision"]) or "-",
+            f"{told}; {probability(learned)} when it learned",
+            "",
+        ),
+        (probability(matured["precision_at_100_per_day"]) or "-", told, ""),
+        ("-" if late is None else f"{100 * late:.1f} %", "older than one before them", ""),
+    ]

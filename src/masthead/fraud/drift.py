@@ -1,0 +1,161 @@
+"""How far transactions have moved from those that taught a model, and how well it still ranks. Arrays in, numbers out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masthead.learn.scores import average_precision, gain_error, precision_at
+
+__all__ = [
+    "MOVED",
+    "Contest",
+    "contest",
+    "feature_stability",
+    "late_share",
+    "matured_outcome",
+    "ranking",
+    "stability",
+    "unseen_shares",
+]
+
+MOVED = 0.2
+"""From this population stability index on a column has moved: the usual rule of thumb, 0.1 being a slight move."""
+
+DAY = 86_400_000_000
+_LEAST_SHARE = 1e-4  # an empty class would make the index infinite
+
+
+def stability(reference: Mapping[str, Any], values: NDArray[np.float64]) -> float | None:
+    """Return the population stability index of values against a histogram of `reference.histogram`; None without any.
+
+    The sum over the classes of (share now - share then) * log(share now / share then); a missing value is a class.
+
+    >>> stability({"edges": [1.0], "shares": [0.5, 0.5], "missing": 0.0}, np.array([0.0, 2.0]))
+    0.0
+    """
+    if not len(values):
+        return None
+    shares = np.array(reference["shares"] or [0.0])
+    known = values[np.isfinite(values)]
+    places = np.searchsorted(np.asarray(reference["edges"], np.float64), known, side="right")
+    counts = np.bincount(places, minlength=len(shares))
+    missing = float(reference["missing"])
+    then = np.maximum(np.append(shares * (1.0 - missing), missing), _LEAST_SHARE)
+    now = np.maximum(np.append(counts, len(values) - len(known)) / len(values), _LEAST_SHARE)
+    return float(np.sum((now - then) * np.log(now / then)))
+
+
+def feature_stability(
+    names: Sequence[str], x: NDArray[np.float32], reference: Mapping[str, Mapping[str, Any]]
+) -> dict[str, float]:
+    """Return the index of each column that the reference has, the largest first.
+
+    Args:
+        x: (rows, columns), NaN = missing.
+    """
+    found = {
+        name: index
+        for j, name in enumerate(names)
+        if name in reference and (index := stability(reference[name], x[:, j].astype(np.float64))) is not None
+    }
+    return dict(sorted(found.items(), key=lambda one: -one[1]))
+
+
+def unseen_shares(x: NDArray[np.float32], counts: Mapping[str, int]) -> dict[str, float | None]:
+    """Return per relation which share of its values nobody had seen before; None where there was no value.
+
+    Args:
+        counts: Relation -> the column that holds how often its entity had been seen; NaN = no value.
+    """
+    found: dict[str, float | None] = {}
+    for relation, place in counts.items():
+        known = x[:, place][np.isfinite(x[:, place])]
+        found[relation] = float(np.mean(known == 0)) if len(known) else None
+    return found
+
+
+def late_share(ts: NDArray[np.int64]) -> float | None:
+    """Return which share of transactions, in the order of their acceptance, was older than one before it; None of none."""
+    return float(np.mean(ts < np.maximum.accumulate(ts))) if len(ts) else None
+
+
+def matured_outcome(
+    seq: NDArray[np.int64], labelled: NDArray[np.int64], value: NDArray[np.int8]
+) -> NDArray[np.int8]:
+    """Return 1 fraud or 0 legitimate of transactions that are old enough: who was never called fraud is legitimate.
+
+    Args:
+        seq: Rising. labelled: Which transaction each label is about, in the order of arrival: the latest holds.
+    """
+    found = np.zeros(len(seq), np.int8)
+    if len(seq):
+        places = np.minimum(np.searchsorted(seq, labelled), len(seq) - 1)
+        inside = seq[places] == labelled
+        found[places[inside]] = value[inside]  # of several the last one stays
+    return found
+
+
+def ranking(
+    ts: NDArray[np.int64], y: NDArray[np.int8], score: NDArray[np.float64], *, k: int = 100
+) -> dict[str, Any]:
+    """Return how well scores rank: average precision, and precision at the k highest of each day; None with one outcome."""
+    both = len(np.unique(y)) == 2
+    return {
+        "transactions": len(y),
+        "positives": int(y.sum()),
+        "average_precision": average_precision(y, score),
+        f"precision_at_{k}_per_day": precision_at(k, y, score, ts // DAY) if both else None,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Two models on the same transactions.
+
+    Attributes:
+        champion, challenger: Average precision, None where the outcome is one alone.
+        error: Standard error of the difference, by drawing days anew; None where it cannot be told.
+    """
+
+    transactions: int
+    positives: int
+    days: int
+    champion: float | None
+    challenger: float | None
+    error: float | None
+
+    @property
+    def won(self) -> bool:
+        """Whether the challenger ranks better by more than one standard error."""
+        if self.champion is None or self.challenger is None or self.error is None:
+            return False
+        return self.challenger - self.champion > self.error
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "transactions": self.transactions,
+            "positives": self.positives,
+            "days": self.days,
+            "average_precision": {"champion": self.champion, "challenger": self.challenger},
+            "standard_error": self.error,
+        }
+
+
+def contest(
+    ts: NDArray[np.int64], y: NDArray[np.int8], champion: NDArray[np.float64], challenger: NDArray[np.float64]
+) -> Contest:
+    """Return how two models rank the same transactions."""
+    days = ts // DAY
+    error = gain_error(y, champion, challenger, days, seed=0) if len(y) else float("inf")
+    return Contest(
+        len(y),
+        int(y.sum()),
+        len(np.unique(days)),
+        average_precision(y, champion),
+        average_precision(y, challenger),
+        error if np.isfinite(error) else None,
+    )
