@@ -77,6 +77,19 @@ def test_terms_stay_until_others_are_given_and_a_shadow_takes_nothing(house: Mas
     assert house.intakes() == ()
 
 
+def test_a_challenger_that_is_promoted_takes_the_place_and_not_the_terms(house: Masthead) -> None:
+    house.fraud.start()
+    house.fraud.deploy("cards", MODEL, subject="pay.in", release_share=0.25)
+    house.fraud.deploy("better", MODEL, challenges="cards")
+    house.fraud.score(flat(0))
+    assert house.fraud.promote("cards")["promoted"]
+    assert [one.name for one in house.intakes()] == ["cards"]
+    terms = {one.name: Terms.of(one.source) for one in house.fraud.deployments()}
+    assert terms == {"cards": Terms("pay.in", "", 0.25), "better": Terms()}
+    with pytest.raises(InvalidInput, match="subject: expected none with shadow"):
+        house.fraud.deploy("third", MODEL, challenges="cards", subject="dark.in")
+
+
 def test_messages_wait_while_nothing_is_deployed_that_could_score_them(house: Masthead) -> None:
     intake = Intake("cards", "pay.in", "pay.out", "pay.out.refused")
     with pytest.raises(LimitReached, match="cards"):
