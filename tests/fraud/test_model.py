@@ -14,8 +14,10 @@ from masthead.base.clock import ManualClock
 from masthead.base.errors import Conflict, InvalidInput
 from masthead.fraud import FraudModel
 from masthead.fraud.columns import Labels
+from masthead.fraud.learning import Material, learn
 from masthead.fraud.schema import Schema
 from masthead.fraud.truth import training_rows
+from masthead.learn.scores import average_precision
 
 DAY = card_events.DAY
 N = 4000
@@ -105,6 +107,19 @@ def test_leakage_without_arrived_labels_none_is_used(world, model):
         for one in (never, flipped)
     )
     assert a == b
+
+
+def test_the_latest_rows_say_when_to_stop_and_then_teach_too(world, model):
+    _, x = model.features(*world)
+    late = np.arange(N) >= 0.85 * N
+    y = (np.random.default_rng(0).random(N) < 0.15).astype(np.int8)
+    x[:, 0] = np.where(late & (y == 1), 1e3, 1.0)  # nothing before tells them
+    given = Material(model.layout, x, y, world[0].ts, late, seed=0, threads=1)
+    *_, (found, _) = learn(given, scorer="lightgbm", embeddings=False)
+    assert found.card["trees"] >= 1
+    served, judged = (average_precision(y[late], one.raws(x[late])) for one in (found.engine, found.judged))
+    assert served > 0.9
+    assert judged < 0.3
 
 
 @pytest.mark.slow  # two threads wait for each other wherever the machine is busy

@@ -30,7 +30,7 @@ CONFIGURATION: dict[str, Any] = {
 
 ROUNDS = 400
 PATIENCE = 30
-_BLIND_ROUNDS = 150  # where the latest rows have one class, so that nothing says when to stop
+_BLIND_ROUNDS = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ def fit(
     seed: int,
     threads: int,
     parameters: Mapping[str, float] | None = None,
+    rounds: int = _BLIND_ROUNDS,
 ) -> Iterator[tuple[Fit | None, int]]:
     """Yield (None, rounds done) while it learns and (the fit, rounds) at the end.
 
@@ -62,6 +63,7 @@ def fit(
         threads: 0 = one per core but one: threads that wait for each other stand still where something else runs
             (100,000 rows took over ten minutes with two threads on two busy cores).
         parameters: In place of those of `CONFIGURATION`.
+        rounds: How many where the rows to check do not say when to stop: there are none, or all have one outcome.
     """
     import lightgbm as lgb  # half a second, and only training needs it
 
@@ -84,7 +86,7 @@ def fit(
     if not blind:
         booster.add_valid(lgb.Dataset(x[check], y[check], reference=learn, **columns), "latest")
     best, best_round = np.inf, 0
-    for done in range(1, (_BLIND_ROUNDS if blind else ROUNDS) + 1):
+    for done in range(1, (rounds if blind else ROUNDS) + 1):
         stuck = booster.update()
         loss = 0.0 if blind else float(booster.eval_valid()[0][2])
         if blind or loss < best:

@@ -50,9 +50,16 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """An engine, and what a card tells of it."""
+    """What was learned.
+
+    Attributes:
+        engine: Taught by all rows: it serves.
+        judged: The same without the latest rows, by which it may thus be validated and calibrated.
+        card: What is told of both.
+    """
 
     engine: Engine
+    judged: Engine
     card: dict[str, Any]
 
 
@@ -71,23 +78,40 @@ def learn(given: Material, *, scorer: str, embeddings: bool) -> Steps:
 
 
 def _trees(given: Material, x: Floats, name: str) -> Steps:
-    layout, found = given.layout, Fit("", 0)
+    judged = Fit("", 0)
+    for found, text in _forest(given, x, name, given.check):
+        judged = found or judged
+        yield None, text
+    served = judged
+    if (
+        given.check.any()
+    ):  # the latest rows have said how many trees; they are the best teachers of what comes next
+        none = np.zeros(len(x), bool)
+        for found, text in _forest(given, x, f"{name} of all rows:", none, rounds=max(1, judged.trees)):
+            served = found or served
+            yield None, text
+    card = {"trees": served.trees, "configuration": {**CONFIGURATION, **given.parameters}}
+    yield Learned(Trees(served.text), Trees(judged.text), card), "done"
+
+
+def _forest(
+    given: Material, x: Floats, name: str, check: NDArray[np.bool_], **rounds: int
+) -> Iterator[tuple[Fit | None, str]]:
+    layout = given.layout
     names = [*layout.names, *(f"state.{place}" for place in range(x.shape[1] - layout.width))]
     steps = fit(
         x,
         given.y,
-        given.check,
+        check,
         names=names,
         categoricals=layout.categorical_positions,
         seed=given.seed,
         threads=given.threads,
         parameters=given.parameters,
+        **rounds,
     )
-    for done, rounds in steps:
-        found = done or found
-        yield None, f"{name} {rounds}, {len(x)} rows, {len(names)} columns"
-    configuration = {**CONFIGURATION, **given.parameters}
-    yield Learned(Trees(found.text), {"trees": found.trees, "configuration": configuration}), "done"
+    for found, done in steps:
+        yield found, f"{name} {done}, {len(x)} rows, {len(names)} columns"
 
 
 def _network(given: Material) -> Steps:
@@ -101,11 +125,13 @@ def _network(given: Material) -> Steps:
         yield None, f"epoch {epoch.number}, {len(rows)} rows, loss {epoch.loss:.4f}"
     assert isinstance(epoch, Epoch)  # there is at least one
     card = {"epochs": epoch.best + 1, "configuration": asdict(options)}
-    yield Learned(Network(epoch.network), card), "done"
+    engine = Network(epoch.network)
+    yield Learned(engine, engine, card), "done"
 
 
 def _embedded(given: Material) -> Steps:
-    plain = Learned(Trees.__new__(Trees), {})
+    unborn = Trees.__new__(Trees)
+    plain = Learned(unborn, unborn, {})
     for found, text in _trees(given, given.x, "tree"):
         plain = found or plain
         yield None, text
@@ -125,8 +151,9 @@ def _embedded(given: Material) -> Steps:
         rich = found or rich
         yield None, text
     assert isinstance(rich.engine, Trees)  # as `_trees` makes them
-    with_states = Learned(EmbeddedTrees(rich.engine, network), rich.card)
-    told = _gain(given, plain.engine, with_states.engine)
+    assert isinstance(rich.judged, Trees)
+    with_states = Learned(EmbeddedTrees(rich.engine, network), EmbeddedTrees(rich.judged, network), rich.card)
+    told = _gain(given, plain.judged, with_states.judged)
     best = with_states if told["kept"] else plain
     yield replace(best, card={**best.card, "embeddings": told}), "done"
 

@@ -112,7 +112,7 @@ def _trained(
 ) -> Trained:
     (rows, truth, immature), layout, x, y, check = taught, given.layout, given.x, given.y, given.check
     check = check if check.any() else np.ones(len(rows), bool)
-    raw = found.engine.raws(x[check])
+    raw = found.judged.raws(x[check])
     # With one outcome among them the latest rows cannot say what a score is worth.
     calibration = Calibration.learn(raw, y[check])
     p = calibration.probabilities(raw)
@@ -134,7 +134,7 @@ def _trained(
         "seed": lesson.seed,
         **found.card,
         "validation": validation,
-        "transductive": _transductive(lesson, layout, found.engine, rows[check], y[check]),
+        "transductive": _transductive(lesson, layout, found.judged, rows[check], y[check]),
         "data_sha256": _digest(lesson),
         "reference": {**histograms(layout.names, x), "score": histogram(p)},
     }
