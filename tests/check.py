@@ -31,9 +31,8 @@ KERNEL += ["--timestamp-format", "yyyy-MM-dd HH:mm", "--dimension", "LOCATION_ID
 FRAUD = [sys.executable, "tests/support/small_fraud.py"]
 """Both score once, so that what they compile lies on disk before several test processes would all compile it."""
 
-PROCESSES = (
-    4  # on two cores: a third of the unit tests' time is spent waiting (with three 495 s, 820 s of CPU)
-)
+PROCESSES = 4
+"""On two cores: a third of the unit tests' time is spent waiting (with three 495 s, 820 s of CPU)."""
 
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 CLIENTS = [sys.executable, "tests/support/aws_clients.py"]

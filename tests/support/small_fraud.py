@@ -45,7 +45,5 @@ def events() -> Events:
     return read_events(model().schema, paths(folder()))
 
 
-if (
-    __name__ == "__main__"
-):  # has every compiled function on disk before several test processes would all compile it
-    model().warm_up()
+if __name__ == "__main__":
+    model().warm_up()  # every compiled function lies on disk before several test processes would all compile it
