@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from masthead.fraud.etl import Order, extract
-from masthead.fraud.generate import generate
-from masthead.fraud.schema import Schema
+from masthead.fraud.data.etl import Order, extract
+from masthead.fraud.data.generate import generate
+from masthead.fraud.data.schema import Schema
 
 
 def main() -> None:

@@ -15,10 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from masthead.fraud.graph_files import read_graph
-from masthead.fraud.graph_samples import KINDS, make_sample, write_sample
-from masthead.fraud.graph_training import train_graph_model
-from masthead.fraud.rgcn_task import Options
+from masthead.fraud.networks.graph_files import read_graph
+from masthead.fraud.networks.graph_samples import KINDS, make_sample, write_sample
+from masthead.fraud.networks.graph_training import train_graph_model
+from masthead.fraud.networks.rgcn_task import Options
 
 
 def main() -> None:

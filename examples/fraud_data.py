@@ -8,10 +8,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from masthead.fraud.etl import Order, extract
-from masthead.fraud.events import read_events, read_labels
-from masthead.fraud.generate import generate
-from masthead.fraud.schema import Schema
+from masthead.fraud.data.etl import Order, extract
+from masthead.fraud.data.events import read_events, read_labels
+from masthead.fraud.data.generate import generate
+from masthead.fraud.data.schema import Schema
 
 scratch = tempfile.TemporaryDirectory()
 folder = Path(scratch.name)

@@ -9,10 +9,10 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
-from masthead.fraud.etl import Order, extract
-from masthead.fraud.generate import generate
-from masthead.fraud.model import FraudModel
-from masthead.fraud.schema import Schema
+from masthead.fraud.data.etl import Order, extract
+from masthead.fraud.data.generate import generate
+from masthead.fraud.data.schema import Schema
+from masthead.fraud.scoring.model import FraudModel
 
 DAY_S = 86_400
 holder = tempfile.TemporaryDirectory()

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from masthead.alerts.watch import Drifted
     from masthead.flows.run import Run
     from masthead.flows.service import Flow, Flows
-    from masthead.fraud.flows import Pipelines
-    from masthead.fraud.loads import Loads
-    from masthead.fraud.portal import FraudPortal
+    from masthead.fraud.desk.portal import FraudPortal
+    from masthead.fraud.pipeline.flows import Pipelines
+    from masthead.fraud.pipeline.loads import Loads
     from masthead.fraud.service import FraudService
     from masthead.learn.endpoints import Endpoints
     from masthead.learn.later import Later
@@ -229,7 +229,7 @@ class Masthead:
 
     def _score_actions(self, actions: "Sequence[Action]") -> "list[Outcome]":
         """Score what rules selected; the room is built with the first transaction."""
-        from masthead.fraud.rule_action import score_actions
+        from masthead.fraud.live.rule_action import score_actions
 
         return score_actions(self.fraud, actions)
 
@@ -243,33 +243,33 @@ class Masthead:
         Raises:
             LimitReached: There is no room now: all of them are to come again.
         """
-        from masthead.fraud.rule_action import score_messages
+        from masthead.fraud.live.rule_action import score_messages
 
         return score_messages(self.fraud, intake, payloads)
 
     @cached_property
     def portal(self) -> "FraudPortal":
         """What the console needs of transactions: the live feed, simulations, lists, thresholds, verdicts."""
-        from masthead.fraud.portal import FraudPortal
+        from masthead.fraud.desk.portal import FraudPortal
 
         return FraudPortal(self.database, self.folder, SystemClock(), self.journal, self.fraud)
 
     @cached_property
     def pipelines(self) -> "Pipelines":
         """Runs from files to an endpoint."""
-        from masthead.fraud.flows import Pipelines
+        from masthead.fraud.pipeline.flows import Pipelines
 
         return Pipelines(self.folder, self.flows, lambda: self.fraud, self.database)
 
     @cached_property
     def loads(self) -> "Loads":
         """History that is stored from files."""
-        from masthead.fraud.loads import Loads
+        from masthead.fraud.pipeline.loads import Loads
 
         return Loads(self.folder, self.flows, lambda: self.fraud, self.database)
 
     def _load_fraud(self, source: "Mapping[str, Any]") -> "ServedModel":
-        from masthead.fraud.endpoint import FraudEndpoint, GraphEndpoint
+        from masthead.fraud.live.endpoint import FraudEndpoint, GraphEndpoint
 
         if source.get("graph"):
             return GraphEndpoint(self.folder.models / source["model"])
@@ -629,7 +629,7 @@ class Masthead:
 def _drifted(found: "Mapping[str, Any]") -> "Drifted | None":
     """Return a deployment's drift as the self-watch needs it; None: of so few transactions it tells nothing."""
     from masthead.alerts.watch import Drifted
-    from masthead.fraud.champions import ENOUGH
+    from masthead.fraud.live.champions import ENOUGH
 
     if found["window"]["transactions"] < ENOUGH:
         return None

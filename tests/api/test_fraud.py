@@ -15,7 +15,7 @@ from fresh import fresh
 from masthead.api.factory import create_api
 from masthead.app import Masthead
 from masthead.base.settings import Settings
-from masthead.fraud.stream import Stream
+from masthead.fraud.scoring.stream import Stream
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from small_table import SCHEMA, write_data
 
-from masthead.fraud.etl import Order, extract
+from masthead.fraud.data.etl import Order, extract
 
 # Ibis asks DuckDB by a name that its newest version calls old; PySpark 4 itself calls what Python and pandas have deprecated.
 pytestmark = [

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from masthead.base.errors import NotFound
-from masthead.fraud.columns import Labels
-from masthead.fraud.link_records import LinkRows, MarkRow, Moment
-from masthead.fraud.live_data import read_live, write_live
-from masthead.fraud.live_results import Span, marks, scores, vectors
-from masthead.fraud.loading import load_labels
-from masthead.fraud.records import LIVE, GraphStore, NewDecision, NewLabel, NewTransaction
-from masthead.fraud.results import (
+from masthead.fraud.data.columns import Labels
+from masthead.fraud.data.schema import Schema
+from masthead.fraud.live.live_data import read_live, write_live
+from masthead.fraud.live.live_results import Span, marks, scores, vectors
+from masthead.fraud.live.loading import load_labels
+from masthead.fraud.live.records import LIVE, GraphStore, NewDecision, NewLabel, NewTransaction
+from masthead.fraud.live.results import (
     Space,
     empty_space,
     erase_entity,
@@ -25,7 +25,7 @@ from masthead.fraud.results import (
     spaces,
     stats,
 )
-from masthead.fraud.schema import Schema
+from masthead.fraud.reasons.link_records import LinkRows, MarkRow, Moment
 from masthead.store.engine import Database
 
 RELATIONS = ("card", "device")

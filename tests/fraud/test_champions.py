@@ -18,7 +18,10 @@ from masthead.base.clock import ManualClock
 from masthead.base.errors import Conflict, InvalidInput, NotFound
 from masthead.base.settings import Settings
 from masthead.cli.main import run
-from masthead.fraud.drift import (
+from masthead.fraud.data.events import Labels, read_labels
+from masthead.fraud.live.ledger import Mark
+from masthead.fraud.live.live_data import describe_live, read_live, write_live
+from masthead.fraud.scoring.drift import (
     contest,
     feature_stability,
     late_share,
@@ -27,12 +30,9 @@ from masthead.fraud.drift import (
     stability,
     unseen_shares,
 )
-from masthead.fraud.engines import Trees
-from masthead.fraud.events import Labels, read_labels
-from masthead.fraud.ledger import Mark
-from masthead.fraud.live_data import describe_live, read_live, write_live
-from masthead.fraud.model import FraudModel
-from masthead.fraud.reference import histogram
+from masthead.fraud.scoring.engines import Trees
+from masthead.fraud.scoring.model import FraudModel
+from masthead.fraud.scoring.reference import histogram
 from masthead.learn.calibration import Calibration
 
 DAY = 86_400_000_000

@@ -9,15 +9,15 @@ import pytest
 import small_fraud
 
 from masthead.base.errors import Conflict, InvalidInput, LimitReached
-from masthead.fraud.columns import Event
-from masthead.fraud.durable import DurableStream
-from masthead.fraud.events import read_labels
-from masthead.fraud.loading import load_events, load_labels
-from masthead.fraud.packing import event_of
-from masthead.fraud.records import LIVE, GraphStore
-from masthead.fraud.results import erase_entity, get_transaction
-from masthead.fraud.stream import Stream
-from masthead.fraud.writer import MOST_TOGETHER, Writer
+from masthead.fraud.data.columns import Event
+from masthead.fraud.data.events import read_labels
+from masthead.fraud.live.durable import DurableStream
+from masthead.fraud.live.loading import load_events, load_labels
+from masthead.fraud.live.packing import event_of
+from masthead.fraud.live.records import LIVE, GraphStore
+from masthead.fraud.live.results import erase_entity, get_transaction
+from masthead.fraud.live.writer import MOST_TOGETHER, Writer
+from masthead.fraud.scoring.stream import Stream
 from masthead.store.engine import Database
 
 DAY = 86_400_000_000

@@ -11,13 +11,13 @@ import pytest
 from small_table import EVENTS, SCHEMA, write_data
 
 from masthead.base.errors import InvalidInput
-from masthead.fraud.canonical import FAULTS, Files, canonical, of_events, shape_of
-from masthead.fraud.etl import Order, extract
-from masthead.fraud.events import read_events, read_labels
-from masthead.fraud.generate import generate
-from masthead.fraud.schema import Schema
-from masthead.fraud.tables import match, read_names
-from masthead.fraud.truth import end_of, outcome
+from masthead.fraud.data.canonical import FAULTS, Files, canonical, of_events, shape_of
+from masthead.fraud.data.etl import Order, extract
+from masthead.fraud.data.events import read_events, read_labels
+from masthead.fraud.data.generate import generate
+from masthead.fraud.data.schema import Schema
+from masthead.fraud.data.tables import match, read_names
+from masthead.fraud.scoring.truth import end_of, outcome
 from masthead.store.tables import connect
 
 # Ibis asks DuckDB by a name that its newest version calls old.

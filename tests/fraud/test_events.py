@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from masthead.base.errors import InvalidInput
-from masthead.fraud.events import Events, parse_record, parse_time, read_events, read_labels
-from masthead.fraud.schema import Schema
+from masthead.fraud.data.events import Events, parse_record, parse_time, read_events, read_labels
+from masthead.fraud.data.schema import Schema
 
 SCHEMA = Schema.parse("""
 name = "small"

@@ -15,11 +15,11 @@ from fresh import fresh
 from masthead.app import Masthead
 from masthead.base.errors import NotFound
 from masthead.base.settings import Settings
-from masthead.fraud.columns import Event
-from masthead.fraud.explaining import Explainer
-from masthead.fraud.ledger import Mark
-from masthead.fraud.model import FraudModel
-from masthead.fraud.reasons import find_reasons
+from masthead.fraud.data.columns import Event
+from masthead.fraud.live.ledger import Mark
+from masthead.fraud.reasons.explaining import Explainer
+from masthead.fraud.reasons.reasons import find_reasons
+from masthead.fraud.scoring.model import FraudModel
 
 DAY_0 = BEGIN + 100 * DAY
 

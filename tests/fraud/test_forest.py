@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from masthead.base.errors import InvalidInput
-from masthead.fraud.forest import Forest
+from masthead.fraud.scoring.forest import Forest
 
 
 def grown(*, rows: int = 3000, seed: int = 0, **parameters):

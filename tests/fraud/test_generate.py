@@ -7,9 +7,9 @@ import pyarrow.csv as pc
 import pytest
 
 from masthead.base.errors import InvalidInput
-from masthead.fraud.events import read_events, read_labels
-from masthead.fraud.generate import generate
-from masthead.fraud.schema import Schema
+from masthead.fraud.data.events import read_events, read_labels
+from masthead.fraud.data.generate import generate
+from masthead.fraud.data.schema import Schema
 
 ROWS = 20_000
 

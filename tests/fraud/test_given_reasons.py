@@ -12,10 +12,10 @@ from fresh import fresh
 
 from masthead.app import Masthead
 from masthead.base.settings import Settings
-from masthead.fraud.columns import Event
-from masthead.fraud.events import read_labels
-from masthead.fraud.records import GraphStore
-from masthead.fraud.stream import Stream
+from masthead.fraud.data.columns import Event
+from masthead.fraud.data.events import read_labels
+from masthead.fraud.live.records import GraphStore
+from masthead.fraud.scoring.stream import Stream
 from masthead.store.engine import Database
 
 MODEL = small_fraud.folder() / "model"

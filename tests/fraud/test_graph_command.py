@@ -10,7 +10,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from masthead.cli.main import run
-from masthead.fraud.graph_samples import make_sample, write_sample
+from masthead.fraud.networks.graph_samples import make_sample, write_sample
 
 QUICK = ["--n-epochs", "3", "--n-hidden", "8", "--embedding-size", "4"]
 

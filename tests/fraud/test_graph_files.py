@@ -9,8 +9,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from masthead.base.errors import InvalidInput, NotFound
-from masthead.fraud.graph import Graph
-from masthead.fraud.graph_files import read_graph, read_graph_files
+from masthead.fraud.networks.graph import Graph
+from masthead.fraud.networks.graph_files import read_graph, read_graph_files
 
 
 def folder(place: Path, **files: str) -> Path:

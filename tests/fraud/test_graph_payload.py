@@ -9,10 +9,10 @@ import pytest
 from small_graph import OPTIONS, payload, the_graph
 
 from masthead.base.errors import InvalidInput
-from masthead.fraud.graph import Edges, Graph
-from masthead.fraud.graph_model import GraphModel
-from masthead.fraud.graph_payload import score_payload
-from masthead.fraud.graph_training import train_graph_model
+from masthead.fraud.networks.graph import Edges, Graph
+from masthead.fraud.networks.graph_model import GraphModel
+from masthead.fraud.networks.graph_payload import score_payload
+from masthead.fraud.networks.graph_training import train_graph_model
 
 
 @pytest.fixture(scope="module")

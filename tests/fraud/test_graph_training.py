@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from masthead.base.errors import InvalidInput
-from masthead.fraud.graph import Edges, Graph, directions, rows_of
-from masthead.fraud.graph_model import GraphModel, standardised
-from masthead.fraud.graph_samples import make_sample
-from masthead.fraud.graph_training import Outcome, split_of, train_graph_model
-from masthead.fraud.rgcn import Epoch
-from masthead.fraud.rgcn_task import Options
+from masthead.fraud.networks.graph import Edges, Graph, directions, rows_of
+from masthead.fraud.networks.graph_model import GraphModel, standardised
+from masthead.fraud.networks.graph_samples import make_sample
+from masthead.fraud.networks.graph_training import Outcome, split_of, train_graph_model
+from masthead.fraud.networks.rgcn import Epoch
+from masthead.fraud.networks.rgcn_task import Options
 
 QUICK = Options(n_hidden=16, embedding_size=8, n_epochs=4)
 SHORT = Options(n_hidden=32, embedding_size=8, n_epochs=25)
@@ -300,7 +300,7 @@ def test_a_saved_model_scores_the_same_without_torch_and_without_pickle(tmp_path
     outcome.model.save(tmp_path / "m")
     assert np.array_equal(GraphModel.load(tmp_path / "m").score(graph), outcome.model.score(graph))
     program = (
-        "import sys; from masthead.fraud.graph_model import GraphModel; from pathlib import Path;"
+        "import sys; from masthead.fraud.networks.graph_model import GraphModel; from pathlib import Path;"
         "GraphModel.load(Path(sys.argv[1])); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "m")], check=True)
@@ -377,7 +377,7 @@ def test_options_outside_their_range_are_refused(change: dict[str, float], messa
 def test_without_torch_training_says_what_to_install() -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"
-        "from masthead.fraud.rgcn import fit\n"
+        "from masthead.fraud.networks.rgcn import fit\n"
         "from masthead.base.errors import InvalidInput\n"
         "try:\n    fit(None, None)\nexcept InvalidInput as error:\n    print(error)\n"
     )

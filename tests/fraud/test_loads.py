@@ -19,8 +19,8 @@ from masthead.app import Masthead
 from masthead.base.errors import Conflict, InvalidInput, NotFound
 from masthead.base.settings import load_settings
 from masthead.cli.main import run
-from masthead.fraud import loading
-from masthead.fraud.generate import generate
+from masthead.fraud.data.generate import generate
+from masthead.fraud.live import loading
 
 ROWS = 500
 FURTHER = (
@@ -184,7 +184,7 @@ DYING = textwrap.dedent("""
     from pathlib import Path
     from masthead.app import Masthead
     from masthead.base.settings import load_settings
-    from masthead.fraud import loading
+    from masthead.fraud.live import loading
 
     data, cards, worker = sys.argv[1:]
     loading.AT_ONCE = 100

@@ -13,10 +13,10 @@ from pyarrow import parquet
 from masthead.base.clock import ManualClock
 from masthead.base.errors import Conflict, InvalidInput
 from masthead.fraud import FraudModel
-from masthead.fraud.columns import Labels
-from masthead.fraud.learning import Material, learn
-from masthead.fraud.schema import Schema
-from masthead.fraud.truth import training_rows
+from masthead.fraud.data.columns import Labels
+from masthead.fraud.data.schema import Schema
+from masthead.fraud.scoring.learning import Material, learn
+from masthead.fraud.scoring.truth import training_rows
 from masthead.learn.scores import average_precision
 
 DAY = card_events.DAY

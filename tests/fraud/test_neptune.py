@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from masthead.base.errors import InvalidInput
-from masthead.fraud.events import read_events
-from masthead.fraud.generate import generate
-from masthead.fraud.neptune import export, read_neptune
-from masthead.fraud.schema import Schema
+from masthead.fraud.data.events import read_events
+from masthead.fraud.data.generate import generate
+from masthead.fraud.data.neptune import export, read_neptune
+from masthead.fraud.data.schema import Schema
 
 TEXT = """
 numerics = ["V1"]

@@ -11,10 +11,10 @@ import pytest
 
 from masthead.base.errors import InvalidInput
 from masthead.fraud import FraudModel
-from masthead.fraud.engines import EmbeddedTrees, Trees
-from masthead.fraud.learning import Material, learn
-from masthead.fraud.state import GraphState
-from masthead.fraud.temporal_network import blocks_of
+from masthead.fraud.networks.temporal_network import blocks_of
+from masthead.fraud.scoring.engines import EmbeddedTrees, Trees
+from masthead.fraud.scoring.learning import Material, learn
+from masthead.fraud.scoring.state import GraphState
 
 DAY = card_events.DAY
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

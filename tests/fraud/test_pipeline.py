@@ -20,11 +20,11 @@ from masthead.app import Masthead
 from masthead.base.errors import Conflict, InvalidInput, NotFound
 from masthead.base.settings import load_settings
 from masthead.cli.main import run
-from masthead.fraud.generate import generate
-from masthead.fraud.pipeline_config import STEPS, Config, read_config
-from masthead.fraud.runs import Runs
-from masthead.fraud.schema import Schema
-from masthead.fraud.tuning import tuning
+from masthead.fraud.data.generate import generate
+from masthead.fraud.data.schema import Schema
+from masthead.fraud.pipeline.config import STEPS, Config, read_config
+from masthead.fraud.pipeline.runs import Runs
+from masthead.fraud.scoring.tuning import tuning
 from masthead.store.archive import write_archive
 
 ROWS = 1_500

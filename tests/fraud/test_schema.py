@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from masthead.base.errors import InvalidInput
-from masthead.fraud.schema import Relation, Schema
+from masthead.fraud.data.schema import Relation, Schema
 
 SMALL = """
 name = "small"

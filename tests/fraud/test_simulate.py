@@ -12,8 +12,8 @@ import small_fraud
 
 from masthead.base.clock import utc
 from masthead.base.errors import InvalidInput
-from masthead.fraud.events import parse_record, read_events, read_labels
-from masthead.fraud.simulate import Material, Plan, Simulation, read_material
+from masthead.fraud.data.events import parse_record, read_events, read_labels
+from masthead.fraud.desk.simulate import Material, Plan, Simulation, read_material
 
 PLAN = Plan(rate=2_000, duration_s=1, concurrent=1, history=500)
 

@@ -10,8 +10,8 @@ from card_records import flat
 
 from masthead.app import Masthead
 from masthead.base.settings import Settings
-from masthead.fraud.records import LIVE
-from masthead.fraud.stream import Stream
+from masthead.fraud.live.records import LIVE
+from masthead.fraud.scoring.stream import Stream
 
 DAY = 86_400_000_000
 FIRST, THEN = range(120), range(120, 170)
@@ -125,7 +125,7 @@ def test_who_is_erased_does_not_live_on_in_a_snapshot(kept: tuple[Path, Path]) -
 def test_a_snapshot_is_written_while_transactions_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("masthead.fraud.ledger.SNAPSHOT_EVERY", 40)
+    monkeypatch.setattr("masthead.fraud.live.ledger.SNAPSHOT_EVERY", 40)
     with opened(tmp_path / "data") as house:
         house.fraud.deploy("cards", small_fraud.folder() / "model")
         scores(house, range(50))

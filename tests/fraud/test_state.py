@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from masthead.base.errors import InvalidInput
-from masthead.fraud.features import Layout
-from masthead.fraud.state import GraphState
+from masthead.fraud.scoring.features import Layout
+from masthead.fraud.scoring.state import GraphState
 
 DAY = card_events.DAY
 

@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput
-from masthead.fraud.engines import Network, engine_of
-from masthead.fraud.scorer import CalibratedScorer
-from masthead.fraud.temporal import TemporalOptions, chained_embeddings, fit
-from masthead.fraud.temporal_network import Blocks, TemporalNetwork
+from masthead.fraud.networks.temporal import TemporalOptions, chained_embeddings, fit
+from masthead.fraud.networks.temporal_network import Blocks, TemporalNetwork
+from masthead.fraud.scoring.engines import Network, engine_of
+from masthead.fraud.scoring.scorer import CalibratedScorer
 from masthead.learn.calibration import Calibration
 from masthead.learn.scores import roc_auc
 

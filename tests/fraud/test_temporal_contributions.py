@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from masthead.fraud.temporal_network import Blocks, TemporalNetwork
+from masthead.fraud.networks.temporal_network import Blocks, TemporalNetwork
 
 
 def network() -> TemporalNetwork:

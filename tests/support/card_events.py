@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from masthead.fraud.events import Events, Labels
-from masthead.fraud.schema import Schema
+from masthead.fraud.data.events import Events, Labels
+from masthead.fraud.data.schema import Schema
 
 DAY = 86_400_000_000
 BEGIN = 1_700_000_000_000_000 // DAY * DAY

@@ -4,7 +4,7 @@ from typing import Any
 
 import small_fraud
 
-from masthead.fraud.columns import Event
+from masthead.fraud.data.columns import Event
 
 
 def flat(place: int, **changes: Any) -> dict[str, Any]:

@@ -6,10 +6,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from masthead.fraud.columns import Events
-from masthead.fraud.events import read_events
-from masthead.fraud.generate import generate
-from masthead.fraud.model import FraudModel
+from masthead.fraud.data.columns import Events
+from masthead.fraud.data.events import read_events
+from masthead.fraud.data.generate import generate
+from masthead.fraud.scoring.model import FraudModel
 
 ROWS = 3_000
 

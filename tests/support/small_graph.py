@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from masthead.fraud.graph import Edges, Graph
-from masthead.fraud.graph_model import GraphModel
-from masthead.fraud.rgcn_task import Options
+from masthead.fraud.networks.graph import Edges, Graph
+from masthead.fraud.networks.graph_model import GraphModel
+from masthead.fraud.networks.rgcn_task import Options
 
 OPTIONS = Options(n_hidden=8, embedding_size=3, n_epochs=3)
 
@@ -54,6 +54,6 @@ def payload(model: GraphModel, place: int = 7) -> dict[str, Any]:
 if (
     __name__ == "__main__"
 ):  # a process that has torch in it cannot serve: its warnings are met by whoever looks at every object
-    from masthead.fraud.graph_training import train_graph_model
+    from masthead.fraud.networks.graph_training import train_graph_model
 
     train_graph_model(the_graph(), OPTIONS, blend=False).model.save(Path(sys.argv[1]))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from masthead.fraud.schema import Schema
+from masthead.fraud.data.schema import Schema
 
 SCHEMA = Schema.parse("""
 name = "small"

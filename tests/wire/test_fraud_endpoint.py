@@ -15,7 +15,7 @@ from card_records import flat
 from small_graph import payload, the_graph
 
 from masthead.base.settings import Settings
-from masthead.fraud.graph_model import GraphModel
+from masthead.fraud.networks.graph_model import GraphModel
 from masthead.server import Server
 
 pytestmark = pytest.mark.slow

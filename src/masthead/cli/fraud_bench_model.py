@@ -55,8 +55,8 @@ def running(
     import platform
     import tempfile
 
-    from masthead.fraud.contest import BARS, Contest, compared
-    from masthead.fraud.generate import generate
+    from masthead.fraud.data.generate import generate
+    from masthead.fraud.networks.contest import BARS, Contest, compared
 
     runs: list[Json] = []
     with tempfile.TemporaryDirectory(prefix="masthead-bench-") as home:
@@ -92,8 +92,8 @@ def add(bench: typer.Typer) -> None:
 
 def _read(folder: Path) -> Any:
     from masthead.base.errors import InvalidInput, shown
-    from masthead.fraud.model import Table
-    from masthead.fraud.schema import Schema
+    from masthead.fraud.data.schema import Schema
+    from masthead.fraud.scoring.model import Table
 
     if not (folder / "schema.toml").is_file():
         raise InvalidInput(f"data: expected rings or a folder with schema.toml, got {shown(str(folder))}")

@@ -9,7 +9,7 @@ from masthead.cli.installation import AsJson
 from masthead.cli.progress import follow, working
 
 if TYPE_CHECKING:
-    from masthead.fraud.etl import Extracted
+    from masthead.fraud.data.etl import Extracted
 
 SchemaFile = Annotated[
     str,
@@ -43,7 +43,7 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Write tables of card payments with collusive rings in them, their labels, their truth and their schema."""
-    from masthead.fraud.generate import generating
+    from masthead.fraud.data.generate import generating
 
     done = follow(lambda: generating(transactions, seed, out), "generating")
     assert done is not None
@@ -89,8 +89,8 @@ def etl(
     as_json: AsJson = False,
 ) -> None:
     """Make the files of a graph: features, tags, ids held out, and an edge list per relation."""
-    from masthead.fraud.etl import Order, extracting
-    from masthead.fraud.schema import Schema
+    from masthead.fraud.data.etl import Order, extracting
+    from masthead.fraud.data.schema import Schema
 
     order = Order(
         Schema.read(schema),
@@ -149,9 +149,9 @@ def export(
 ) -> None:
     """Write transactions and what they share as a property graph, for Neptune's bulk loader or any Gremlin server."""
     from masthead.base.errors import InvalidInput, shown
-    from masthead.fraud.events import read_events
-    from masthead.fraud.neptune import exporting
-    from masthead.fraud.schema import Schema
+    from masthead.fraud.data.events import read_events
+    from masthead.fraud.data.neptune import exporting
+    from masthead.fraud.data.schema import Schema
 
     if format != "neptune-csv":
         raise InvalidInput(f"format: expected neptune-csv, got {shown(format)}")

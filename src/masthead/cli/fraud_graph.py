@@ -14,9 +14,9 @@ from masthead.base.errors import InvalidInput
 from masthead.cli.grammar import new_room
 
 if TYPE_CHECKING:
-    from masthead.fraud.graph import Graph
-    from masthead.fraud.graph_training import Outcome
-    from masthead.fraud.rgcn import Epoch
+    from masthead.fraud.networks.graph import Graph
+    from masthead.fraud.networks.graph_training import Outcome
+    from masthead.fraud.networks.rgcn import Epoch
 
 room = new_room("Graph networks on the file contract: features, tags, test ids and edge lists.")
 
@@ -78,9 +78,9 @@ def train(
 ) -> None:
     """Train the relational graph network, print its measures, and write the model."""
     _wait_politely()
-    from masthead.fraud.graph_model import require_room
-    from masthead.fraud.graph_training import train_graph_model
-    from masthead.fraud.rgcn_task import Options
+    from masthead.fraud.networks.graph_model import require_room
+    from masthead.fraud.networks.graph_training import train_graph_model
+    from masthead.fraud.networks.rgcn_task import Options
 
     options = Options(
         n_layers, n_hidden, embedding_size, n_epochs, optimizer, lr, dropout, weight_decay, threshold, seed
@@ -111,9 +111,9 @@ def predict(
 ) -> None:
     """Score the targets of a graph, which may hold new targets, entities and edges."""
     _wait_politely()
-    from masthead.fraud.graph_files import read_ids
-    from masthead.fraud.graph_model import GraphModel
-    from masthead.fraud.graph_scores import write_scores
+    from masthead.fraud.networks.graph_files import read_ids
+    from masthead.fraud.networks.graph_model import GraphModel
+    from masthead.fraud.networks.graph_scores import write_scores
 
     learned = GraphModel.load(model)
     graph = _graph(data, nodes, edges, None, None)
@@ -128,7 +128,7 @@ def predict(
 def _graph(
     data: Path | None, nodes: Path | None, edges: str, labels: Path | None, test: Path | None
 ) -> "Graph":
-    from masthead.fraud.graph_files import read_graph, read_graph_files
+    from masthead.fraud.networks.graph_files import read_graph, read_graph_files
 
     if (data is None) == (nodes is None):
         raise InvalidInput("data: expected --data DIR, or --nodes FILE with --edges, and not both")
@@ -148,7 +148,7 @@ def _note(graph: "Graph") -> None:
 
 
 def _tell(outcome: "Outcome") -> None:
-    from masthead.fraud.graph_report import metrics_text
+    from masthead.fraud.networks.graph_report import metrics_text
 
     print(metrics_text(outcome), flush=True)
 
@@ -156,7 +156,7 @@ def _tell(outcome: "Outcome") -> None:
 @contextmanager
 def _bar(epochs: int) -> "Iterator[tuple[Callable[[Epoch], None], Callable[[str], None]]]":
     """Print each epoch, with a bar under them on a terminal; yields who hears of epochs and of what goes on."""
-    from masthead.fraud.graph_report import epoch_text
+    from masthead.fraud.networks.graph_report import epoch_text
 
     if not sys.stderr.isatty():
         yield lambda epoch: print(epoch_text(epoch), flush=True), lambda text: None

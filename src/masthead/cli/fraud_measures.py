@@ -20,15 +20,15 @@ from typing import Any, Literal
 import numpy as np
 
 from masthead.base.folder import DataFolder
-from masthead.fraud.columns import Event, Events, Labels
-from masthead.fraud.durable import DurableStream
-from masthead.fraud.events import read_events
-from masthead.fraud.generate import generate
-from masthead.fraud.loading import load_events
-from masthead.fraud.model import FraudModel
-from masthead.fraud.records import LIVE, GraphStore
-from masthead.fraud.results import neighbours
-from masthead.fraud.stream import Stream
+from masthead.fraud.data.columns import Event, Events, Labels
+from masthead.fraud.data.events import read_events
+from masthead.fraud.data.generate import generate
+from masthead.fraud.live.durable import DurableStream
+from masthead.fraud.live.loading import load_events
+from masthead.fraud.live.records import LIVE, GraphStore
+from masthead.fraud.live.results import neighbours
+from masthead.fraud.scoring.model import FraudModel
+from masthead.fraud.scoring.stream import Stream
 from masthead.store.engine import Database
 from masthead.store.migrate import migrate
 

@@ -14,7 +14,7 @@ from masthead.cli.output import print_fields, print_json_line
 from masthead.cli.progress import follow, working
 
 if TYPE_CHECKING:
-    from masthead.fraud.model import Table
+    from masthead.fraud.scoring.model import Table
 
 Labels = Annotated[
     Path | None, typer.Option("--labels", metavar="FILE", help="Labels: id, value, arrived_at.")
@@ -53,8 +53,8 @@ def train(
 ) -> None:
     """Learn a model from transactions on their graph, and save it in a folder."""
     from masthead.base.clock import SystemClock
-    from masthead.fraud.model import FraudModel, Table
-    from masthead.fraud.schema import Schema
+    from masthead.fraud.data.schema import Schema
+    from masthead.fraud.scoring.model import FraudModel, Table
 
     began = time.perf_counter()
     known = Schema.read(schema)
@@ -103,7 +103,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Stream a window of the past through the serving path, labels arriving on their date, and rate it."""
-    from masthead.fraud.model import FraudModel, Table
+    from masthead.fraud.scoring.model import FraudModel, Table
 
     known = FraudModel.load(model)
     with working("reading"):
@@ -135,7 +135,7 @@ def score(
     """Answer transactions on standard input, one JSON object a line, with one decision a line."""
     import orjson
 
-    from masthead.fraud.model import FraudModel, Table
+    from masthead.fraud.scoring.model import FraudModel, Table
 
     known = FraudModel.load(model)
     with working("warming up"):

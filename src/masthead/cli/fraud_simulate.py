@@ -21,7 +21,7 @@ from masthead.cli.installation import AsJson, Data, installation, settings
 from masthead.cli.output import print_json
 
 if TYPE_CHECKING:
-    from masthead.fraud.simulate import Material, Plan
+    from masthead.fraud.desk.simulate import Material, Plan
 
 __all__ = ["add"]
 
@@ -67,7 +67,7 @@ def simulate(
 
     They lie in a space of their own, and never touch real ones.
     """
-    from masthead.fraud.simulate import Plan
+    from masthead.fraud.desk.simulate import Plan
 
     plan = Plan(rate, duration, concurrent, fraud_share, seed, history)
     with _key(data, duration) as key:
@@ -82,7 +82,7 @@ def simulate(
 def _simulated(
     server: "_Server", source: str, labels: Path | None, plan: "Plan", *, keep: bool
 ) -> dict[str, Any]:
-    from masthead.fraud.simulate import Simulation
+    from masthead.fraud.desk.simulate import Simulation
 
     with tempfile.TemporaryDirectory(prefix="masthead-simulate-") as folder:
         material = _material(source, labels, plan, Path(folder), server)
@@ -120,8 +120,8 @@ def _running(data: Path | None) -> Served:
 
 
 def _material(source: str, labels: Path | None, plan: "Plan", folder: Path, server: "_Server") -> "Material":
-    from masthead.fraud.schema import Schema
-    from masthead.fraud.simulate import generated, read_material
+    from masthead.fraud.data.schema import Schema
+    from masthead.fraud.desk.simulate import generated, read_material
 
     if source == "generated":
         return generated(plan, folder)

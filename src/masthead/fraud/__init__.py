@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from masthead.fraud.model import FraudModel
-    from masthead.fraud.schema import Schema
+    from masthead.fraud.data.schema import Schema
+    from masthead.fraud.scoring.model import FraudModel
 
 __all__ = ["FraudModel", "Schema"]
 
@@ -12,11 +12,11 @@ __all__ = ["FraudModel", "Schema"]
 def __getattr__(name: str) -> Any:
     # Compilers and readers of tables load when somebody asks for a model, not with the room.
     if name == "FraudModel":
-        from masthead.fraud.model import FraudModel
+        from masthead.fraud.scoring.model import FraudModel
 
         return FraudModel
     if name == "Schema":
-        from masthead.fraud.schema import Schema
+        from masthead.fraud.data.schema import Schema
 
         return Schema
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

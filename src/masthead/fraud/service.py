@@ -13,20 +13,20 @@ from masthead.base.folder import DataFolder
 from masthead.base.ids import new_id
 from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
-from masthead.fraud import results
-from masthead.fraud.champions import Champions
-from masthead.fraud.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
-from masthead.fraud.explanations import Explanations
-from masthead.fraud.records import LIVE, GraphStore
-from masthead.fraud.results import Space, Stored
+from masthead.fraud.live import results
+from masthead.fraud.live.champions import Champions
+from masthead.fraud.live.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
+from masthead.fraud.live.records import LIVE, GraphStore
+from masthead.fraud.live.results import Space, Stored
+from masthead.fraud.reasons.explanations import Explanations
 from masthead.learn.endpoints import Endpoints
 from masthead.store.engine import Database
 
 if TYPE_CHECKING:
-    from masthead.fraud.events import Event
-    from masthead.fraud.ledger import Book, Mark
-    from masthead.fraud.loading import Loaded, Loading
-    from masthead.fraud.schema import Schema
+    from masthead.fraud.data.events import Event
+    from masthead.fraud.data.schema import Schema
+    from masthead.fraud.live.ledger import Book, Mark
+    from masthead.fraud.live.loading import Loaded, Loading
 
 __all__ = ["SOURCES", "FraudService", "read_value"]
 
@@ -98,8 +98,8 @@ class FraudService(Explanations, Champions):
             InvalidInput: There are too many. Conflict, LimitReached: As `score`, for all of them.
         """
         began = time.perf_counter()
-        from masthead.fraud.events import parse_record
-        from masthead.fraud.packing import check_event
+        from masthead.fraud.data.events import parse_record
+        from masthead.fraud.live.packing import check_event
 
         if len(records) > MOST_AT_ONCE:
             raise InvalidInput(f"transactions: expected at most {MOST_AT_ONCE:,}, got {len(records):,}")
@@ -125,7 +125,7 @@ class FraudService(Explanations, Champions):
         began: float,
         explain: bool = False,
     ) -> list[Scored]:
-        from masthead.fraud.ledger import Scoring
+        from masthead.fraud.live.ledger import Scoring
 
         _, writer = self._writing()
         events = [one for one in parsed if not isinstance(one, MastheadError)]
@@ -149,7 +149,7 @@ class FraudService(Explanations, Champions):
         self, answer: "tuple[bytes, bool] | MastheadError", book: "Book", kind: str, seconds: float
     ) -> Scored:
         """Return one answer as JSON values, counted."""
-        from masthead.fraud.ledger import Differs
+        from masthead.fraud.live.ledger import Differs
 
         if isinstance(answer, Differs):
             TRANSACTIONS.labels(kind, "conflict").inc()
@@ -167,7 +167,7 @@ class FraudService(Explanations, Champions):
         return {**found, "latency_ms": round(seconds * 1e3, 3), "time": round(seconds, 6)}
 
     def _both_shown(self, book: "Book", error: Any) -> Conflict:
-        from masthead.fraud.packing import event_of, record_of
+        from masthead.fraud.live.packing import event_of, record_of
 
         with self._database.read() as connection:
             stored = results.get_transaction(connection, book.space, error.event.id)
@@ -255,8 +255,8 @@ class FraudService(Explanations, Champions):
         return {"id": str(id), "known": known}
 
     def _mark(self, id: object, value: object, source: str, arrived_at: int | None) -> "Mark":
-        from masthead.fraud.ledger import Mark
-        from masthead.fraud.packing import MOST_TEXT
+        from masthead.fraud.live.ledger import Mark
+        from masthead.fraud.live.packing import MOST_TEXT
 
         if source not in SOURCES:
             raise InvalidInput(f"source: expected one of {', '.join(SOURCES)}, got {shown(source)}")
@@ -267,7 +267,7 @@ class FraudService(Explanations, Champions):
 
     def label_many(self, marks: "Sequence[Mark]", *, space: str = LIVE) -> list[bool]:
         """Take labels; return of each whether its transaction is there. One that is not there yet will find it."""
-        from masthead.fraud.ledger import Marking
+        from masthead.fraud.live.ledger import Marking
 
         _, writer = self._writing()
         found: list[bool] = []
@@ -283,7 +283,7 @@ class FraudService(Explanations, Champions):
         Raises:
             InvalidInput: The file lacks a column, or the source is none. NotFound: There is no such space.
         """
-        from masthead.fraud.events import read_labels
+        from masthead.fraud.data.events import read_labels
 
         found = read_labels(self.schema(space), None, path)
         marks = [
@@ -346,7 +346,7 @@ class FraudService(Explanations, Champions):
         Args:
             problems: A file that is made for all problems, if there are any.
         """
-        from masthead.fraud.loading import loading
+        from masthead.fraud.live.loading import loading
 
         known = self.schema_to_load(paths, schema, space)
         self._make_space(space, "live", known)
@@ -361,7 +361,7 @@ class FraudService(Explanations, Champions):
         Raises:
             NotFound: There is none. Conflict: The space has another one.
         """
-        from masthead.fraud.neptune import exported_schema
+        from masthead.fraud.data.neptune import exported_schema
 
         if schema is None:
             there = any(one.name == space for one in self.spaces())
@@ -436,7 +436,7 @@ def read_value(value: object) -> int:
 def _shown(schema: "Schema", found: Stored) -> Json:
     """Return a stored transaction as JSON values."""
     from masthead.base.clock import utc
-    from masthead.fraud.packing import event_of, record_of
+    from masthead.fraud.live.packing import event_of, record_of
 
     words = {1: "fraud", 0: "legit"}
     latest = max(found.labels, key=lambda one: one.arrived_at, default=None)

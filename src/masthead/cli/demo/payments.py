@@ -60,9 +60,9 @@ def tell(masthead: "Masthead", folder: Path, teller: Teller, show: Callable[[str
 
 
 def _teach(masthead: "Masthead", folder: Path) -> dict[str, Any]:
-    from masthead.fraud.generate import generate
-    from masthead.fraud.model import FraudModel
-    from masthead.fraud.thresholds import Costs
+    from masthead.fraud.data.generate import generate
+    from masthead.fraud.scoring.model import FraudModel
+    from masthead.fraud.scoring.thresholds import Costs
 
     generate(_TAUGHT, _TEACHER, folder)
     tables = [folder / "train_transaction.csv", folder / "train_identity.csv"]

@@ -1,0 +1,1 @@
+"""What tables mean: schemas, readers, columns, the generator, and the files of a graph."""

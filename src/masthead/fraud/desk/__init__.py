@@ -1,0 +1,1 @@
+"""What people decide and see: lists, thresholds, verdicts' outcomes, feed, simulations."""

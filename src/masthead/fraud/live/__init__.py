@@ -1,0 +1,1 @@
+"""The durable graph: its tables, the writer, deployments, and what follows a decision."""

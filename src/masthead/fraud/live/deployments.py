@@ -1,0 +1,405 @@
+"""What is deployed, and what serves it: endpoints of the kind `fraud`, models in memory, states that are warm.
+
+A deployment is a name, a model, the space whose transactions it scores. The newest one that is not in shadow decides;
+those in shadow score along. States are built when a deployment is first seen, also one that another process made, and
+serve from then on without a pause.
+"""
+
+import functools
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from masthead.base.clock import Clock
+from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
+from masthead.base.folder import DataFolder
+from masthead.base.ids import check_name, new_id
+from masthead.base.log import Journal
+from masthead.fraud.desk.desk import Desk
+from masthead.fraud.live import results
+from masthead.fraud.live.records import LIVE, GraphStore
+from masthead.fraud.live.results import Space
+from masthead.fraud.live.terms import Terms
+from masthead.learn.endpoints import Endpoints, check_endpoint_name
+from masthead.learn.records import Endpoint
+from masthead.store.engine import Database
+from masthead.streams.works import Intake
+
+if TYPE_CHECKING:
+    from masthead.fraud.data.schema import Schema
+    from masthead.fraud.live.ledger import Book, Lane, Ledger
+    from masthead.fraud.live.writer import Writer
+    from masthead.fraud.scoring.model import FraudModel
+
+__all__ = ["KIND", "Deployments"]
+
+KIND = "fraud"
+
+Json = dict[str, Any]
+
+
+class Deployments:
+    """Deployments and what serves them; `FraudService` adds the verbs of transactions.
+
+    Attributes:
+        intakes: The subjects whose messages are scored now.
+    """
+
+    intakes: tuple[Intake, ...] = ()
+
+    def __init__(
+        self,
+        database: Database,
+        folder: DataFolder,
+        clock: Clock,
+        journal: Journal,
+        endpoints: Endpoints,
+        store: GraphStore,
+    ) -> None:
+        self._database, self._folder, self._clock, self._journal = database, folder, clock, journal
+        self._endpoints, self.store = endpoints, store
+        self._snapshots = folder.cache / "fraud"
+        self.desk = Desk(database, clock, journal)
+        self._lock = threading.RLock()
+        self._seen: tuple[Any, ...] = ()
+        self._version: int | None = None
+        self._followed = False
+        self._ledger: Ledger | None = None
+        self._writer: Writer | None = None
+        self._models: dict[str, FraudModel] = {}
+
+    # ------------------------------------------------------------------ deployments
+
+    def deploy(
+        self,
+        name: str,
+        model: Path,
+        *,
+        space: str = LIVE,
+        shadow: bool = False,
+        challenges: str = "",
+        subject: str | None = None,
+        decisions: str | None = None,
+        release_share: float | None = None,
+    ) -> Endpoint:
+        """Let a model score the transactions of a space under a name, from now on; return the endpoint.
+
+        The model is copied, so that every decision can be made again from what was kept.
+
+        Args:
+            shadow: Score along and decide nothing.
+            challenges: A deployment of the same space whose place it takes once it has proved better; until then it is
+                in shadow.
+            subject, decisions, release_share: As in `Terms`; None: as the deployment of that name has it.
+
+        Raises:
+            InvalidInput: A name or a term cannot be used, or the folder is damaged.
+            NotFound: The folder holds no model.
+            Conflict: The space's transactions have another schema than the model, or the endpoint serves another kind.
+        """
+        from masthead.fraud.live.endpoint import is_graph
+        from masthead.fraud.scoring.model import FraudModel
+
+        check_endpoint_name(name)
+        check_name(space, "space")
+        if is_graph(model):
+            if subject or decisions or release_share:
+                raise InvalidInput(
+                    "subject: expected none with a graph network, which scores no stored transactions"
+                )
+            return self._deploy_graph(name, model)
+        terms = self._terms(name, subject, decisions, release_share)
+        if (shadow or challenges) and subject:
+            raise InvalidInput("subject: expected none with shadow, which decides nothing", field="subject")
+        if challenges:
+            self._check_challenge(name, challenges, space)
+        loaded = FraudModel.load(model)
+        id = check_name(loaded.id, "model")
+        self._check_space(space, loaded.schema)
+        self._keep(id, model)
+        self._make_space(space, "live", loaded.schema)
+        source = {"name": name, "model": id, "space": space, "shadow": shadow or bool(challenges)}
+        found = self._endpoints.create(
+            name, KIND, {**source, **({"challenges": challenges} if challenges else {}), **terms.to_json()}
+        )
+        if self._ledger is not None:
+            self.refresh()
+        return found
+
+    def _terms(
+        self, name: str, subject: str | None, decisions: str | None, release_share: float | None
+    ) -> Terms:
+        known = {one.name: Terms.of(one.source) for one in self.deployments()}
+        found = known.get(name, Terms()).changed(subject, decisions, release_share)
+        found.check(name, known.items())
+        return found
+
+    def _check_challenge(self, name: str, challenged: str, space: str) -> None:
+        if name == challenged or self.space_of(challenged) != space:
+            raise InvalidInput(
+                f"challenges: expected another deployment that scores the transactions of the space {space}, got "
+                f"{shown(challenged)}",
+                field="challenges",
+            )
+
+    def _deploy_graph(self, name: str, model: Path) -> Endpoint:
+        """Deploy a graph network: it answers to the article's payload and scores no stored transaction."""
+        from masthead.fraud.networks.graph_model import GraphModel
+
+        GraphModel.load(model)  # an intact one, or an error that says what is wrong
+        id = check_name(_card_id(model), "model")
+        self._keep(id, model)
+        source = {"name": name, "model": id, "space": "", "shadow": False, "graph": True}
+        return self._endpoints.create(name, KIND, source)
+
+    def _keep(self, id: str, model: Path) -> None:
+        """Copy a model's folder under its id, whole or not at all."""
+        target = self._folder.models / id
+        if not target.exists():
+            self._folder.models.mkdir(parents=True, exist_ok=True, mode=0o700)
+            beside = self._folder.models / new_id("part")
+            shutil.copytree(model, beside)
+            beside.rename(target)
+
+    def _check_space(self, space: str, schema: "Schema") -> None:
+        known = {one.name: one for one in self.spaces()}.get(space)
+        if known is not None and known.digest != schema.digest():
+            raise Conflict(
+                f"model: expected one of the schema that the transactions of the space {space} have "
+                f"({known.digest}), got one of {schema.name} ({schema.digest()}); name another space"
+            )
+
+    def _make_space(self, name: str, kind: str, schema: "Schema") -> None:
+        if any(one.name == name for one in self.spaces()):
+            return
+        with self.store.group() as group:
+            results.put_space(group, Space(name, kind, schema.to_toml(), schema.digest(), self._clock.now()))
+        self._tell_others()
+
+    def _tell_others(self) -> None:
+        """Let every process that watches the database look again."""
+        with self._database.write():
+            pass
+
+    def deployments(self) -> list[Endpoint]:
+        """Return every deployment by name, with what was counted of its calls."""
+        return [one for one in self._endpoints.list() if one.kind == KIND]
+
+    def space_of(self, name: str) -> str:
+        """Return the space whose transactions a deployment scores.
+
+        Raises:
+            NotFound: Nothing is deployed under that name. Conflict: It is a graph network, which scores no stored ones.
+        """
+        found = self._endpoints.get(name)
+        if found.kind != KIND:
+            raise NotFound(f"deployment: there is none named {shown(name)}")
+        if found.source.get("graph"):
+            raise Conflict(f"deployment: {name} is a graph network, which scores no transactions of a stream")
+        return str(found.source["space"])
+
+    def _forget_snapshots(self) -> None:
+        """Remove what a start would begin with: something was taken away, which must not live on there."""
+        for path in self._snapshots.glob("*.npz"):
+            path.unlink(missing_ok=True)
+
+    def undeploy(self, name: str) -> None:
+        """Take a deployment away; its model and what it decided stay.
+
+        Raises:
+            NotFound: There is no deployment of that name.
+        """
+        if self._endpoints.get(name).kind != KIND:
+            raise NotFound(f"deployment: there is none named {shown(name)}")
+        self._endpoints.delete(name)
+        if self._ledger is not None:
+            self.refresh()
+
+    def models(self) -> list[Json]:
+        """Return the models that were deployed once: id, schema, where they are deployed, and their cards' figures."""
+        used: dict[str, list[str]] = {}
+        for one in self.deployments():
+            used.setdefault(str(one.source["model"]), []).append(one.name)
+        found = []
+        for path in sorted(self._folder.models.glob("*/card.json")):
+            card = orjson.loads(path.read_bytes())
+            if (
+                "schema.toml" in card.get("files", {}) or "directions" in card
+            ):  # other rooms' models lie there, too
+                told = {name: card[name] for name in ("created", "metrics", "windows") if name in card}
+                found.append({"id": path.parent.name, "deployed": used.get(path.parent.name, []), **told})
+        return found
+
+    def delete_model(self, id: str) -> None:
+        """Remove a model that is not deployed; what it decided stays, but cannot be made again.
+
+        Raises:
+            NotFound: There is no such model. Conflict: It is deployed.
+        """
+        known = {one["id"]: one for one in self.models()}
+        if id not in known:
+            raise NotFound(f"model: there is none with the id {shown(id)}")
+        if known[id]["deployed"]:
+            raise Conflict(
+                f"model: {id} is deployed as {', '.join(known[id]['deployed'])}; undeploy it first"
+            )
+        shutil.rmtree(self._folder.models / id)
+        self._journal.write("fraud", id, "model deleted")
+
+    def model(self, id: str) -> "FraudModel":
+        """Return a deployed model, loaded once.
+
+        Raises:
+            NotFound: It is gone. InvalidInput: Its folder is damaged.
+        """
+        from masthead.fraud.scoring.model import FraudModel
+
+        with self._lock:
+            if id not in self._models:
+                self._models[id] = FraudModel.load(self._folder.models / check_name(id, "model"))
+            return self._models[id]
+
+    # ------------------------------------------------------------------ what is served
+
+    def start(self) -> None:
+        """Serve what is deployed; from now on `refresh` is called when something changes."""
+        self._followed = True
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Serve what is deployed now, whoever deployed it; returns when the states are warm."""
+        with self._lock:
+            self._version = self._database.version()
+            self.desk.refresh()
+            found = list(self.deployments())
+            spaces = self.spaces()
+            seen = (
+                *((one.name, one.revision) for one in found),
+                *((one.name, one.created) for one in spaces),
+            )
+            if seen == self._seen:
+                return
+            if found or self._ledger is not None:
+                self._serve(found, spaces)
+            self.intakes = tuple(
+                intake
+                for one in found
+                if not one.source.get("shadow") and (intake := Terms.of(one.source).intake(one.name))
+            )
+            self._seen = seen
+
+    def _serve(self, found: Sequence[Endpoint], spaces: Iterable[Space]) -> None:
+        from masthead.fraud.live.ledger import Swap
+
+        ledger, writer = self._writing()
+        books: dict[str, Book] = {}
+        for space in spaces:
+            served = LIVE if space.kind == "simulation" else space.name
+            lanes = self._lanes(one for one in found if one.source.get("space") == served)
+            if lanes:
+                known = ledger.books.get(space.name)
+                same = known is not None and known.lanes == lanes
+                books[space.name] = known if known is not None and same else self._book(space.name, lanes)
+        writer.submit(Swap(books))
+
+    def _lanes(self, found: Iterable[Endpoint]) -> "tuple[Lane, ...]":
+        """Return the lanes of a space, the newest first."""
+        from masthead.fraud.live.ledger import Lane
+
+        newest = sorted(found, key=lambda one: one.updated, reverse=True)
+        return tuple(
+            Lane(
+                one.name,
+                self.model(one.source["model"]),
+                bool(one.source["shadow"]),
+                Terms.of(one.source).release_share,
+            )
+            for one in newest
+        )
+
+    def _book(self, space: str, lanes: "tuple[Lane, ...]") -> "Book":
+        from masthead.fraud.live.ledger import Book
+
+        began = time.monotonic()
+        book = Book(space, lanes[0].model.schema, lanes, snapshots=self._snapshots)
+        book.rehearse()
+        for lane in lanes:  # brings LightGBM, which only reasons need
+            lane.model.contributions(np.zeros((1, lane.model.layout.width), np.float32))
+        book.rebuild(self.store, self.store.head())
+        self._journal.write("fraud", space, "state built", seconds=round(time.monotonic() - began, 3))
+        return book
+
+    def _writing(self) -> "tuple[Ledger, Writer]":
+        """Return the ledger and its writer, made with their first use: they bring the compiled parts."""
+        with self._lock:
+            if self._ledger is None or self._writer is None:
+                from masthead.fraud.live.ledger import Ledger
+                from masthead.fraud.live.writer import Writer
+
+                self._ledger = Ledger(self.store, self._clock, self.desk)
+                self._writer = Writer(self._ledger.work)
+            return self._ledger, self._writer
+
+    def _current(self, space: str) -> "Book":
+        """Return the book of a space as it is deployed now.
+
+        Raises:
+            Conflict: No model is deployed there.
+        """
+        if self._ledger is None or (not self._followed and self._database.version() != self._version):
+            self.refresh()
+        book = None if self._ledger is None else self._ledger.books.get(space)
+        if book is None:
+            raise Conflict(
+                f"model: none is deployed in the space {space}; masthead fraud deploy NAME --model DIR does it"
+            )
+        return book
+
+    # ------------------------------------------------------------------ spaces
+
+    def spaces(self, *, counted: bool = False) -> list[Space]:
+        """Return the spaces by name: the live ones and those of simulations."""
+        with self._database.read() as connection:
+            return results.spaces(connection, counted=counted)
+
+    def schema(self, space: str = LIVE) -> "Schema":
+        """Return the schema of a space.
+
+        Raises:
+            NotFound: There is no such space.
+        """
+        for one in self.spaces():
+            if one.name == space:
+                return _parsed(one.schema, f"the schema of the space {space}")
+        raise NotFound(f"space: there is none named {shown(space)}")
+
+    def close(self) -> None:
+        """Write what waits and let go of the connection."""
+        with self._lock:
+            writer, self._writer = self._writer, None
+            ledger, self._ledger = self._ledger, None
+        if writer is not None:
+            writer.close()
+        if (
+            ledger is not None and self._followed
+        ):  # a command that scores one transaction leaves that to the server
+            ledger.keep()
+        self.store.close()
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(text: str, source: str) -> "Schema":
+    from masthead.fraud.data.schema import Schema
+
+    return Schema.parse(text, source=source)
+
+
+def _card_id(model: Path) -> str:
+    found: Json = orjson.loads((model / "card.json").read_bytes())
+    return str(found["id"])

@@ -1,0 +1,73 @@
+"""A transaction as it is stored: keys as numbers of entities, numbers as float32, categories as JSON; and back."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from masthead.base.clock import utc
+from masthead.base.errors import InvalidInput, shown
+from masthead.fraud.data.events import Event
+from masthead.fraud.data.schema import Schema
+from masthead.fraud.live.results import Stored
+
+__all__ = ["amount_of", "body_of", "check_event", "event_of", "feat_of", "record_of"]
+
+MOST_TEXT = 1_024  # characters of an id or a key: longer ones are no keys, and an index holds them
+
+
+def check_event(event: Event) -> Event:
+    """Return an event that both engines can store.
+
+    Raises:
+        InvalidInput: The id or a key is too long, or has a NUL character, which PostgreSQL cannot hold.
+    """
+    for name, text in (("id", event.id), *(("key", key) for key in event.keys if key is not None)):
+        if len(text) > MOST_TEXT or "\0" in text:
+            raise InvalidInput(
+                f"{name}: expected a text of at most {MOST_TEXT:,} characters without NUL, got {shown(text)}"
+            )
+    return event
+
+
+def amount_of(event: Event) -> float | None:
+    """Return the amount as it is stored: None = missing."""
+    return None if math.isnan(event.amount) else event.amount
+
+
+def feat_of(event: Event) -> bytes:
+    """Return the numerics as they are stored."""
+    return np.asarray(event.numerics, "<f4").tobytes()
+
+
+def body_of(event: Event) -> bytes:
+    """Return what else is stored."""
+    return orjson.dumps(event.categories)
+
+
+def event_of(found: Stored) -> Event:
+    """Return the event that was stored."""
+    numerics: NDArray[np.float64] = np.frombuffer(found.feat, "<f4").astype(np.float64)
+    amount = math.nan if found.amount is None else found.amount
+    return Event(found.id, found.ts, amount, found.keys, numerics, tuple(orjson.loads(found.body)))
+
+
+def record_of(schema: Schema, event: Event) -> dict[str, Any]:
+    """Return a transaction as people read it: what is missing is left out, entities under their relations' names."""
+    named: Mapping[str, Any] = {
+        **{relation.name: key for relation, key in zip(schema.relations, event.keys, strict=True)},
+        **dict(zip(schema.categoricals, event.categories, strict=True)),
+        **{
+            name: None if math.isnan(value) else float(f"{value:.7g}")
+            for name, value in zip(schema.numerics, event.numerics.tolist(), strict=True)
+        },
+    }
+    return {
+        "id": event.id,
+        "time": utc(event.ts / 1e6).isoformat(),
+        "amount": amount_of(event),
+        **{name: value for name, value in named.items() if value is not None},
+    }

@@ -1,0 +1,1 @@
+"""From files, or from what is stored, to an endpoint, in steps that survive."""

@@ -1,0 +1,1 @@
+"""Looking back at a decision: reasons, paths, graphs, rings."""

@@ -1,0 +1,325 @@
+"""Why a score is what it is, in words: what each relation added, and what of its past did so.
+
+The contributions of a model's columns are summed per relation; what is no relation's is `amount`, `time` or `columns`.
+A text tells the aggregate that weighed most in the direction of its sum. At most five are told, of which the last sums
+up what is left: together they are the raw score less the mean of the model.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masthead.base.clock import utc
+from masthead.fraud.data.columns import Event
+from masthead.fraud.data.schema import Schema
+from masthead.fraud.data.values import DAY_US
+from masthead.fraud.scoring.features import Column, Layout
+
+__all__ = [
+    "MOST",
+    "Facts",
+    "Reason",
+    "ago",
+    "count_distinct",
+    "days_ago",
+    "find_reasons",
+    "noun_of",
+    "plural_of",
+    "spelled",
+]
+
+MOST = 5
+HOUR_US = DAY_US // 24
+_WINDOWS = ((DAY_US, "24 h"), (7 * DAY_US, "7 days"), (30 * DAY_US, "30 days"))
+_SPANS = MappingProxyType({"1h": "1 h", "1d": "24 h", "7d": "7 days", "30d": "30 days"})
+_NOUNS = MappingProxyType(
+    {
+        "card1": "card",
+        "addr1": "billing region",
+        "addr2": "billing country",
+        "P_emaildomain": "payer's mail domain",
+        "R_emaildomain": "recipient's mail domain",
+        "ProductCD": "product",
+        "id_19": "address",
+        "id_20": "device",
+        "id_30": "operating system",
+        "id_31": "browser",
+        "DeviceInfo": "device model",
+        "DeviceType": "device type",
+    }
+)
+"""What the columns of IEEE-CIS are; other relations are called as their schema calls them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What one part added to a score.
+
+    Attributes:
+        relation: Name in the schema; `amount`, `time`, `columns`; `other` sums up what is left.
+        value: The entity's key, or the value; "" = none.
+        contribution: Log-odds.
+    """
+
+    relation: str
+    value: str
+    text: str
+    contribution: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "relation": self.relation,
+            "value": self.value,
+            "text": self.text,
+            "contribution": self.contribution,
+        }
+
+
+class Facts(Protocol):
+    """What texts need beside the vector: the past of this transaction's entities, as of its decision."""
+
+    def distinct(self, relation: str, other: str) -> tuple[int, str]:
+        """Return how many values of a counterparty an entity has had with this one, and in which time."""
+        ...
+
+    def confirmed(self, relation: str) -> Sequence[int]:
+        """Return when the frauds of an entity that were known had been confirmed, the latest first."""
+        ...
+
+
+def find_reasons(
+    schema: Schema,
+    layout: Layout,
+    event: Event,
+    x: NDArray[np.float32],
+    contributions: NDArray[np.float64],
+    facts: Facts,
+) -> list[Reason]:
+    """Return at most `MOST` reasons, what weighs most first.
+
+    Args:
+        x: (columns,) what the model saw. contributions: (columns + 1,), the mean last.
+    """
+    columns = _columns(layout)
+    values = {column.name: value for (column, _), value in zip(columns, x.tolist(), strict=True)}
+    told = _Teller(schema, event, values, facts)
+    parts: dict[str, list[tuple[float, Column]]] = {}
+    for (column, part), value in zip(columns, contributions[:-1].tolist(), strict=True):
+        parts.setdefault(part, []).append((value, column))
+    sums = {part: math.fsum(value for value, _ in columns) for part, columns in parts.items()}
+    order = sorted((part for part in sums if sums[part]), key=lambda part: -abs(sums[part]))
+    shown = order if len(order) <= MOST else order[: MOST - 1]
+    found = [told.reason(part, sums[part], parts[part]) for part in shown]
+    if rest := order[len(shown) :]:
+        text = f"{len(rest)} others: {', '.join(map(noun_of, rest))}"
+        found.append(Reason("other", "", text, math.fsum(sums[part] for part in rest)))
+    return found
+
+
+@lru_cache(maxsize=16)
+def _columns(layout: Layout) -> tuple[tuple[Column, str], ...]:
+    """Return the columns of a layout with the part that each belongs to."""
+    return tuple((column, _part_of(column)) for column in layout.columns)
+
+
+def _part_of(column: Column) -> str:
+    if column.relation:
+        return column.relation
+    names = {"amount": "amount", "refund": "amount", "hour": "time", "weekday": "time"}
+    return names.get(column.name, "columns") if column.group == "own" else "columns"
+
+
+class _Teller:
+    """Puts the aggregates of one transaction into words."""
+
+    def __init__(self, schema: Schema, event: Event, x: Mapping[str, float], facts: Facts) -> None:
+        self._event, self._x, self._facts = event, x, facts
+        names = [relation.name for relation in schema.relations]
+        self._keys = dict(zip(names, event.keys, strict=True))
+        self._categories = dict(zip(schema.categoricals, event.categories, strict=True))
+
+    def reason(self, part: str, total: float, columns: Sequence[tuple[float, Column]]) -> Reason:
+        """Return the reason of one part; its columns with what each contributed."""
+        order = [
+            column for value, column in sorted(columns, key=lambda one: -one[0] * math.copysign(1, total))
+        ]
+        if part == "amount":
+            amount = self._event.amount
+            value = "" if math.isnan(amount) else f"{amount:.10g}"
+            return Reason(part, value, f"amount {value}" if value else "no amount", total)
+        if part == "time":
+            value = utc(self._event.ts / 1e6).strftime("%A %H:%M")
+            return Reason(part, value, value, total)
+        if part == "columns":
+            return Reason(part, "", ", ".join(map(self._own, order[:2])), total)
+        key = self._keys[part]
+        if key is None:
+            return Reason(part, "", f"no {noun_of(part)}", total)
+        text = f"{noun_of(part)} {spelled(key)}: {self._past(part, order[0])}"
+        return Reason(part, key, text, total)
+
+    def _own(self, column: Column) -> str:
+        value = self._x[column.name]
+        if column.group == "own":
+            what = (
+                ("relation", "without a value")
+                if column.name == "missing"
+                else ("entity", "never seen before")
+            )
+            return f"{_many(round(value), what[0])} {what[1]}"
+        if column.group == "categorical":
+            category = self._categories[column.name]
+            return f"no {column.name}" if category is None else f"{column.name} {category}"
+        return f"no {column.name}" if math.isnan(value) else f"{column.name} {value:.4g}"
+
+    def _past(self, relation: str, column: Column) -> str:
+        what = column.name.removeprefix(f"{relation}.")
+        group = {
+            "history": self._history,
+            "window": self._window,
+            "velocity": self._window,
+            "amount": self._amount,
+            "counterparty": self._counterparty,
+            "label": self._label,
+        }
+        return group[column.group](relation, what)
+
+    def _of(self, relation: str, what: str) -> float:
+        return self._x[f"{relation}.{what}"]
+
+    def _history(self, relation: str, what: str) -> str:
+        count = round(math.expm1(self._of(relation, "count")))
+        if not count:
+            return "never seen before"
+        span = self._of(relation, what)
+        if what == "count" or math.isnan(span):
+            return f"{_many(count + 1, 'transaction')} so far"
+        word = "last" if what == "since_last" else "first"
+        return f"{word} seen {ago(round(math.expm1(span) * 1e6))}"
+
+    def _window(self, relation: str, what: str) -> str:
+        kind, _, span = what.partition("_")
+        if kind == "amount":
+            mean = self._of(relation, what)
+            known = "no amount" if math.isnan(mean) else f"mean amount {mean:.4g}"
+            return f"{known} in the {_SPANS[span]} before"
+        span = span or "1d"  # a burst is a day's
+        return f"{_many(round(self._of(relation, f'count_{span}')) + 1, 'transaction')} in {_SPANS[span]}"
+
+    def _amount(self, relation: str, what: str) -> str:
+        apart = self._of(relation, "amount_difference")
+        return "no amount to compare with" if math.isnan(apart) else f"amount {10**apart:.3g} times its usual"
+
+    def _counterparty(self, relation: str, what: str) -> str:
+        other = what.removeprefix("distinct_")
+        other = other if other in self._keys else other.removesuffix("_share")
+        count, span = self._facts.distinct(relation, other)
+        return f"{count} {noun_of(other) if count == 1 else plural_of(other)} in {span}"
+
+    def _label(self, relation: str, what: str) -> str:
+        frauds = round(self._of(relation, "frauds"))
+        if frauds:
+            arrivals = self._facts.confirmed(relation) if frauds <= MOST else ()
+            if len(arrivals) == frauds:
+                when = days_ago([self._event.ts - at for at in arrivals])
+            else:
+                when = f"the last {ago(round(math.expm1(self._of(relation, 'since_fraud')) * 1e6))}"
+            return f"{_many(frauds, 'confirmed fraud')}, {when}"
+        known = round(self._of(relation, "labels_30d"))
+        return f"no fraud among {_many(known, 'outcome')} known in 30 days" if known else "no confirmed fraud"
+
+
+def count_distinct(now: int, own: int, past: Sequence[tuple[int, int]]) -> tuple[int, str]:
+    """Return how many values there are with this one, and the shortest window that holds all of them.
+
+    Args:
+        own: The value at `now`; 0 = none. past: (time, value) of what was before.
+
+    >>> count_distinct(2 * 86_400_000_000, 3, [(86_400_000_001, 4), (1, 3)])
+    (2, '24 h')
+    """
+
+    def values(since: int) -> int:
+        return len({own, *(value for at, value in past if at > since)} - {0})
+
+    every = len({own, *(value for _, value in past)} - {0})
+    for width, name in _WINDOWS:
+        if values(now - width) == every:
+            return every, name
+    return every, f"its last {len(past) + 1} transactions"
+
+
+def ago(span_us: int) -> str:
+    """Return how long ago something was, in the largest unit that it fills.
+
+    >>> ago(3 * 86_400_000_000), ago(3_600_000_000), ago(59_000_000)
+    ('3 days ago', '1 hour ago', '59 seconds ago')
+    """
+    for unit, name in ((DAY_US, "day"), (HOUR_US, "hour"), (60_000_000, "minute")):
+        if span_us >= unit:
+            return f"{_many(span_us // unit, name)} ago"
+    return f"{_many(max(0, span_us) // 1_000_000, 'second')} ago"
+
+
+def days_ago(spans_us: Sequence[int]) -> str:
+    """Return several such times in one phrase, the shortest first.
+
+    >>> days_ago([9 * 86_400_000_000, 3 * 86_400_000_000])
+    '3 and 9 days ago'
+    """
+    spans = sorted(spans_us)
+    if len(spans) > 1 and spans[0] >= DAY_US:
+        parts = [str(span // DAY_US) for span in spans]
+        return f"{', '.join(parts[:-1])} and {parts[-1]} days ago"
+    parts = [ago(span) for span in spans]
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def noun_of(relation: str) -> str:
+    """Return what people call an entity of a relation.
+
+    >>> noun_of("id_20"), noun_of("merchant_id")
+    ('device', 'merchant')
+    """
+    return _NOUNS.get(relation) or relation.removesuffix("_id").replace("_", " ") or relation
+
+
+def plural_of(relation: str) -> str:
+    """Return what people call several entities of a relation.
+
+    >>> plural_of("id_19"), plural_of("country"), plural_of("card")
+    ('addresses', 'countries', 'cards')
+    """
+    return _plural(noun_of(relation))
+
+
+def spelled(key: str) -> str:
+    """Return a key as people read it: the parts of a composite one in a row.
+
+    >>> spelled("8812"), spelled('["a-b","7"]')
+    ('8812', 'a-b, 7')
+    """
+    if key.startswith("["):
+        try:
+            return ", ".join(map(str, json.loads(key)))
+        except ValueError:
+            return key
+    return key
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith(("s", "x", "ch")):
+        return f"{noun}es"
+    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun if count == 1 else _plural(noun)}"
