@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masthead.fraud.networks.graph import Direction, Floats
+from masthead.learn.boosting import lightgbm
 
 __all__ = ["Known", "columns_of", "fit_trees", "folds_of", "most_important", "own_columns"]
 
@@ -134,8 +135,7 @@ def _back(name: str) -> str:
 
 def fit_trees(x: Floats, labels: NDArray[np.int8], fit: Any, check: Any, *, seed: int) -> Any:
     """Return a LightGBM booster of the rows `fit`, stopped where the rows `check` gain no more."""
-    import lightgbm
-
+    lgb = lightgbm()
     settings = {
         "objective": "binary",
         "learning_rate": 0.05,
@@ -152,16 +152,16 @@ def fit_trees(x: Floats, labels: NDArray[np.int8], fit: Any, check: Any, *, seed
         "force_row_wise": True,
         "verbose": -1,
     }
-    data = lightgbm.Dataset(x[fit], labels[fit], free_raw_data=True)
+    data = lgb.Dataset(x[fit], labels[fit], free_raw_data=True)
     if not len(check):
-        return lightgbm.train(settings, data, 100)
-    later = lightgbm.Dataset(x[check], labels[check], reference=data)
-    stop = lightgbm.early_stopping(_PATIENCE, verbose=False)
-    return lightgbm.train(settings, data, _ROUNDS, valid_sets=[later], callbacks=[stop])
+        return lgb.train(settings, data, 100)
+    later = lgb.Dataset(x[check], labels[check], reference=data)
+    stop = lgb.early_stopping(_PATIENCE, verbose=False)
+    return lgb.train(settings, data, _ROUNDS, valid_sets=[later], callbacks=[stop])
 
 
 def _threads(cells: int) -> int:
-    """Return how many threads help: one for what takes seconds, since two on a busy machine wait for each other."""
+    """Return how many threads help: one for what takes seconds."""
     return 1 if cells < 20_000_000 else max(1, min(4, os.cpu_count() or 1))
 
 

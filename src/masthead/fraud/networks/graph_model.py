@@ -28,6 +28,7 @@ from masthead.fraud.networks.graph import (
 from masthead.fraud.networks.graph_features import Known, columns_of, folds_of, own_columns
 from masthead.fraud.networks.rgcn_scoring import Numpy, Signature, forward, label_signal, wire
 from masthead.fraud.networks.rgcn_task import Options
+from masthead.learn.boosting import lightgbm
 
 __all__ = ["BLENDS", "GraphModel", "require_room", "standardised"]
 
@@ -198,9 +199,7 @@ class GraphModel:
     def _predicted(self, name: str, x: Floats, threads: int) -> NDArray[np.float64]:
         with self._lock:
             if name not in self._boosters:
-                import lightgbm
-
-                self._boosters[name] = lightgbm.Booster(model_str=getattr(self, name))
+                self._boosters[name] = lightgbm().Booster(model_str=getattr(self, name))
             booster = self._boosters[name]
         if not len(x):
             return np.empty(0)

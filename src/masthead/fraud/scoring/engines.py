@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.networks.temporal_network import TemporalNetwork
 from masthead.fraud.scoring.forest import Forest
+from masthead.learn.boosting import lightgbm
 
 __all__ = ["SCORERS", "EmbeddedTrees", "Engine", "Network", "Trees", "engine_of"]
 
@@ -64,9 +65,7 @@ class Trees:
 
     @cached_property
     def _booster(self) -> Any:
-        import lightgbm as lgb  # half a second, and only explanations need it
-
-        return lgb.Booster(model_str=self.text)
+        return lightgbm().Booster(model_str=self.text)
 
 
 class Network:

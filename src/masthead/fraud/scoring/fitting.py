@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masthead.learn.boosting import lightgbm
+
 __all__ = ["CONFIGURATION", "Fit", "fit"]
 
 CONFIGURATION: dict[str, Any] = {
     "objective": "binary",
     "learning_rate": 0.05,
-    "num_leaves": 31,
+    "num_leaves": 15,
     "min_data_in_leaf": 50,
     "feature_fraction": 0.5,
     "bagging_fraction": 0.8,
@@ -28,8 +30,10 @@ CONFIGURATION: dict[str, Any] = {
 }
 """Frozen: what differs between data sets is learned from their rows."""
 
-ROUNDS = 400
+ROUNDS = 1_000
 PATIENCE = 30
+MOST_ROWS = 80_000
+"""So many rows, drawn anew for each tree, teach it: more rows then cost more drawing, and not more of everything."""
 _BLIND_ROUNDS = 150
 
 
@@ -60,18 +64,17 @@ def fit(
         y: (rows,) 1 or 0, both among the rows that are not to check.
         check: (rows,) which rows only tell when to stop.
         seed: Same data and seed, same forest, whatever `threads` is.
-        threads: 0 = one per core but one: threads that wait for each other stand still where something else runs
-            (100,000 rows took over ten minutes with two threads on two busy cores).
+        threads: 0 = one per core.
         parameters: In place of those of `CONFIGURATION`.
         rounds: How many where the rows to check do not say when to stop: there are none, or all have one outcome.
     """
-    import lightgbm as lgb  # half a second, and only training needs it
-
+    lgb = lightgbm()
     settings = {
         **CONFIGURATION,
+        "bagging_fraction": min(CONFIGURATION["bagging_fraction"], MOST_ROWS / max(1, int((~check).sum()))),
         **(parameters or {}),
         "seed": seed,
-        "num_threads": threads or max(1, (os.cpu_count() or 1) - 1),
+        "num_threads": threads or os.cpu_count() or 1,
     }
     columns: dict[str, Any] = {
         "feature_name": [
