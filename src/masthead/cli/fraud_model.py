@@ -47,7 +47,7 @@ def train(
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Same data and seed, same model.")] = 0,
     threads: Annotated[
-        int, typer.Option("--threads", min=0, help="Of the fit; 0: one per core but one.")
+        int, typer.Option("--threads", min=0, help="Of the fit; 0: one per core.")
     ] = 0,
     as_json: AsJson = False,
 ) -> None:

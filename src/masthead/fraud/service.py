@@ -25,7 +25,8 @@ from masthead.store.engine import Database
 if TYPE_CHECKING:
     from masthead.fraud.data.events import Event
     from masthead.fraud.data.schema import Schema
-    from masthead.fraud.live.ledger import Book, Mark
+    from masthead.fraud.live.book import Book
+    from masthead.fraud.live.ledger import Mark
     from masthead.fraud.live.loading import Loaded, Loading
 
 __all__ = ["SOURCES", "FraudService", "read_value"]

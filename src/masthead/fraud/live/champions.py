@@ -122,7 +122,7 @@ class Champions(Deployments):
 
     def present(self, space: str) -> int:
         """Return up to when labels of a space have arrived, UTC microseconds: now, or where that was long ago, then."""
-        from masthead.fraud.live.ledger import present
+        from masthead.fraud.live.book import present
 
         with self._database.read() as connection:
             newest = feed_results.newest(connection, space)
@@ -171,7 +171,7 @@ class Champions(Deployments):
 
     def _mature_span(self, model: "FraudModel", space: str, newest: int) -> tuple[Span, int]:
         """Return the newest window whose outcomes are known, and up to when labels have arrived."""
-        from masthead.fraud.live.ledger import present
+        from masthead.fraud.live.book import present
 
         now = present(int(self._clock.time() * 1e6), newest)
         until = now - model.schema.maturity_us

@@ -33,7 +33,8 @@ from masthead.streams.works import Intake
 
 if TYPE_CHECKING:
     from masthead.fraud.data.schema import Schema
-    from masthead.fraud.live.ledger import Book, Lane, Ledger
+    from masthead.fraud.live.book import Book, Lane
+    from masthead.fraud.live.ledger import Ledger
     from masthead.fraud.live.writer import Writer
     from masthead.fraud.scoring.model import FraudModel
 
@@ -310,7 +311,7 @@ class Deployments:
 
     def _lanes(self, found: Iterable[Endpoint]) -> "tuple[Lane, ...]":
         """Return the lanes of a space, the newest first."""
-        from masthead.fraud.live.ledger import Lane
+        from masthead.fraud.live.book import Lane
 
         newest = sorted(found, key=lambda one: one.updated, reverse=True)
         return tuple(
@@ -324,7 +325,7 @@ class Deployments:
         )
 
     def _book(self, space: str, lanes: "tuple[Lane, ...]") -> "Book":
-        from masthead.fraud.live.ledger import Book
+        from masthead.fraud.live.book import Book
 
         began = time.monotonic()
         book = Book(space, lanes[0].model.schema, lanes, snapshots=self._snapshots)

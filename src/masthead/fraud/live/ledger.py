@@ -4,7 +4,6 @@ A state is a cache of the log. Before a group is written it is brought to the lo
 commit fail, the states are ahead of the log: they are rebuilt before the next answer.
 """
 
-import heapq
 import threading
 import zlib
 from collections.abc import Mapping, Sequence
@@ -14,72 +13,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, MastheadError, shown
 from masthead.base.log import get_logger
 from masthead.fraud.data.events import Event
-from masthead.fraud.data.schema import Schema
 from masthead.fraud.desk.desk import Desk
+from masthead.fraud.live.book import Book, Lane, present
 from masthead.fraud.live.counting import LATE, REBUILD_S, REBUILDS
 from masthead.fraud.live.packing import amount_of, body_of, feat_of
 from masthead.fraud.live.records import (
     GraphStore,
     Group,
     Head,
-    History,
     NewDecision,
     NewLabel,
     NewTransaction,
 )
-from masthead.fraud.live.replaying import take_history
-from masthead.fraud.live.snapshots import Frozen, freeze, read_snapshot, snapshot_path, write_snapshot
-from masthead.fraud.live.terms import is_released
+from masthead.fraud.live.snapshots import Frozen, freeze, write_snapshot
 from masthead.fraud.live.writer import Job
-from masthead.fraud.scoring.state import GraphState
 
 if TYPE_CHECKING:
-    from masthead.fraud.scoring.model import FraudModel
+    pass
 
-__all__ = ["Book", "Differs", "Lane", "Ledger", "Mark", "Marking", "Scoring", "Swap"]
+__all__ = ["Differs", "Ledger", "Mark", "Marking", "Scoring", "Swap"]
 
 SNAPSHOT_EVERY = 100_000  # entries of the log
-_DAY_US = 86_400_000_000
 _REBUILT_BY = ("failed commit", "taken away")
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """A model under its name; one in shadow scores everything and decides nothing.
-
-    Attributes:
-        release_share: Of would-be reviews, how many pass.
-    """
-
-    alias: str
-    model: "FraudModel"
-    shadow: bool = False
-    release_share: float = 0.0
-
-    def decide(self, transaction: str, probability: float) -> dict[str, Any]:
-        """Return a decision as JSON values."""
-        cuts = self.model.thresholds
-        return {
-            "id": transaction,
-            "flag": probability >= cuts.review,
-            "pred_prob": probability,
-            "threshold": cuts.review,
-            "action": cuts.action(probability),
-            "model": self.model.id,
-            "reasons": [],
-        }
-
-    def release(self, told: dict[str, Any]) -> dict[str, Any]:
-        """Return a decision as it is told: of would-be reviews a share passes, and says so."""
-        if told["action"] == "review" and is_released(told["id"], self.release_share):
-            return {**told, "action": "pass", "released": True}
-        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,134 +74,6 @@ class Swap:
     """A request: serve these spaces from now on, and no others."""
 
     books: Mapping[str, "Book"]
-
-
-class Book:
-    """One space in memory: the models that serve it and the states that they look at.
-
-    Args:
-        lanes: The newest first; models with the same columns share a state.
-        snapshots: The folder that keeps what is remembered over a restart; None: the log alone does.
-    """
-
-    def __init__(
-        self, space: str, schema: Schema, lanes: Sequence[Lane], *, snapshots: Path | None = None
-    ) -> None:
-        self.snapshot = None if snapshots is None else snapshot_path(snapshots, space)
-        self.space, self.schema, self.lanes = space, schema, tuple(lanes)
-        self.relations = tuple(relation.name for relation in schema.relations)
-        self.last, self.newest, self.epoch = 0, 0, -1
-        self.kept = 0  # up to which number a snapshot was made
-        self._begin()
-
-    def _begin(self) -> None:
-        layouts = list(dict.fromkeys(lane.model.layout for lane in self.lanes))
-        self.states = [GraphState(layout) for layout in layouts]
-        self.place = {lane.alias: layouts.index(lane.model.layout) for lane in self.lanes}
-        self.eids: dict[tuple[str, str], int] = {}
-        self.waiting: set[str] = set()  # ids with labels and no transaction yet
-        self._keys: dict[int, str] = {}
-        self.coming: list[tuple[int, int, int, int]] = []  # labels by arrival
-
-    def rehearse(self) -> None:
-        """Go once through everything that is compiled with its first use, so that no transaction waits for it."""
-        width = len(self.relations)
-        key = ("rehearsal",) * width
-        numerics = np.full(len(self.schema.numerics), np.nan)
-        event = Event("", 0, 1.0, key, numerics, (None,) * len(self.schema.categoricals))
-        for lane in self.lanes:
-            state = GraphState(lane.model.layout)
-            lane.model.scorer.score(state.observe(1, event))
-            state.label(1, 1, 1)
-            one = History(
-                *(
-                    np.array([2], np.int64),
-                    np.array([0], np.int64),
-                    np.array([1.0]),
-                    np.ones((1, width), np.int32),
-                ),
-                *(
-                    np.array([3], np.int64),
-                    np.array([2], np.int64),
-                    np.array([1], np.int8),
-                    np.array([1], np.int64),
-                ),
-            )
-            take_history(state, one, {1: "rehearsal"})
-
-    def rebuild(self, store: GraphStore, head: Head) -> None:
-        """Begin anew and take all that the log holds; what a snapshot holds of it is not read again."""
-        self.last, self.newest, self.epoch = 0, 0, head.epoch
-        self._begin()
-        if self.snapshot is not None:
-            read_snapshot(self.snapshot, self, store, head)
-            self.kept = self.last
-        self.follow(store, head.last)
-
-    def thaw(
-        self, told: Mapping[str, Any], eids: dict[tuple[str, str], int], coming: NDArray[np.int64]
-    ) -> None:
-        """Take what a snapshot says of everything but the states."""
-        self.last, self.newest = told["last"], told["newest"]
-        self.eids, self._keys = eids, {eid: key for (_, key), eid in eids.items()}
-        self.waiting = set(told["waiting"])
-        self.coming = list(zip(*coming.T.tolist(), strict=True))  # a heap stays one
-
-    def follow(self, store: GraphStore, last: int) -> None:
-        """Take what the log holds behind what was taken, up to a number."""
-        history = store.replay(self.last + 1, space=self.space, relations=len(self.relations), until=last)
-        self.newest = max(self.newest, int(history.ts.max()) if len(history.ts) else 0)
-        due = history.arrived_at <= self.newest
-        for eid, rel, key in store.entity_keys(space=self.space, from_eid=max(self._keys, default=0) + 1):
-            self.eids[rel, key] = eid
-            self._keys[eid] = key
-        for state in self.states:
-            take_history(state, history.told(due), self._keys)
-        for place in np.flatnonzero(~due).tolist():
-            self.hear(
-                int(history.label_seq[place]),
-                int(history.labelled[place]),
-                int(history.value[place]),
-                int(history.arrived_at[place]),
-            )
-        self.arrive(self.newest)
-        self.waiting |= store.waiting_labels(self.space, from_seq=self.last + 1)
-        self.last = last
-
-    def hear(self, label_seq: int, seq: int, value: int, arrived_at: int) -> None:
-        """Take a label of a transaction that is there; it is known to those that happen when it arrives, or later."""
-        heapq.heappush(self.coming, (arrived_at, label_seq, seq, value))
-
-    def arrive(self, now: int) -> None:
-        """Make labels known that have arrived by a time, which is that of transactions."""
-        while self.coming and self.coming[0][0] <= now:
-            at, _, seq, value = heapq.heappop(self.coming)
-            for state in self.states:
-                state.label(seq, value, at)
-
-    def know(self, made: Mapping[tuple[str, str], int]) -> None:
-        """Take new entities, whose numbers rise."""
-        self.eids |= made
-        self._keys |= {eid: key for (_, key), eid in made.items()}
-
-    def lane(self, alias: str) -> Lane:
-        """Return the lane of an alias, "" = the first that decides.
-
-        Raises:
-            Conflict: There is none.
-        """
-        for lane in self.lanes:
-            if lane.alias == alias or (not alias and not lane.shadow):
-                return lane
-        raise Conflict(f"model: no model named {shown(alias)} decides in the space {self.space}; deploy one")
-
-
-def present(now: int, newest: int) -> int:
-    """Return the time at which something said now is known, as transactions count time.
-
-    That is now, but where they happened long ago, as in a replay of an old year: there it is the newest's.
-    """
-    return now if abs(now - newest) <= _DAY_US or not newest else newest
 
 
 @dataclass(slots=True)

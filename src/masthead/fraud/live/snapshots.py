@@ -21,7 +21,7 @@ from masthead.fraud.live.records import GraphStore, Head
 from masthead.fraud.scoring import kernel, state
 
 if TYPE_CHECKING:
-    from masthead.fraud.live.ledger import Book
+    from masthead.fraud.live.book import Book
 
 __all__ = ["Frozen", "freeze", "read_snapshot", "snapshot_path", "write_snapshot"]
 

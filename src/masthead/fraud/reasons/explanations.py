@@ -56,7 +56,7 @@ class Explanations(Deployments):
         """
         from masthead.fraud.desk import feed_results
         from masthead.fraud.desk.outcomes import told_outcomes
-        from masthead.fraud.live.ledger import present
+        from masthead.fraud.live.book import present
 
         schema = self.schema(space)
         shares = {one.name: Terms.of(one.source).release_share for one in self.deployments()}
