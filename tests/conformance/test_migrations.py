@@ -18,8 +18,8 @@ from masthead.store.migrate import migrate
 from masthead.store.schema import metadata
 
 HOME = Path(masthead.__file__).parent
-for found in sorted([*HOME.glob("*/re[cs]*.py"), *HOME.glob("*/*_records.py"), HOME / "store/notes.py"]):
-    importlib.import_module(f"masthead.{found.parent.name}.{found.stem}")
+for found in sorted([*HOME.rglob("re[cs]*.py"), *HOME.rglob("*_records.py"), HOME / "store/notes.py"]):
+    importlib.import_module(".".join(("masthead", *found.relative_to(HOME).with_suffix("").parts)))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
