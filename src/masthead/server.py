@@ -265,7 +265,7 @@ class Server:
             devices=self._state,
             backup=self._backup,
             set_clock=self._move_clock if self._virtual else None,
-            follow=self._follow,
+            follow=self._follow_now,
             token=self._token,
         )
         console = "console" in self.roles
@@ -329,6 +329,12 @@ class Server:
         if self.roles & {"devices", "worker"}:
             with self._following:
                 self.masthead.refresh()
+
+    def _follow_now(self) -> None:
+        """Follow what a command has changed before it returns: a thing that it made may connect at once."""
+        self._follow()
+        if self._devices is not None:
+            self._devices.follow()
 
     def _move_clock(self, beat: Beat) -> float:
         """Let every server that follows this broker's beats go on as a beat says; return what the clock shows then.

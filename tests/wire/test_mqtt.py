@@ -101,14 +101,12 @@ def host(product: Any) -> Iterator[DeviceHost]:
 
 @pytest.fixture
 def join(product: Any, host: DeviceHost) -> Iterator[Callable[..., Thing]]:
-    """Make a thing, wait until the broker knows it, and connect it."""
+    """Make a thing, have the broker know it, and connect it."""
     there: list[Thing] = []
 
     def connect(name: str, policies: list[str] | None = None, **how: Any) -> Thing:
         made = product.access.create_thing(name, policies)
-        config = product.folder.nats / "nats.conf"
-        eventually(lambda: made.thing.serial in config.read_text())
-        time.sleep(0.3)  # the reload itself
+        host.follow()
         there.append(Thing(made.key_path.parent, host.mqtt_port, name, **how))
         return there[-1]
 
@@ -126,6 +124,11 @@ def test_each_quality_of_service_arrives_once_and_names_its_thing(product: Any, 
     assert sorted(one.payload for one in product.readings) == [b'{"qos": %d}' % qos for qos in (0, 1, 2)]
     assert {(one.topic, one.thing) for one in readings} == {("sensors/b-101/air", "b-101")}
     assert all(abs(one.arrived - time.time()) < 30 for one in readings)
+
+
+def test_a_new_thing_connects_at_its_first_try(join: Any) -> None:
+    for place in range(5):
+        assert not join(f"new-{place}").lost.is_set()
 
 
 @pytest.mark.parametrize(

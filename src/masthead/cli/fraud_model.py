@@ -46,9 +46,7 @@ def train(
         bool, typer.Option("--embeddings", help="Trees read the network's state, too, if that helps.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Same data and seed, same model.")] = 0,
-    threads: Annotated[
-        int, typer.Option("--threads", min=0, help="Of the fit; 0: one per core.")
-    ] = 0,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="Of the fit; 0: one per core.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Learn a model from transactions on their graph, and save it in a folder."""

@@ -163,6 +163,15 @@ class DeviceHost:
             raise LimitReached("clock: the broker is not there right now; try again")
         self._call(self._beat(self._beats, self._log, beat), timeout_s=_SETTLE_S + 10)
 
+    def follow(self) -> None:
+        """Return once the broker knows the things as they are now; without this it does within half a second.
+
+        Raises:
+            LimitReached: It does not answer.
+        """
+        if self._own is not None and self._log is not None:
+            self._call(self._own.apply_users(), timeout_s=10)
+
     def behind_s(self) -> float | None:
         """Return the age of the oldest reading that is stored and not taken, seconds; 0 when all are; None: unknown."""
         return self._behind_s if self._client is not None else None

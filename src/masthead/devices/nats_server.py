@@ -33,6 +33,8 @@ _QUIET = (
     "but user required from cert",
     "unable to connect: authentication error",
 )
+_RELOAD_S = 5.0
+_RELOADED = re.compile("Reloaded server configuration|Failed to reload server configuration")
 _LINE = re.compile(r"^\[\d+\] \S+ \S+ \[(\w+)\] ?(.*)$")
 
 # The child asks for its own end: PR_SET_PDEATHSIG is 1 (prctl(2)). A parent that died before the call is told
@@ -91,6 +93,7 @@ class NatsServer:
         self._on_line = on_line
         self._process: subprocess.Popen[str] | None = None
         self._ready = threading.Event()
+        self._reloaded = threading.Event()
         self._last_error = ""
         self._written = ""
 
@@ -153,13 +156,18 @@ class NatsServer:
         """
         if not self._write(users) or self.pid is None:
             return False
-        os.kill(self.pid, signal.SIGHUP)
+        self.reload()
         return True
 
     def reload(self) -> None:
         """Let a running server read its files again, say a renewed certificate."""
         if self.pid is not None:
+            self._reloaded.clear()
             os.kill(self.pid, signal.SIGHUP)
+
+    def await_reload(self) -> None:
+        """Return once the server has read the files that it was told to read, or after 5 s."""
+        self._reloaded.wait(_RELOAD_S)
 
     def stop(self) -> None:
         """End the server and wait for its end."""
@@ -201,6 +209,8 @@ class NatsServer:
                     self._last_error = text
                 if text == "Server is ready":
                     self._ready.set()
+                if text == "Server is ready" or _RELOADED.match(text):
+                    self._reloaded.set()
                 if not any(known in text for known in _QUIET):
                     try:
                         self._on_line(level, text)

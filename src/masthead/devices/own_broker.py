@@ -97,10 +97,10 @@ class OwnBroker:
         system = await self.connect(stack, SYSTEM_USER, lost)
         door = UnconfirmedDoor(log, self._app.clock)
         await door.open(listener)
-        await self._apply_users()
+        await self.apply_users()
         if self._app.settings.mqtt_plain and self.plain is None:
             self.plain = await self._open_plain()
-            await self._apply_users()
+            await self.apply_users()
         return [
             door.run(),
             self._follow_access(),
@@ -118,18 +118,20 @@ class OwnBroker:
             revision = await asyncio.to_thread(self._app.access.revision)
             if revision != known or time.monotonic() - looked > 60:
                 known, looked = revision, time.monotonic()
-                await self._apply_users()
+                await self.apply_users()
             if time.monotonic() - checked > 3600:
                 checked = time.monotonic()
                 if await asyncio.to_thread(self._server_certificate_renewed):
                     self.server.reload()
             await asyncio.sleep(0.4)
 
-    async def _apply_users(self) -> None:
+    async def apply_users(self) -> None:
+        """Tell the broker which things there are; returns once it knows."""
         users = await asyncio.to_thread(self._app.access.users)
         self._app.access.forget_senders()
         if self.server.apply(users):
             _LOG.info("things changed", certificates=len(users))
+        await asyncio.to_thread(self.server.await_reload)
 
     async def _tell_owners(self, system: Client) -> None:
         polled = 0.0
