@@ -4,6 +4,7 @@ An environment is made with its first use, in `.clients/` beside the sources, an
 newest of that day.
 """
 
+import fcntl
 import json
 import re
 import subprocess
@@ -34,6 +35,14 @@ def client_python(*packages: str) -> Path:
     name = re.sub("[^A-Za-z0-9.]+", "-", "-".join(packages)).strip("-")
     folder = ROOT / ".clients" / name
     python, ready = folder / "bin" / "python", folder / "ready"
+    folder.parent.mkdir(exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second finds it made
+        _make(folder, python, ready, packages)
+    return python
+
+
+def _make(folder: Path, python: Path, ready: Path, packages: tuple[str, ...]) -> None:
     if not ready.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
         pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "-q"]
@@ -41,7 +50,6 @@ def client_python(*packages: str) -> Path:
         done = subprocess.run(install, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"cannot install {' '.join(packages)}: {done.stderr[-2000:]}"
         ready.touch()
-    return python
 
 
 @cache
