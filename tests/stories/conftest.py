@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from forked import forked
+from forked import forked, told
 from waiting import eventually
 
 
@@ -63,18 +63,7 @@ class Served:
 
     def masthead(self, *arguments: str, given: object = None) -> Any:
         """Run a command on the folder and return what it printed as JSON; `given` is its `--file`."""
-        file = [] if given is None else ["--file", "-"]
-        done = subprocess.run(
-            [str(forked()), *arguments, *file, "--json"],
-            env={**os.environ, "MASTHEAD_DATA": str(self.data)},  # `--data` of `fraud` is something else
-            input=None if given is None else json.dumps(given),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return told(self.data, *arguments, given=given)
 
 
 @pytest.fixture

@@ -62,6 +62,22 @@ def forked(name: str = "masthead") -> Path:
     return _programs() / {"masthead": "bin/masthead", "python": "python"}[name]
 
 
+def told(data: Path, *arguments: str, given: object = None) -> Any:
+    """Return what a command on a data folder printed as JSON; `given` is its `--file`."""
+    file = [] if given is None else ["--file", "-"]
+    done = subprocess.run(
+        [str(forked()), *arguments, *file, "--json"],
+        env={**os.environ, "MASTHEAD_DATA": str(data)},  # `--data` of `fraud` is something else
+        input=None if given is None else json.dumps(given),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 @cache
 def _programs() -> Path:
     """Start what forks; return the folder of its programs."""

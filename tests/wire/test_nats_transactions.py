@@ -13,7 +13,7 @@ import pytest
 import small_fraud
 from card_records import flat
 from external_nats import External, Publisher
-from forked import forked
+from forked import forked, told
 from waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -56,16 +56,7 @@ class Killable:
         self._process = None
 
     def masthead(self, *arguments: str) -> Any:
-        done = subprocess.run(
-            [str(forked()), *arguments, "--json"],
-            env={**os.environ, "MASTHEAD_DATA": str(self._data)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return told(self._data, *arguments)
 
 
 @pytest.fixture
