@@ -3,8 +3,8 @@
     python benchmarks/ingest.py [--sync always|interval] [--seconds 60] [--things 100] [--window 20] [--json]
 
 A real `masthead serve` with one rule and one delivery stream split by event time. The load comes from this process
-(raw MQTT on asyncio); its cost is on the same machine and is told apart. Bars: 1,500 readings a second with
-`sync = always`, 5,000 with `interval`; all processes of Masthead under 600 MB resident together.
+(raw MQTT on asyncio); its cost is on the same machine and is told apart. Bars, counted to the last object: 1,500
+readings a second with `sync = always`, 5,000 with `interval`; all processes of Masthead under 600 MB resident together.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import uvloop
 from mqtt_load import Publisher, tls_context
 
 BARS = {"always": 1_500, "interval": 5_000}
@@ -144,7 +145,7 @@ def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
             raise RuntimeError((work / "log").read_text()[-2000:]) from None
         watched = Memory(server.pid)
         own = time.process_time()
-        publishers = asyncio.run(load(data, port, given, watched))
+        publishers = uvloop.run(load(data, port, given, watched))
         own = time.process_time() - own
         acknowledged = set().union(*(publisher.acknowledged for publisher in publishers))
         began = time.monotonic()
@@ -164,6 +165,7 @@ def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
         "things": given.things,
         "acknowledged": len(acknowledged),
         "per_second": round(len(acknowledged) / given.seconds),
+        "per_second_into_objects": round(len(found) / (given.seconds + lag)),
         "in_objects": len(found),
         "lost": len(acknowledged - found.keys()),
         "twice": sum(count > 1 for count in found.values()),
@@ -197,10 +199,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="masthead-ingest-") as work:
         found = measure(given, Path(work))
     print(
-        json.dumps(found) if given.json else "\n".join(f"{name:22}{value}" for name, value in found.items())
+        json.dumps(found) if given.json else "\n".join(f"{name:25}{value}" for name, value in found.items())
     )
     whole = not (found["lost"] or found["twice"] or found["broken"] or found["never_sent"])
-    return 0 if whole and found["per_second"] >= BARS[given.sync] and found["memory_mb"] < MOST_MB else 1
+    return (
+        0
+        if whole and found["per_second_into_objects"] >= BARS[given.sync] and found["memory_mb"] < MOST_MB
+        else 1
+    )
 
 
 if __name__ == "__main__":
