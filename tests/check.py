@@ -18,9 +18,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 SLOW_FOLDERS = ("wire", "stories", "faults", "console", "docs", "conformance")
-"""The longest first: they run side by side, since mostly they wait, for a browser, a broker or a clock."""
+"""The longest first: each runs in a process of its own, and mostly they wait, for a browser, a broker or a clock."""
 
 SIDE_BY_SIDE = 4
+"""The unit tests, in processes of their own, and three of these folders: so the cores are never idle."""
 
 # pytest keeps the rewritten tests as bytecode: a process collects all of them in 11 s of CPU with it, in 16 s without.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -31,8 +32,8 @@ KERNEL += ["--timestamp-format", "yyyy-MM-dd HH:mm", "--dimension", "LOCATION_ID
 FRAUD = [sys.executable, "tests/support/small_fraud.py"]
 """Both score once, so that what they compile lies on disk before several test processes would all compile it."""
 
-PROCESSES = 4
-"""On two cores: a third of the unit tests' time is spent waiting (with three 495 s, 820 s of CPU)."""
+PROCESSES = 3
+"""Of the unit tests on two cores: a third of their time is spent waiting."""
 
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 CLIENTS = [sys.executable, "tests/support/aws_clients.py"]
@@ -61,12 +62,11 @@ class Check:
     command: list[str]
 
 
-def fast_checks() -> list[Check]:
-    """Return what needs no test to run."""
+def first_checks() -> list[Check]:
+    """Return what takes a second each."""
     return [
         Check("format", [f"{BIN}/ruff", "format", "--check", "-q", "."]),
         Check("lint", [f"{BIN}/ruff", "check", "-q", "."]),
-        Check("types", [f"{BIN}/mypy"]),
         Check("import contracts", [f"{BIN}/lint-imports", "--no-cache"]),
     ]
 
@@ -112,9 +112,8 @@ def run_all(checks: Iterable[Check]) -> list[str]:
     return [check.name for check in checks if not run(check)]
 
 
-def run_folders(options: list[str]) -> list[str]:
-    """Run the slow folders side by side; return the names of those that failed."""
-    checks = [folder_tests(folder, options) for folder in SLOW_FOLDERS]
+def run_side_by_side(checks: list[Check]) -> list[str]:
+    """Run some at a time, in their order; return the names of those that failed."""
     with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
         passed = list(threads.map(lambda check: run(check, held_back=True), checks))
     return [check.name for check, good in zip(checks, passed, strict=True) if not good]
@@ -129,13 +128,13 @@ def main() -> int:
         for command in (KERNEL, FRAUD)
     ]
     clients = subprocess.Popen(CLIENTS if whole else ["true"], cwd=ROOT, stdout=quiet, stderr=quiet)
-    failed = run_all(fast_checks())
+    failed = run_all(first_checks())
     for process in compiling:
         process.wait()
-    failed += run_all([unit_tests(whole, options)])
+    folders = SLOW_FOLDERS if whole else ()
+    types, unit = Check("types", [f"{BIN}/mypy"]), unit_tests(whole, options)
+    failed += run_side_by_side([types, unit, *(folder_tests(one, options) for one in folders)])
     clients.wait()
-    if whole:
-        failed += run_folders(options)
     missing = missing_parts() if whole else []
     for line in missing:
         print(f"missing on this machine: {line}", file=sys.stderr)
