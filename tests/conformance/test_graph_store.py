@@ -4,11 +4,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 
 from masthead.base.errors import NotFound
 from masthead.fraud.data.columns import Labels
 from masthead.fraud.data.schema import Schema
+from masthead.fraud.live import links
+from masthead.fraud.live.links import LinkReader, link
 from masthead.fraud.live.live_data import read_live, write_live
 from masthead.fraud.live.live_results import Span, marks, scores, vectors
 from masthead.fraud.live.loading import load_labels
@@ -62,7 +65,7 @@ def put(store: GraphStore, id: str, ts: int, *keys: str | None, space: str = LIV
             int(score >= 0.5),
         )
         decision = NewDecision(seq, "main", "m-1", 0, score, b'{"id": "x"}', b"")
-        group.add([row], [(eid, ts, seq) for eid in ents if eid], [decision])
+        group.add([row], [decision])
     return seq
 
 
@@ -139,24 +142,102 @@ def test_the_newest_neighbours_come_first_ties_by_number_and_a_hub_is_cut(store:
         assert recent(connection, LIVE, ("card", "nobody"), before=24) == []
 
 
-def test_neighbours_of_one_entity_cost_one_statement(store: GraphStore) -> None:
-    import sqlalchemy
-
+def test_neighbours_of_one_entity_cost_one_statement_beside_those_of_all(
+    store: GraphStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for place in range(9):
         put(store, str(place), place, "c", "d" if place % 2 else None)
-    asked: list[str] = []
-    sqlalchemy.event.listen(
-        store.database.engine, "before_cursor_execute", lambda c, cursor, sql, *rest: asked.append(sql)
-    )
+    asked: list[object] = []
     with store.database.read() as connection:
-        asked.clear()
         if store.database.is_sqlite:
             connection.connection.driver_connection.set_trace_callback(asked.append)
+        else:
+            run = psycopg.Cursor.execute
+            monkeypatch.setattr(
+                psycopg.Cursor,
+                "execute",
+                lambda *given, **also: asked.append(given[1]) or run(*given, **also),
+            )
         found = neighbours(connection, [1, 2], before=8, limit=3)
         if store.database.is_sqlite:
             connection.connection.driver_connection.set_trace_callback(None)
     assert [[one.id for one in found[eid]] for eid in (1, 2)] == [["7", "6", "5"], ["7", "5", "3"]]
-    assert len(asked) == (2 if store.database.is_sqlite else 1)
+    # Up to where links go, what is newer, the blocks of each (PostgreSQL: of all), the transactions.
+    assert len(asked) == 2 + (2 if store.database.is_sqlite else 1) + 1
+
+
+def linked(store: GraphStore, *eids: int, **bounds: int) -> list[list[tuple[int, int]]]:
+    """Return (ts, seq) of each entity's newest transactions."""
+    with store.database.read() as connection:
+        found = LinkReader(connection).newest_of(eids, **{"until": 2**60, "limit": 9_999, **bounds})
+    return [list(zip(found[eid].ts.tolist(), found[eid].seq.tolist(), strict=True))[::-1] for eid in eids]
+
+
+def test_links_are_the_same_whenever_they_are_written(store: GraphStore) -> None:
+    draw = np.random.default_rng(3)
+    truth: dict[int, list[tuple[int, int]]] = {1: [], 2: []}
+    for place in range(700):  # a hub of three blocks; some transactions come late, some at the same time
+        ts, both = int(place // 3 * 1_000_000 - draw.choice([0, 0, 0, 5_500_000, 10**8])), place % 9 == 0
+        seq = put(store, str(place), ts, "hub", "d" if both else None)
+        truth[1].append((ts, seq))
+        if both:
+            truth[2].append((ts, seq))
+        if place in (5, 6, 400, 650):
+            link(store)
+    wanted = [sorted(truth[eid], reverse=True) for eid in (1, 2)]
+    assert linked(store, 1, 2) == wanted
+    bounds = {"until": 100_000_000, "below": 400, "limit": 20}
+    early = [[one for one in found if one[0] <= 100_000_000 and one[1] < 400][:20] for found in wanted]
+    assert linked(store, 1, 2, **bounds) == early
+    link(store)
+    assert linked(store, 1, 2) == wanted
+    assert linked(store, 1, 2, **bounds) == early
+    with store.group() as group:
+        assert group.run("SELECT count(*) FROM fraud_links WHERE eid = 1").fetchone()[0] >= 3
+        group.run("UPDATE fraud_linked SET seq = 3")  # as after a kill -9: done, and not yet said
+    link(store)
+    assert linked(store, 1, 2) == wanted
+    assert linked(store, 99) == [[]]
+
+
+def test_links_of_what_is_taken_away_while_they_are_written_do_not_come_back(
+    store: GraphStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.group() as group:
+        put_space(group, Space("live", "live", "s", "g", datetime(2026, 1, 2, tzinfo=UTC)))
+    for place in range(20):
+        put(store, str(place), place, f"c{place}", "shared")
+    monkeypatch.setattr(links, "_AT_ONCE", 1)
+    taken: list[dict[str, int]] = []
+    merged = links._merged
+
+    def interrupted(*given: object) -> object:  # another process erases between two commits
+        found = merged(*given)
+        if len(taken) == 0 and given[1].eid[0] == 9:
+            taken.append({})
+            taken[:] = [erase_entity(store, LIVE, "card", "c7")]
+        return found
+
+    monkeypatch.setattr(links, "_merged", interrupted)
+    link(store)
+    link(store)
+    assert taken == [{"transactions": 1, "entities": 1}]
+    (shared,) = linked(store, 2)
+    assert [seq for _, seq in shared] == [seq for seq in range(20, 0, -1) if seq != 8]
+    assert linked(store, 9) == [[]]  # c7
+
+
+def test_numbers_that_are_given_again_are_linked_again(store: GraphStore) -> None:
+    with store.group() as group:
+        put_space(group, Space("live", "live", "s", "g", datetime(2026, 1, 2, tzinfo=UTC)))
+    put(store, "a", 1, "c1", "d")
+    assert put(store, "b", 2, "c2", "d") == 2
+    link(store)
+    erase_entity(store, LIVE, "card", "c2")
+    assert put(store, "again", 3, "c3", "d") == 2
+    for _ in range(2):
+        assert linked(store, 2) == [[(3, 2), (1, 1)]]
+        link(store)
 
 
 def test_a_late_transaction_stands_at_its_time(store: GraphStore) -> None:
@@ -264,7 +345,7 @@ def test_many_rows_at_once_are_the_same_rows(store: GraphStore) -> None:
             )
             for place in range(600)
         ]
-        group.add(rows, [(place + 1, place, place + 1) for place in range(600)])
+        group.add(rows)
         assert group.find(LIVE, ["t7", "t599", "no"]) == {"t7": rows[7], "t599": rows[599]}
         assert group.entities(LIVE, [("card", "c5"), ("card", "none")]) == {
             ("card", "c5"): known["card", "c5"]
@@ -320,8 +401,8 @@ def test_what_a_model_said_and_what_became_of_it_is_read_by_window(store: GraphS
         put(store, f"t{place}", 10 * place, "c1", None, score=score)
     put(store, "else", 10, "c1", None, space="sim")
     with store.group() as group:  # the same model under another name, and another model, both in shadow
-        group.add([], [], [NewDecision(2, "twin", "m-1", 1, 0.9, b"{}", b"v2")])
-        group.add([], [], [NewDecision(2, "other", "m-2", 1, 0.3, b"{}", b"w2")])
+        group.add([], [NewDecision(2, "twin", "m-1", 1, 0.9, b"{}", b"v2")])
+        group.add([], [NewDecision(2, "other", "m-2", 1, 0.3, b"{}", b"w2")])
     mark(store, "t1", 1)
     mark(store, "t1", 0)
     mark(store, "t0", 1)

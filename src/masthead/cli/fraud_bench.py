@@ -48,6 +48,12 @@ def latency(
 def throughput(
     seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="How long.")] = 30.0,
     clients: Annotated[int, typer.Option("--clients", metavar="N", help="Callers at once.")] = 64,
+    rate: Annotated[
+        float,
+        typer.Option(
+            "--rate", metavar="N", help="So many come a second; 0: each after its caller's last answer."
+        ),
+    ] = 0.0,
     history: History = 97_000,
     sync: Sync = "full",
     model: Model = None,
@@ -57,7 +63,7 @@ def throughput(
     from masthead.cli import fraud_measures
 
     found = fraud_measures.throughput(
-        seconds=seconds, clients=clients, history=history, sync=_sync(sync), model=model
+        seconds=seconds, clients=clients, rate=rate, history=history, sync=_sync(sync), model=model
     )
     _tell(found, as_json)
 

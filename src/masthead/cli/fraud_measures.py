@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import platform
@@ -24,6 +25,8 @@ from masthead.fraud.data.columns import Event, Events, Labels
 from masthead.fraud.data.events import read_events
 from masthead.fraud.data.generate import generate
 from masthead.fraud.live.durable import DurableStream
+from masthead.fraud.live.link_blocks import unpack
+from masthead.fraud.live.links import link
 from masthead.fraud.live.loading import load_events
 from masthead.fraud.live.records import LIVE, GraphStore
 from masthead.fraud.live.results import neighbours
@@ -162,33 +165,42 @@ def _without_commit(stream: DurableStream, here: Ground) -> Json:
     return {f"no_commit_{name}": value for name, value in figures(took).items()}
 
 
-def throughput(*, seconds: float, clients: int, history: int, sync: Sync, model: Path | None) -> Json:
-    """Return how many transactions a second many callers get answered, and how long each took."""
-    most = int(seconds * 4_000)
+def throughput(
+    *, seconds: float, clients: int, history: int, sync: Sync, model: Path | None, rate: float = 0.0
+) -> Json:
+    """Return how many transactions a second many callers get answered, and how long each took.
+
+    Args:
+        rate: So many come a second, whether answers come or not, and each is timed from when it was due; 0: every
+            caller sends the next one when it has its answer, so that 64 callers always wait for each other.
+    """
+    most = int(seconds * (rate or 4_000))
     with ground(history, most, model=model) as here, opened(here, sync=sync) as (store, loaded):
         stream, rows = store.stream(here.model, reasons=False), iter(here.rows())
         took: list[float] = []
-        turn, until = threading.Lock(), time.perf_counter() + seconds
+        turn, began = threading.Lock(), time.perf_counter()
+        due = itertools.count()
 
         def call() -> None:
-            while time.perf_counter() < until:
+            while time.perf_counter() < began + seconds:
                 with turn:
-                    event = next(rows, None)
+                    event, place = next(rows, None), next(due)
                 if event is None:
                     return
-                start = time.perf_counter()
+                start = began + place / rate if rate else time.perf_counter()
+                time.sleep(max(0.0, start - time.perf_counter()))
                 stream.score(event)
                 took.append(time.perf_counter() - start)
 
-        began = time.perf_counter()
         threads = [threading.Thread(target=call) for _ in range(clients)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        rate = len(took) / (time.perf_counter() - began)
+        reached = len(took) / (time.perf_counter() - began)
         stream.close()
-    told = {"tx_per_s": round(rate, 1), "acknowledged": len(took), "clients": clients, "history": history}
+    told = {"tx_per_s": round(reached, 1), "acknowledged": len(took), "clients": clients, "rate": rate}
+    told |= {"history": history}
     return {**told, **figures(took), "sync": sync, **loaded, **machine()}
 
 
@@ -395,6 +407,7 @@ def _work_until_killed(here: Ground, rows: Sequence[Event], pipe: int) -> None:
 
 def _compared(here: Ground, store: GraphStore, acknowledged: set[str], labelled: set[str]) -> Json:
     """Return what is missing, what is there in part, and which scores an undisturbed run does not give."""
+    link(store)
     with store.database.read() as connection:
 
         def rows(statement: str) -> list[Any]:
@@ -402,7 +415,8 @@ def _compared(here: Ground, store: GraphStore, acknowledged: set[str], labelled:
 
         stored = rows("SELECT seq, id, score FROM fraud_transactions WHERE score IS NOT NULL ORDER BY seq")
         decided = {seq for (seq,) in rows("SELECT seq FROM fraud_decisions WHERE shadow = 0")}
-        edges = dict(rows(f"SELECT seq, count(*) FROM fraud_edges WHERE seq >= {stored[0][0]} GROUP BY seq"))
+        seqs = unpack(rows("SELECT eid, ts, seq, links FROM fraud_links")).seq
+        edges = dict(zip(*(column.tolist() for column in np.unique(seqs, return_counts=True)), strict=True))
         marks = rows("SELECT seq, id, value, arrived_at FROM fraud_labels ORDER BY seq")
     by_id = {event.id: event for event in here.rows()}
     wanted = {id: sum(key is not None for key in event.keys) for id, event in by_id.items()}

@@ -112,6 +112,7 @@ class DurableStream:
     def close(self) -> None:
         """Write what waits; the store stays open."""
         self._writer.close()
+        self.ledger.rest()
 
 
 def _decision(found: "tuple[bytes, bool] | MastheadError", latency_ms: float) -> Decision | MastheadError:

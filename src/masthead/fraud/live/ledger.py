@@ -6,7 +6,7 @@ commit fail, the states are ahead of the log: they are rebuilt before the next a
 
 import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from masthead.fraud.data.events import Event
 from masthead.fraud.desk.desk import Desk
 from masthead.fraud.live.book import Book, Lane, present
 from masthead.fraud.live.counting import LATE, REBUILD_S, REBUILDS
+from masthead.fraud.live.links import EVERY, link
 from masthead.fraud.live.packing import amount_of, body_of, feat_of
 from masthead.fraud.live.records import (
     GraphStore,
@@ -87,7 +88,6 @@ class _Page:
     entities: list[tuple[int, str, str, str]] = field(default_factory=list)
     last_entity: int = -1
     transactions: list[NewTransaction] = field(default_factory=list)
-    links: list[tuple[int, int, int]] = field(default_factory=list)
     decisions: list[NewDecision] = field(default_factory=list)
     labels: list[NewLabel] = field(default_factory=list)
 
@@ -120,7 +120,8 @@ class Ledger:
         self.books: Mapping[str, Book] = {}
         self._head = Head(0, 0)
         self._dirty = False
-        self._keeping: threading.Thread | None = None
+        self._linked = 0  # the links are begun up to here
+        self._keeping, self._linking = _Aside("fraud-snapshot"), _Aside("fraud-links")
 
     def work(self, jobs: Sequence[Job]) -> None:
         """Answer each job, once everything of all of them is durable."""
@@ -152,27 +153,26 @@ class Ledger:
                 except Exception as error:
                     raise _Broken(job, error) from error
             group.add_entities(page.entities)
-            group.add(page.transactions, page.links, page.decisions)
+            group.add(page.transactions, page.decisions)
             group.note(page.labels)
         self._head = Head(page.seq, self._head.epoch)
         for book in self.books.values():
             book.last = page.seq
-            if page.seq - book.kept >= SNAPSHOT_EVERY and book.snapshot is not None:
-                self._keep_beside(book, book.snapshot)
+            if page.seq - book.kept >= SNAPSHOT_EVERY and book.snapshot is not None and self._keeping.is_free:
+                book.kept = book.last  # only the copy in memory holds up the next group
+                self._keeping.start(_keep_one, book.snapshot, freeze(book), self._store)
+        if page.seq - self._linked >= EVERY and self._linking.is_free:
+            self._linked = page.seq
+            self._linking.start(_link, self._store)
 
-    def _keep_beside(self, book: Book, path: Path) -> None:
-        """Let a thread write a snapshot; only the copy in memory holds up the next group."""
-        if self._keeping is not None and self._keeping.is_alive():
-            return
-        book.kept = book.last
-        args = (path, freeze(book), self._store)
-        self._keeping = threading.Thread(target=_keep_one, args=args, name="fraud-snapshot", daemon=True)
-        self._keeping.start()
+    def rest(self) -> None:
+        """Wait for what goes on beside the writing. To be called when nothing is written any more."""
+        self._keeping.wait()
+        self._linking.wait()
 
     def keep(self) -> None:
         """Write a snapshot of every space that has grown. To be called when nothing is written any more."""
-        if self._keeping is not None:
-            self._keeping.join()
+        self.rest()
         for book in self.books.values():
             if book.snapshot is not None and book.last > book.kept and not self._dirty:
                 _keep_one(book.snapshot, freeze(book), self._store)
@@ -278,7 +278,6 @@ class Ledger:
             int(flagged),
         )
         page.transactions.append(row)
-        page.links.extend((eid, event.ts, seq) for eid in ents if eid)
         page.found[book.space, event.id], page.told[seq] = row, answer
         if event.ts < book.newest:
             LATE.inc()
@@ -315,6 +314,38 @@ class Ledger:
                 book.hear(seq, row.seq, mark.value, at)
                 book.arrive(book.newest)
         return row is not None
+
+
+class _Aside:
+    """A thread that does one thing at a time, beside the writing."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Return whether the last thing is done."""
+        return self._thread is None or not self._thread.is_alive()
+
+    def start(self, what: Callable[..., None], *given: Any) -> None:
+        """Do something."""
+        self._thread = threading.Thread(target=what, args=given, name=self._name, daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when the last thing is done."""
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _link(store: GraphStore) -> None:
+    try:
+        link(store)
+    except (
+        Exception
+    ) as error:  # a full disk, say: readers look into the transactions, and the next time it is done
+        get_logger("fraud").warning("links were not written", error=repr(error))
 
 
 def _keep_one(path: Path, frozen: Frozen, store: GraphStore) -> None:

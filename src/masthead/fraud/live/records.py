@@ -74,13 +74,21 @@ entities = Table(
     Column("key", Text, nullable=False),
     UniqueConstraint("space", "rel", "key"),
 )
-edges = Table(
-    "fraud_edges",
+links = Table(
+    "fraud_links",
     metadata,
     Column("eid", _NUMBER, primary_key=True, autoincrement=False),
-    Column("ts", BigInteger, primary_key=True, autoincrement=False),
+    Column("ts", BigInteger, primary_key=True, autoincrement=False),  # of the first link of a block
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("links", Blob, nullable=False),
     sqlite_with_rowid=False,  # clustered: the newest of an entity are one seek
+)
+linked = Table(
+    "fraud_linked",
+    metadata,
+    Column("one", SmallInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),  # transactions of higher numbers have no links yet
+    Column("turn", BigInteger, nullable=False),  # rises when somebody begins to link, or takes away
 )
 labels = Table(
     "fraud_labels",
@@ -188,7 +196,7 @@ class History:
 
 
 class GraphStore:
-    """Transactions, their entities and edges, labels and decisions in one database.
+    """Transactions, their entities, labels and decisions in one database.
 
     `group` is for one thread at a time; everything else may be called from any.
 
@@ -199,13 +207,17 @@ class GraphStore:
     def __init__(self, database: Database, *, sync: Literal["full", "normal"] = "full") -> None:
         self.database, self._sync = database, sync
         self._driver: Any = None
+        self._durable = True
         self._turn = threading.Lock()
 
     # ------------------------------------------------------------------ writing
 
     @contextlib.contextmanager
-    def group(self) -> Iterator["Group"]:
-        """Give what writes one group: committed, durably, at the end; nothing of it stays after an exception.
+    def group(self, *, durable: bool = True) -> Iterator["Group"]:
+        """Give what writes one group: committed at the end; nothing of it stays after an exception.
+
+        Args:
+            durable: False: a power failure may take it, for what can be made again. SQLite then waits for no disk.
 
         Raises:
             LimitReached: The disk is full.
@@ -214,7 +226,7 @@ class GraphStore:
             driver = self._opened()
             cursor = driver.cursor()
             try:
-                self._begin(cursor)
+                self._begin(cursor, durable)
                 yield Group(self.database.is_sqlite, cursor)
                 driver.commit()
             except BaseException as error:
@@ -227,8 +239,11 @@ class GraphStore:
             finally:
                 cursor.close()
 
-    def _begin(self, cursor: Any) -> None:
+    def _begin(self, cursor: Any, durable: bool) -> None:
         if self.database.is_sqlite:
+            if durable != self._durable:
+                cursor.execute(f"PRAGMA synchronous={self._sync.upper() if durable else 'NORMAL'}")
+                self._durable = durable
             cursor.execute("BEGIN IMMEDIATE")
         else:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
@@ -239,6 +254,7 @@ class GraphStore:
             connection = self.database.engine.raw_connection()
             driver: Any = connection.driver_connection
             self._driver = driver
+            self._durable = True
             connection.detach()  # its settings are not for those who take one from the pool
             if self.database.is_sqlite:
                 for pragma in (
@@ -372,12 +388,12 @@ class Group:
     """One group of writes, under the lock of all writers."""
 
     def __init__(self, is_sqlite: bool, cursor: Any) -> None:
-        self._is_sqlite, self._cursor = is_sqlite, cursor
+        self.is_sqlite, self._cursor = is_sqlite, cursor
         self.head = Head(*map(int, self._one(_HEAD)))
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> Any:
         """Run one statement whose values are `?`; return the driver's cursor."""
-        if not self._is_sqlite:
+        if not self.is_sqlite:
             statement = statement.replace("?", "%s")
         self._cursor.execute(statement, values)
         return self._cursor
@@ -385,14 +401,14 @@ class Group:
     def each(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run one statement for each of many rows."""
         if rows:
-            self._cursor.executemany(statement if self._is_sqlite else statement.replace("?", "%s"), rows)
+            self._cursor.executemany(statement if self.is_sqlite else statement.replace("?", "%s"), rows)
 
     def _one(self, statement: str, values: Sequence[Any] = ()) -> Any:
         return self.run(statement, values).fetchone()
 
     def find(self, space: str, ids: Sequence[str]) -> dict[str, NewTransaction]:
         """Return the transactions of these ids that there are, by id."""
-        if self._is_sqlite:
+        if self.is_sqlite:
             rows = [row for id in ids for row in self._cursor.execute(f"{_FIND} id = ?", (space, id))]
         else:
             rows = self.run(f"{_FIND} id = ANY(?)", (space, list(ids))).fetchall()
@@ -409,7 +425,7 @@ class Group:
 
     def entities(self, space: str, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Return (relation, key) -> number of the entities that there are."""
-        if not self._is_sqlite:
+        if not self.is_sqlite:
             found = self.run(_ENTITIES, ([rel for rel, _ in pairs], [key for _, key in pairs], space))
             return {(rel, key): int(eid) for eid, rel, key in found.fetchall()}
         known = {}
@@ -439,12 +455,10 @@ class Group:
     def add(
         self,
         rows: Sequence[NewTransaction],
-        links: Sequence[tuple[int, int, int]],
         decided: Sequence[NewDecision] = (),
     ) -> None:
-        """Write transactions, their edges as (entity, ts, seq), and what was decided."""
+        """Write transactions, and what was decided; `links` puts them to their entities later."""
         self._many("fraud_transactions", NewTransaction._fields, rows)
-        self._many("fraud_edges", ("eid", "ts", "seq"), links)
         self._many("fraud_decisions", NewDecision._fields, decided)
 
     def note(self, given: Sequence[NewLabel]) -> None:
@@ -469,7 +483,7 @@ class Group:
         if not rows:
             return
         columns = ", ".join(names)
-        if not self._is_sqlite and len(rows) >= _MANY:
+        if not self.is_sqlite and len(rows) >= _MANY:
             with self._cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row(row)

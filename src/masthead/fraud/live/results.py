@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import Connection, text
 
 from masthead.base.errors import NotFound, shown
+from masthead.fraud.live.links import LinkReader, all_of, link_rest, links_of, settle_links, unlink
 from masthead.fraud.live.records import GraphStore, Group
 
 __all__ = [
@@ -205,33 +206,21 @@ def recent(
 def neighbours(
     connection: Connection, eids: Sequence[int], *, before: int, limit: int = 20
 ) -> dict[int, list[Neighbour]]:
-    """Return the newest transactions of each entity before a time: one statement an entity, so that no hub is read whole.
+    """Return the newest transactions of each entity before a time: a statement an entity, so that no hub is read whole.
 
-    PostgreSQL is asked once, by a lateral join with a limit of its own for each.
+    PostgreSQL is asked once for all, by a lateral join with a limit of its own for each.
     """
-    found: dict[int, list[Neighbour]] = {eid: [] for eid in eids}
-    if connection.dialect.name == "postgresql":
-        rows = connection.execute(text(_LATERAL), {"eids": list(found), "before": before, "limit": limit})
-        for eid, *rest in rows:
-            found[eid].append(Neighbour(*rest))
-        return found
     cursor = connection.connection.cursor()
-    for eid, into in found.items():
-        into.extend(Neighbour(*row) for row in cursor.execute(_NEWEST, (eid, before, limit)))
+    links = LinkReader(connection).newest_of(list(dict.fromkeys(eids)), until=before - 1, limit=limit)
+    near = {eid: found.seq[::-1].tolist() for eid, found in links.items()}
+    wanted = {seq for found in near.values() for seq in found}
+    cursor.execute(f"{_NEIGHBOURS} ({', '.join(map(str, wanted)) or 'NULL'})")  # numbers of our own
+    rows = {row[0]: Neighbour(*row) for row in cursor.fetchall()}
     cursor.close()
-    return found
+    return {eid: [rows[seq] for seq in found if seq in rows] for eid, found in near.items()}
 
 
-_NEWEST = (
-    "SELECT t.seq, t.id, t.ts, t.amount, t.score, t.feat FROM fraud_edges e JOIN fraud_transactions t ON t.seq = e.seq "
-    "WHERE e.eid = ? AND e.ts < ? ORDER BY e.ts DESC, e.seq DESC LIMIT ?"
-)
-_LATERAL = (
-    "SELECT w.eid, t.seq, t.id, t.ts, t.amount, t.score, t.feat FROM unnest(CAST(:eids AS bigint[])) AS w(eid) "
-    "CROSS JOIN LATERAL (SELECT e.ts, e.seq FROM fraud_edges e WHERE e.eid = w.eid AND e.ts < :before "
-    "ORDER BY e.ts DESC, e.seq DESC LIMIT :limit) n JOIN fraud_transactions t ON t.seq = n.seq "
-    "ORDER BY w.eid, n.ts DESC, n.seq DESC"
-)
+_NEIGHBOURS = "SELECT seq, id, ts, amount, score, feat FROM fraud_transactions WHERE seq IN"
 
 
 def stats(connection: Connection, space: str, *, start: int, end: int) -> dict[str, Any]:
@@ -313,7 +302,7 @@ def empty_space(group: Group, space: str) -> int:
     inside = "(SELECT seq FROM fraud_transactions WHERE space = ?)"
     group.run(f"DELETE FROM fraud_decisions WHERE seq IN {inside}", (space,))
     group.run(
-        "DELETE FROM fraud_edges WHERE eid IN (SELECT eid FROM fraud_entities WHERE space = ?)", (space,)
+        "DELETE FROM fraud_links WHERE eid IN (SELECT eid FROM fraud_entities WHERE space = ?)", (space,)
     )
     for table in ("fraud_entities", "fraud_labels", "fraud_transactions"):
         group.run(f"DELETE FROM {table} WHERE space = ?", (space,))
@@ -336,16 +325,16 @@ def erase_entity(store: GraphStore, space: str, rel: str, key: str) -> dict[str,
         ).fetchone()
         if found is None:
             raise NotFound(f"entity: there is no {rel} {shown(key)}", field="entity")
-        rows = group.run(
-            "SELECT t.seq, t.ts, t.id, t.ents FROM fraud_edges e JOIN fraud_transactions t ON t.seq = e.seq "
-            "WHERE e.eid = ?",
-            (found[0],),
-        ).fetchall()
+        link_rest(group)
+        rows = [
+            group.run("SELECT seq, ts, id, ents FROM fraud_transactions WHERE seq = ?", (seq,)).fetchone()
+            for seq in all_of(group, found[0])
+        ]
         touched = _take_away(group, space, rows) | {int(found[0])}
         before = group.run("SELECT count(*) FROM fraud_entities").fetchone()[0]
         group.each(
             "DELETE FROM fraud_entities WHERE eid = ? AND NOT EXISTS "
-            "(SELECT 1 FROM fraud_edges x WHERE x.eid = fraud_entities.eid)",
+            "(SELECT 1 FROM fraud_links x WHERE x.eid = fraud_entities.eid)",
             [(eid,) for eid in sorted(touched)],
         )
         after = group.run("SELECT count(*) FROM fraud_entities").fetchone()[0]
@@ -356,18 +345,14 @@ def erase_entity(store: GraphStore, space: str, rel: str, key: str) -> dict[str,
 
 def _take_away(group: Group, space: str, rows: Sequence[Any]) -> set[int]:
     """Delete transactions; return the entities that they had."""
-    links = [
-        (eid, ts, seq)
-        for seq, ts, _, ents in rows
-        for eid in np.frombuffer(bytes(ents), np.int32).tolist()
-        if eid
-    ]
-    group.each("DELETE FROM fraud_edges WHERE eid = ? AND ts = ? AND seq = ?", links)
+    gone = links_of((seq, ts, ents) for seq, ts, _, ents in rows)
+    unlink(group, gone)
     group.each("DELETE FROM fraud_labels WHERE space = ? AND id = ?", [(space, row[2]) for row in rows])
     for table in ("fraud_decisions", "fraud_transactions"):
         group.each(f"DELETE FROM {table} WHERE seq = ?", [(row[0],) for row in rows])
-    return {eid for eid, _, _ in links}
+    return set(gone.eid.tolist())
 
 
 def _count_epoch(group: Group, space: str) -> None:
+    settle_links(group)
     group.run("UPDATE fraud_spaces SET epoch = epoch + 1 WHERE name = ?", (space,))

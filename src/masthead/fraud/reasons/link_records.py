@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from masthead.base.errors import NotFound, shown
+from masthead.fraud.live.link_blocks import Links
+from masthead.fraud.live.links import LinkReader
 
 __all__ = ["Decided", "LinkRows", "Linked", "MarkRow", "Moment", "Recent"]
 
@@ -100,6 +102,8 @@ class LinkRows:
     def __init__(self, connection: Connection) -> None:
         self._cursor: Any = connection.connection.cursor()
         self._is_sqlite = connection.dialect.name == "sqlite"
+        self._links = LinkReader(connection)
+        self._near: dict[tuple[int, Moment], tuple[int, Links]] = {}
 
     def _rows(self, statement: str, values: Sequence[Any]) -> list[Any]:
         self._cursor.execute(statement if self._is_sqlite else statement.replace("?", "%s"), values)
@@ -129,11 +133,21 @@ class LinkRows:
 
     def degree(self, eid: int, moment: Moment, most: int) -> int:
         """Return how many transactions an entity had; `most` + 1 = more than that."""
-        return int(self._rows(_DEGREE, (eid, moment.ts, moment.seq, most + 1))[0][0])
+        return min(len(self._newest(eid, moment, most + 1).seq), most + 1)
 
     def linked(self, eid: int, moment: Moment, limit: int) -> list[Linked]:
         """Return the newest transactions that an entity had, the newest first."""
-        return [_linked(*row) for row in self._rows(_LINKED, (eid, moment.ts, moment.seq, limit))]
+        wanted = self._newest(eid, moment, limit).seq[-limit:][::-1].tolist()
+        rows = {one.seq: one for one in self.transactions(wanted)}
+        return [rows[seq] for seq in wanted if seq in rows]
+
+    def _newest(self, eid: int, moment: Moment, limit: int) -> Links:
+        """Return at least so many of an entity's links; explanations ask for its degree first, then for the last ones."""
+        most, found = self._near.get((eid, moment), (0, None))
+        if found is None or most < limit:
+            found = self._links.newest(eid, until=moment.ts, below=moment.seq, limit=limit)
+            self._near[eid, moment] = limit, found
+        return found
 
     def transactions(self, seqs: Iterable[int]) -> list[Linked]:
         """Return transactions by their numbers, in their order."""
@@ -187,14 +201,6 @@ _DECIDED = (
     "SELECT t.seq, t.id, t.ts, t.amount, t.ents, t.feat, t.body, d.model, d.score, d.vector "
     "FROM fraud_transactions t LEFT JOIN fraud_decisions d ON d.seq = t.seq AND d.shadow = 0 "
     "WHERE t.space = ? AND t.id = ?"
-)
-_DEGREE = (
-    "SELECT count(*) FROM (SELECT 1 FROM fraud_edges WHERE eid = ? AND ts <= ? AND seq < ? LIMIT ?) AS few"
-)
-_LINKED = (
-    "SELECT t.seq, t.id, t.ts, t.amount, t.flagged, t.ents FROM fraud_edges e "
-    "JOIN fraud_transactions t ON t.seq = e.seq WHERE e.eid = ? AND e.ts <= ? AND e.seq < ? "
-    "ORDER BY e.ts DESC, e.seq DESC LIMIT ?"
 )
 _BY_NUMBER = "SELECT seq, id, ts, amount, flagged, ents FROM fraud_transactions WHERE seq IN"
 _LABEL = (

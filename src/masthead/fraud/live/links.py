@@ -1,0 +1,262 @@
+"""Who was in which transactions, written behind the decisions: for explanations and neighbours, never for a score.
+
+Links follow from the transactions' own rows, so they need not be durable with them. `link` takes what is new since the
+last time, some hundred transactions at once, and puts it into the blocks of its entities (`link_blocks`); a table says
+up to which number that is done. What is newer, the tail, readers find in the transactions themselves. Both together are
+the same whenever `link` ran, and a link that is written twice, as after a kill -9, is one link.
+"""
+
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Engine
+
+from masthead.fraud.live.link_blocks import MOST, NONE, Block, Links, latest, pack, unpack
+from masthead.fraud.live.records import GraphStore, Group
+
+__all__ = ["EVERY", "LinkReader", "all_of", "link", "link_rest", "links_of", "settle_links", "unlink"]
+
+EVERY = 2_048
+"""From so many transactions of the tail on they are linked: readers walk through 0.5 ms of it on average."""
+
+_SOME = 100_000  # numbers of the log that are linked from memory at once
+_AT_ONCE = 4_000  # links of one commit, which holds up the decisions behind it for some 5 ms
+_FOREVER = 2**62
+
+_LINKED = "SELECT coalesce(max(seq), 0), coalesce(max(turn), 0) FROM fraud_linked"
+_TAIL = "SELECT seq, ts, ents FROM fraud_transactions WHERE seq > ? AND seq <= ? ORDER BY seq"
+_BLOCKS = "SELECT eid, ts, seq, links FROM fraud_links WHERE eid = ? AND"
+_FROM = f"{_BLOCKS} ts >= coalesce((SELECT max(ts) FROM fraud_links WHERE eid = ? AND ts < ?), ?)"
+_BEFORE = f"{_BLOCKS} (ts, seq) < (?, ?) ORDER BY ts DESC, seq DESC LIMIT ?"
+# PostgreSQL is asked once for all entities: a round trip costs more than what it answers.
+_EACH = "SELECT b.* FROM unnest(?::bigint[], ?::bigint[]) AS w(eid, at) CROSS JOIN LATERAL"
+_FROM_EACH = f"{_EACH} ({_FROM.replace('?', 'w.eid', 2).replace('?', 'w.at')}) b"
+_BEFORE_EACH = f"{_EACH} ({_BEFORE.replace('?', 'w.eid', 1).replace('?', 'w.at', 1)}) b"
+
+
+# ---------------------------------------------------------------------- writing
+
+
+def link(store: GraphStore) -> None:
+    """Link what has no links yet, beside whoever writes; only finished blocks are written under the lock of all writers."""
+    while _link_some(store):
+        pass
+
+
+def _link_some(store: GraphStore) -> bool:
+    """Link some of it; return whether there is more."""
+    with store.group(durable=False) as group:
+        (done, turn), head = group.run(_LINKED).fetchone(), group.head.last
+        last = min(head, done + _SOME)
+        _mark(group, done, turn + 1)
+    with store.database.read() as connection:
+        reader = LinkReader(connection)
+        given = links_of(reader.run(_TAIL, (done, last)).fetchall()).ordered()
+        for start, end in _slices(given):
+            blocks = _merged(reader, given.taken(slice(start, end)))
+            with store.group(durable=False) as group:
+                if group.run(_LINKED).fetchone()[1] != turn + 1:
+                    return False  # another one links, or something was taken away: the next time begins anew
+                _replace(group, *blocks)
+    with store.group(durable=False) as group:
+        if group.run(_LINKED).fetchone()[1] == turn + 1:
+            _mark(group, last, turn + 1)
+    return bool(last < head)
+
+
+def link_rest(group: Group) -> None:
+    """Link what has no links yet within a group: for who is about to take something away."""
+    done, turn = group.run(_LINKED).fetchone()
+    given = links_of(group.run(_TAIL, (done, group.head.last)).fetchall()).ordered()
+    _replace(group, *_merged(group, given))
+    _mark(group, group.head.last, turn + 1)
+
+
+def settle_links(group: Group) -> None:
+    """Let links end where the log does, after its end was taken away: its numbers are given again."""
+    done, turn = group.run(_LINKED).fetchone()
+    _mark(
+        group,
+        min(done, group.run("SELECT coalesce(max(seq), 0) FROM fraud_transactions").fetchone()[0]),
+        turn + 1,
+    )
+
+
+def all_of(group: Group, eid: int) -> list[int]:
+    """Return the numbers of an entity's transactions as far as they are linked."""
+    rows = group.run(f"{_BLOCKS} 1 = 1", (eid,)).fetchall()
+    seqs: list[int] = unpack([_block(row) for row in rows]).seq.tolist()
+    return seqs
+
+
+def unlink(group: Group, gone: Links) -> None:
+    """Take links away, all of which are linked."""
+    gone = gone.ordered()
+    if not len(gone.eid):
+        return
+    touched = _touched(group, gone)
+    kept = unpack(touched)
+    stays = ~np.isin(_keys(kept), _keys(gone))
+    _replace(group, touched, pack(kept.taken(stays)))
+
+
+def _keys(links: Links) -> Any:
+    """Return what tells one link from another: a transaction has an entity at most once a relation."""
+    return links.eid * np.int64(2**32) + links.seq  # both stay far below
+
+
+def _slices(links: Links) -> Iterator[tuple[int, int]]:
+    """Yield [start, end) of some thousand links each, with all of an entity in one."""
+    bounds = np.append(np.flatnonzero(np.diff(links.eid)) + 1, len(links.eid)).tolist()
+    start = 0
+    for end in bounds:
+        if end - start >= _AT_ONCE or end == bounds[-1]:
+            if end > start:
+                yield start, end
+            start = end
+
+
+def links_of(rows: Iterable[Any]) -> Links:
+    """Return the links of transactions given as (seq, ts, ents), in no order."""
+    rows = list(rows)
+    widths = np.array([len(ents) // 4 for _, _, ents in rows], np.int64)  # spaces have schemas of their own
+    eid = np.frombuffer(b"".join(ents for _, _, ents in rows), np.int32).astype(np.int64)
+    ts = np.repeat(np.array([row[1] for row in rows], np.int64), widths)
+    seq = np.repeat(np.array([row[0] for row in rows], np.int64), widths)
+    there = eid > 0
+    return Links(eid[there], ts[there], seq[there])
+
+
+def _merged(asked: "Group | LinkReader", new: Links) -> tuple[list[Block], list[Block]]:
+    """Return the blocks in which ordered links have their places, and what takes their place."""
+    if not len(new.eid):
+        return [], []
+    touched = _touched(asked, new)
+    both = (np.concatenate(pair) for pair in zip(unpack(touched), new, strict=True))
+    return touched, pack(Links(*both).ordered())
+
+
+def _touched(asked: "Group | LinkReader", links: Links) -> list[Block]:
+    """Return the blocks among which ordered links have their places: of each entity from that of its first one on."""
+    first = np.flatnonzero(np.diff(links.eid, prepend=links.eid[0] - 1))
+    eids, times = links.eid[first].tolist(), links.ts[first].tolist()
+    if asked.is_sqlite:
+        rows = (asked.run(_FROM, (eid, eid, ts, ts)) for eid, ts in zip(eids, times, strict=True))
+        return [Block(*row) for some in rows for row in some]
+    return [_block(row) for row in asked.run(_FROM_EACH, (eids, times)).fetchall()]
+
+
+def _block(row: Sequence[Any]) -> Block:
+    eid, ts, seq, links = row
+    return Block(eid, ts, seq, bytes(links))  # PostgreSQL gives a view of them
+
+
+def _replace(group: Group, old: Sequence[Block], new: Sequence[Block]) -> None:
+    """Write blocks in the place of others, of which those that stay as they are are not touched."""
+    there = {block[:3]: block.links for block in old}
+    kept = {block[:3] for block in new}
+    group.each(
+        "DELETE FROM fraud_links WHERE eid = ? AND ts = ? AND seq = ?",
+        [key for key in there if key not in kept],
+    )
+    group.each(
+        "INSERT INTO fraud_links (eid, ts, seq, links) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (eid, ts, seq) DO UPDATE SET links = excluded.links",
+        [block for block in new if there.get(block[:3]) != block.links],
+    )
+
+
+def _mark(group: Group, seq: int, turn: int) -> None:
+    group.run(
+        "INSERT INTO fraud_linked (one, seq, turn) VALUES (1, ?, ?) "
+        "ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, turn = excluded.turn",
+        (seq, turn),
+    )
+
+
+# ---------------------------------------------------------------------- reading
+
+
+class LinkReader:
+    """Asks for the newest links of entities, by the driver's own cursor, as of what its connection sees."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._cursor: Any = connection.connection.cursor()
+        self._engine = connection.engine
+        self.is_sqlite = connection.dialect.name == "sqlite"
+        self._tail: _Tail | None = None
+
+    def newest(self, eid: int, *, until: int, below: int = _FOREVER, limit: int) -> Links:
+        """Return an entity's newest links, the newest last, of the same time the later accepted.
+
+        Args:
+            until: UTC microseconds, inclusive. below: Numbers are lower than this.
+        """
+        return self.newest_of([eid], until=until, below=below, limit=limit)[eid]
+
+    def newest_of(
+        self, eids: Sequence[int], *, until: int, below: int = _FOREVER, limit: int
+    ) -> dict[int, Links]:
+        """Return what `newest` does for each of several entities."""
+        tail = self._tail = self._tail or self._look()
+        most = limit // MOST + 2  # blocks: the newest one may have few
+        found = {}
+        for eid, page in self._first_pages(eids, until, most).items():
+            blocks = page
+            while True:
+                links, stored = latest(
+                    blocks[::-1], tail.links, eid, until=until, below=below, linked=tail.linked
+                )
+                if stored >= limit or len(page) < most:
+                    break
+                page = self._page(_BEFORE, (eid, *page[-1][1:3], most))
+                blocks = [*blocks, *page]
+            found[eid] = links.taken(slice(-limit, None))
+        return found
+
+    def _first_pages(self, eids: Sequence[int], until: int, most: int) -> dict[int, list[Block]]:
+        """Return the newest blocks of each entity, the newest first."""
+        if self.is_sqlite:
+            return {eid: self._page(_BEFORE, (eid, until, _FOREVER, most)) for eid in eids}
+        pages: dict[int, list[Block]] = {eid: [] for eid in eids}
+        for block in self._page(_BEFORE_EACH, (list(eids), [until] * len(eids), _FOREVER, most)):
+            pages[block.eid].append(block)
+        return pages
+
+    def _page(self, statement: str, values: Sequence[Any]) -> list[Block]:
+        rows = self.run(statement, values).fetchall()
+        return rows if self.is_sqlite else [_block(row) for row in rows]
+
+    def _look(self) -> "_Tail":
+        """Return what has no links yet; what another reader found of it before is not read again."""
+        linked, turn = self.run(_LINKED).fetchone()
+        known = _TAILS.get(self._engine)
+        if known is None or (known.linked, known.turn) != (linked, turn):
+            known = _Tail(linked, turn, linked, NONE)
+        rows = self.run(_TAIL, (known.last, _FOREVER)).fetchall()
+        if rows:
+            both = zip(known.links, links_of(rows), strict=True)
+            known = _Tail(linked, turn, rows[-1][0], Links(*map(np.concatenate, both)))
+            _TAILS[self._engine] = known
+        return known
+
+    def run(self, statement: str, values: Sequence[Any] = ()) -> Any:
+        """Run one statement whose values are `?`; return the driver's cursor."""
+        self._cursor.execute(statement if self.is_sqlite else statement.replace("?", "%s"), values)
+        return self._cursor
+
+
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    """The links of transactions behind those that have blocks, up to the last one that was looked at, by number."""
+
+    linked: int
+    turn: int
+    last: int
+    links: Links
+
+
+_TAILS: weakref.WeakKeyDictionary[Engine, _Tail] = weakref.WeakKeyDictionary()
