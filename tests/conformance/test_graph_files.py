@@ -17,6 +17,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.timeout(600)  # Spark starts
 @pytest.mark.parametrize("from_file", [False, True], ids=["inline", "file"])
 def test_spark_writes_what_duckdb_writes(from_file: bool, tmp_path: Path) -> None:
     data, labels = write_data(tmp_path / "data"), None
