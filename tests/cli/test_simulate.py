@@ -104,7 +104,9 @@ def test_how_many_anomalies_are_planted_can_be_chosen(
 
 def test_the_same_seed_makes_the_same_stations(tmp_path: Path) -> None:
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
-        done = to_files(tmp_path / name, "--generate", "2", "--intervals", "10", "--seed", seed, "--shift", "none")
+        done = to_files(
+            tmp_path / name, "--generate", "2", "--intervals", "10", "--seed", seed, "--shift", "none"
+        )
         assert done.returncode == 0, done.stderr
     values = [[row["SO2"] for row in rows_of(tmp_path / name)] for name in "abc"]
     assert values[0] == values[1] != values[2]
