@@ -131,7 +131,7 @@ def test_a_snapshot_is_written_while_transactions_come(
         scores(house, range(50))
         book = _book(house)
         assert book.kept == 40
-        house.fraud._ledger._keeping.join()  # type: ignore[union-attr]
+        house.fraud._ledger.rest()  # type: ignore[union-attr]
         assert (tmp_path / "data" / "cache" / "fraud" / f"{LIVE}.npz").exists()
 
 
