@@ -255,8 +255,8 @@ def test_a_load_that_is_ended_keeps_what_it_stored_and_can_go_on(
     begin = loading._Loader.begin
     monkeypatch.setattr(loading, "AT_ONCE", 1)
     monkeypatch.setattr(
-        loading._Loader, "begin", lambda *given: time.sleep(0.01) or begin(*given)
-    )  # seconds then
+        loading._Loader, "begin", lambda *given: time.sleep(0.1) or begin(*given)
+    )  # long enough to be ended in the middle wherever it runs
     product.build()
     id = product.loads.start([str(cards)], schema=str(cards / "schema.toml"))["id"]
     eventually(lambda: (product.loads.get(id)["output"] or {}).get("loaded", 0))
