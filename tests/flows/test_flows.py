@@ -143,6 +143,28 @@ def test_progress_is_seen_while_the_flow_runs(flows: Flows) -> None:
     assert flows.wait("job-1").progress == {"done": 3, "total": 3, "text": "inside"}
 
 
+def test_a_flow_that_reports_before_it_looks_whether_it_was_cancelled_ends_as_cancelled(flows: Flows) -> None:
+    told: list[str] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def work(run: Run, args: dict[str, Any]) -> None:
+        run.step("only", report, run)
+
+    def report(run: Run) -> None:
+        begun.set()
+        go.wait(20)
+        run.progress(1, 1, "reported")
+
+    flows.register("work", work, ended=lambda id, args, state, error: told.append(state))
+    flows.start("work", "job-1")
+    assert begun.wait(20)
+    flows.cancel("job-1")
+    go.set()
+    until(lambda: told)
+    assert told == ["cancelled"]
+    assert flows.get("job-1").state == "cancelled"
+
+
 def test_a_cancelled_flow_stops_and_goes_on_behind_its_last_step(flows: Flows) -> None:
     ran: list[str] = []
     hold = [True]

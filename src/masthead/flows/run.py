@@ -123,7 +123,12 @@ class Run:
     def _tell(self, progress: dict[str, Any]) -> None:
         from masthead.flows import engine
 
-        engine.set_progress(progress)
+        try:
+            engine.set_progress(progress)
+        except engine.NotOwned:
+            if self._home.is_cancelled(self.id, look=True):
+                self._stop_cancelled()
+            raise
 
     def _stop_cancelled(self) -> None:
         from masthead.flows import engine
