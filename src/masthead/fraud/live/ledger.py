@@ -342,9 +342,7 @@ class _Aside:
 def _link(store: GraphStore) -> None:
     try:
         link(store)
-    except (
-        Exception
-    ) as error:  # a full disk, say: readers look into the transactions, and the next time it is done
+    except Exception as error:  # a full disk, say: readers look into the transactions until the next time
         get_logger("fraud").warning("links were not written", error=repr(error))
 
 

@@ -1,9 +1,10 @@
 """An entity's links as blocks of bytes: who was in which transactions, in the order of (time, number).
 
-A block holds up to 128 links, so that SQLite keeps it within a page. Its first one stands in the table's key, so a block of one link, the most frequent, is
-empty. For each further link there follow two variable-length integers, 7 bits a byte, the lowest first: how much later
-it happened, in the largest unit in which all of the block can be said, and how much higher its number is (zigzag: a
-late transaction has a lower one). On cards' transactions a link takes 4 bytes, where a row of a table takes 22.
+A block holds up to 128 links, so that SQLite keeps it within a page. Its first one stands in the table's key, so a
+block of one link, the most frequent, is empty. For each further link there follow two variable-length integers, 7 bits
+a byte, the lowest first: how much later it happened, in the largest unit in which all of the block can be said, and how
+much higher its number is (zigzag: a late transaction has a lower one). On cards' transactions a link takes 4 to 5 bytes,
+where a row of a table takes 22.
 """
 
 # mypy: disable-error-code="no-any-return, return-value"
@@ -57,7 +58,7 @@ class Links(NamedTuple):
 
 
 NONE = Links(*(np.empty(0, np.int64) for _ in range(3)))
-_NO_BLOCKS = np.empty(0, np.int64), np.frombuffer(b"", np.uint8), np.empty((0, 3), np.int64)
+_NO_BLOCKS = np.frombuffer(b"", np.uint8), np.empty(0, np.int64), np.empty((0, 3), np.int64)
 
 
 def pack(links: Links) -> list[Block]:
@@ -84,11 +85,7 @@ def pack(links: Links) -> list[Block]:
 
 def unpack(blocks: Sequence[Sequence[Any]]) -> Links:
     """Return the links of blocks, given as rows of the table, in their order."""
-    if not blocks:
-        return NONE
-    sizes = np.array([len(block[3]) for block in blocks])
-    data = np.frombuffer(b"".join([block[3] for block in blocks]), np.uint8)
-    first = np.array([block[:3] for block in blocks])
+    data, sizes, first = _arrays(blocks)
     out = np.empty((3, len(blocks) + len(data)), np.int64)
     count = _unpack(data, sizes, first, _UNITS, out)
     return Links(out[0, :count], out[1, :count], out[2, :count])
@@ -103,14 +100,17 @@ def latest(
         blocks: Of this entity, the oldest first. tail: Links of many entities, in the order of their numbers.
         linked: Links with higher numbers are taken from the tail alone.
     """
-    if blocks:
-        sizes = np.array([len(block[3]) for block in blocks])
-        data = np.frombuffer(b"".join([block[3] for block in blocks]), np.uint8)
-        first = np.array([block[:3] for block in blocks])
-    else:
-        sizes, data, first = _NO_BLOCKS
+    data, sizes, first = _arrays(blocks)
     out, stored = _latest(data, sizes, first, _UNITS, tail.eid, tail.ts, tail.seq, eid, until, below, linked)
     return Links(out[0], out[1], out[2]), stored
+
+
+def _arrays(blocks: Sequence[Sequence[Any]]) -> tuple[Array, Array, Array]:
+    """Return the bytes of blocks behind one another, how many each has, and the first link of each."""
+    if not blocks:
+        return _NO_BLOCKS
+    data = np.frombuffer(b"".join([block[3] for block in blocks]), np.uint8)
+    return data, np.array([len(block[3]) for block in blocks]), np.array([block[:3] for block in blocks])
 
 
 @compiled

@@ -20,7 +20,7 @@ from masthead.fraud.live.records import GraphStore, Group
 __all__ = ["EVERY", "LinkReader", "all_of", "link", "link_rest", "links_of", "settle_links", "unlink"]
 
 EVERY = 2_048
-"""From so many transactions of the tail on they are linked: readers walk through 0.5 ms of it on average."""
+"""From so many transactions of the tail on they are linked: the more, the fewer blocks are written twice."""
 
 _SOME = 100_000  # numbers of the log that are linked from memory at once
 _AT_ONCE = 4_000  # links of one commit, which holds up the decisions behind it for some 5 ms
@@ -78,11 +78,8 @@ def link_rest(group: Group) -> None:
 def settle_links(group: Group) -> None:
     """Let links end where the log does, after its end was taken away: its numbers are given again."""
     done, turn = group.run(_LINKED).fetchone()
-    _mark(
-        group,
-        min(done, group.run("SELECT coalesce(max(seq), 0) FROM fraud_transactions").fetchone()[0]),
-        turn + 1,
-    )
+    (last,) = group.run("SELECT coalesce(max(seq), 0) FROM fraud_transactions").fetchone()
+    _mark(group, min(done, last), turn + 1)
 
 
 def all_of(group: Group, eid: int) -> list[int]:

@@ -27,9 +27,7 @@ __all__ = ["Loaded", "Loading", "load_events", "load_labels", "loading", "read_t
 
 AT_ONCE = 5_000  # a commit holds back others for about 0.2 s
 LABELS_AT_ONCE = 20_000
-_LINKED_AT_ONCE = (
-    100_000  # transactions: the more, the fewer blocks are written twice; readers walk through the rest
-)
+_LINKED_AT_ONCE = 100_000  # transactions; until then readers walk through them
 MOST_TOLD = 1_000
 _MOST_BODIES = 100_000
 _WRITTEN_AT_ONCE = 10_000

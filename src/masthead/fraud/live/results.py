@@ -210,13 +210,12 @@ def neighbours(
 
     PostgreSQL is asked once for all, by a lateral join with a limit of its own for each.
     """
-    cursor = connection.connection.cursor()
-    links = LinkReader(connection).newest_of(list(dict.fromkeys(eids)), until=before - 1, limit=limit)
+    reader = LinkReader(connection)
+    links = reader.newest_of(list(dict.fromkeys(eids)), until=before - 1, limit=limit)
     near = {eid: found.seq[::-1].tolist() for eid, found in links.items()}
     wanted = {seq for found in near.values() for seq in found}
-    cursor.execute(f"{_NEIGHBOURS} ({', '.join(map(str, wanted)) or 'NULL'})")  # numbers of our own
-    rows = {row[0]: Neighbour(*row) for row in cursor.fetchall()}
-    cursor.close()
+    asked = f"{_NEIGHBOURS} ({', '.join(map(str, wanted)) or 'NULL'})"  # numbers of our own
+    rows = {row[0]: Neighbour(*row) for row in reader.run(asked).fetchall()}
     return {eid: [rows[seq] for seq in found if seq in rows] for eid, found in near.items()}
 
 
