@@ -49,6 +49,8 @@ SIDE_BY_SIDE = 4
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 # Threads of OpenMP wait for each other by spinning: beside three other processes a fit took ten times its CPU.
 ENVIRONMENT |= {"OMP_THREAD_LIMIT": "1"}
+# What Spark runs in tests is over before Java's second compiler has paid for itself: half of its CPU.
+ENVIRONMENT |= {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 SAMPLES = ROOT / "src" / "masthead" / "samples" / "air"
 KERNEL = [sys.executable, "-m", "masthead.cli.main", "metrics", "backtest", f"{SAMPLES}/live_data_sample.csv"]
 KERNEL += ["--history", f"{SAMPLES}/historic_data.json", "--interval", "5m", "--timestamp", "TIMESTAMP"]

@@ -6,11 +6,11 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import forked
 
 from masthead.app import Masthead
 from masthead.base.errors import Conflict, InvalidInput
@@ -18,7 +18,7 @@ from masthead.base.settings import Settings, load_settings
 from masthead.cli.main import run
 from masthead.server import Server
 
-COMMAND = [sys.executable, "-m", "masthead.cli.main", "serve", "--port", "0", "--roles", "api"]
+COMMAND = [str(forked()), "serve", "--port", "0", "--roles", "api"]
 SECRET = "a-secret-of-more-than-20-signs"
 
 

@@ -19,6 +19,7 @@ import importlib
 import io
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
@@ -27,22 +28,30 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from masthead.cli.main import main
 
-IMPORTED = (
-    "masthead.app",
-    "masthead.server",
-    "masthead.api.factory",
-    "masthead.fraud.service",
-    "masthead.metrics.service",
-    "masthead.metrics.kernel",
-    "lightgbm",
+LIBRARIES = (
+    "alembic.command",
+    "alembic.context",
     "httpx",
+    "lightgbm",
+    "limits.aio",
+    "uvicorn.logging",
+    "uvicorn.lifespan.on",
 )
+LEFT_OUT = (
+    "masthead.samples",
+    "masthead.store.migrations",
+    "masthead.fraud.networks",
+    "masthead.fraud.pipeline.child",
+)
+"""Not for import, or in need of torch, which few commands import."""
+
 PROGRAM = """\
 #!{python} -IS
 import json, os, signal, socket, sys
@@ -101,7 +110,7 @@ def _programs() -> Path:
 
 def _serve(place: str) -> None:
     """Take commands until standard input ends; returns in a command's own process, where it is to run."""
-    for name in IMPORTED:
+    for name in (*LIBRARIES, *_modules("masthead")):
         importlib.import_module(name)
     gc.freeze()
     listener = socket.socket(socket.AF_UNIX)
@@ -121,6 +130,15 @@ def _serve(place: str) -> None:
                 listener.close()
                 return _handle(asked)
             asked.close()
+
+
+def _modules(package: str) -> Iterator[str]:
+    """Yield the names of a package's modules, whatever a command may import."""
+    for one in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+        if one.name not in LEFT_OUT:
+            yield one.name
+            if one.ispkg:
+                yield from _modules(one.name)
 
 
 def _handle(asked: socket.socket) -> None:
