@@ -10,7 +10,7 @@ where a row of a table takes 22.
 # mypy: disable-error-code="no-any-return, return-value"
 # Annotations of what is compiled are for the reader; numba infers the machine types.
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from masthead.learn.compiled import compiled
 
-__all__ = ["MOST", "NONE", "Block", "Links", "latest", "pack", "unpack"]
+__all__ = ["MOST", "Block", "Links", "latest", "pack", "unpack"]
 
 MOST = 128
 _UNITS = np.array([1, 1_000, 1_000_000], np.int64)  # microseconds; the first byte of a block says which
@@ -57,7 +57,6 @@ class Links(NamedTuple):
         return found.taken(np.append(True, ~again)[: len(order)]) if again.any() else found
 
 
-NONE = Links(*(np.empty(0, np.int64) for _ in range(3)))
 _NO_BLOCKS = np.frombuffer(b"", np.uint8), np.empty(0, np.int64), np.empty((0, 3), np.int64)
 
 
@@ -92,17 +91,30 @@ def unpack(blocks: Sequence[Sequence[Any]]) -> Links:
 
 
 def latest(
-    blocks: Sequence[Sequence[Any]], tail: Links, eid: int, *, until: int, below: int, linked: int
-) -> tuple[Links, int]:
-    """Return an entity's ordered links by a time, with lower numbers than one; and how many are from blocks.
+    blocks: Mapping[int, Sequence[Sequence[Any]]],
+    newer: Mapping[int, Sequence[tuple[int, int]]],
+    *,
+    until: int,
+    below: int,
+    linked: int,
+) -> dict[int, tuple[Links, int]]:
+    """Return each entity's ordered links by a time, with lower numbers than one; and how many are from blocks.
 
     Args:
-        blocks: Of this entity, the oldest first. tail: Links of many entities, in the order of their numbers.
-        linked: Links with higher numbers are taken from the tail alone.
+        blocks: By entity, the oldest first. newer: (time, number) of links that are in no block for sure, by entity.
+        linked: Links with higher numbers are taken from these alone.
     """
-    data, sizes, first = _arrays(blocks)
-    out, stored = _latest(data, sizes, first, _UNITS, tail.eid, tail.ts, tail.seq, eid, until, below, linked)
-    return Links(out[0], out[1], out[2]), stored
+    data, sizes, first = _arrays([block for some in blocks.values() for block in some])
+    tails = [newer.get(eid, ()) for eid in blocks]
+    tail = np.array([link for some in tails for link in some], np.int64).reshape(-1, 2)
+    counts = np.array([(len(blocks[eid]), len(some)) for eid, some in zip(blocks, tails, strict=True)])
+    out, bounds = _latest(data, sizes, first, _UNITS, tail, counts.reshape(-1, 2), until, below, linked)
+    found = {}
+    for eid, (start, end, stored) in zip(blocks, bounds.tolist(), strict=True):
+        own = out[:, start:end]
+        own[0] = eid
+        found[eid] = (Links(*own), stored)
+    return found
 
 
 def _arrays(blocks: Sequence[Sequence[Any]]) -> tuple[Array, Array, Array]:
@@ -183,28 +195,37 @@ def _get(data: Array, at: int) -> tuple[int, int]:
 
 @compiled
 def _latest(
-    data: Array, sizes: Array, first: Array, units: Array, t_eid: Array, t_ts: Array, t_seq: Array,
-    eid: int, until: int, below: int, linked: int,
-) -> tuple[Array, int]:  # fmt: skip
-    """Return (3, links), and how many came from blocks."""
-    newer = 0
-    for one in range(len(t_eid)):
-        newer += t_eid[one] == eid
-    out = np.empty((3, len(sizes) + len(data) + newer), np.int64)
-    found = 0
-    for one in range(_unpack(data, sizes, first, units, out)):
-        ts, seq = out[1, one], out[2, one]
-        if ts <= until and seq < below and seq <= linked:
-            out[1, found], out[2, found] = ts, seq
-            found += 1
-    stored = found
-    for one in range(len(t_eid) if newer else 0):
-        if t_eid[one] == eid and t_ts[one] <= until and t_seq[one] < below and t_seq[one] > linked:
-            place = found  # one that came late stands before others
-            while place and (out[1, place - 1], out[2, place - 1]) > (t_ts[one], t_seq[one]):
-                out[1, place], out[2, place] = out[1, place - 1], out[2, place - 1]
-                place -= 1
-            out[1, place], out[2, place] = t_ts[one], t_seq[one]
-            found += 1
-    out[0, :found] = eid
-    return out[:, :found], stored
+    data: Array, sizes: Array, first: Array, units: Array, tail: Array, counts: Array,
+    until: int, below: int, linked: int,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Return (3, links), and per entity where its own begin and end, and how many came from blocks.
+
+    Args:
+        counts: (entities, 2) how many blocks, and links of the tail, each has.
+    """
+    out = np.empty((3, len(sizes) + len(data) + len(tail)), np.int64)
+    bounds = np.empty((len(counts), 3), np.int64)
+    block = at = link = end = 0
+    for entity in range(len(counts)):
+        start, blocks, links = end, block + counts[entity, 0], link + counts[entity, 1]
+        size = np.sum(sizes[block:blocks])
+        own = out[:, start:]
+        count = _unpack(data[at : at + size], sizes[block:blocks], first[block:blocks], units, own)
+        for one in range(count):
+            ts, seq = own[1, one], own[2, one]
+            if ts <= until and seq < below and seq <= linked:
+                out[1, end], out[2, end] = ts, seq
+                end += 1
+        bounds[entity, 2] = end - start
+        for one in range(link, links):
+            ts, seq = tail[one, 0], tail[one, 1]
+            if ts <= until and seq < below:
+                place = end  # one that came late stands before others
+                while place > start and (out[1, place - 1], out[2, place - 1]) > (ts, seq):
+                    out[1, place], out[2, place] = out[1, place - 1], out[2, place - 1]
+                    place -= 1
+                out[1, place], out[2, place] = ts, seq
+                end += 1
+        bounds[entity, 0], bounds[entity, 1] = start, end
+        block, at, link = blocks, at + size, links
+    return out, bounds

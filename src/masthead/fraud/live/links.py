@@ -6,15 +6,16 @@ up to which number that is done. What is newer, the tail, readers find in the tr
 the same whenever `link` ran, and a link that is written twice, as after a kill -9, is one link.
 """
 
+import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Engine
 
-from masthead.fraud.live.link_blocks import MOST, NONE, Block, Links, latest, pack, unpack
+from masthead.fraud.live.link_blocks import MOST, Block, Links, latest, pack, unpack
 from masthead.fraud.live.records import GraphStore, Group
 
 __all__ = ["EVERY", "LinkReader", "all_of", "link", "link_rest", "links_of", "settle_links", "unlink"]
@@ -27,6 +28,8 @@ _AT_ONCE = 4_000  # links of one commit, which holds up the decisions behind it 
 _FOREVER = 2**62
 
 _LINKED = "SELECT coalesce(max(seq), 0), coalesce(max(turn), 0) FROM fraud_linked"
+_LAST = "SELECT coalesce(max(seq), 0) FROM fraud_transactions"
+_SEEN = _LINKED.replace(" FROM", f", ({_LAST}) FROM")
 _TAIL = "SELECT seq, ts, ents FROM fraud_transactions WHERE seq > ? AND seq <= ? ORDER BY seq"
 _BLOCKS = "SELECT eid, ts, seq, links FROM fraud_links WHERE eid = ? AND"
 _FROM = f"{_BLOCKS} ts >= coalesce((SELECT max(ts) FROM fraud_links WHERE eid = ? AND ts < ?), ?)"
@@ -78,7 +81,7 @@ def link_rest(group: Group) -> None:
 def settle_links(group: Group) -> None:
     """Let links end where the log does, after its end was taken away: its numbers are given again."""
     done, turn = group.run(_LINKED).fetchone()
-    (last,) = group.run("SELECT coalesce(max(seq), 0) FROM fraud_transactions").fetchone()
+    (last,) = group.run(_LAST).fetchone()
     _mark(group, min(done, last), turn + 1)
 
 
@@ -185,6 +188,7 @@ class LinkReader:
         self._engine = connection.engine
         self.is_sqlite = connection.dialect.name == "sqlite"
         self._tail: _Tail | None = None
+        self._head = 0
 
     def newest(self, eid: int, *, until: int, below: int = _FOREVER, limit: int) -> Links:
         """Return an entity's newest links, the newest last, of the same time the later accepted.
@@ -199,23 +203,23 @@ class LinkReader:
     ) -> dict[int, Links]:
         """Return what `newest` does for each of several entities."""
         tail = self._tail = self._tail or self._look()
+        below = min(below, self._head + 1)  # another reader may have seen more
         most = limit // MOST + 2  # blocks: the newest one may have few
+        bounds = {"until": until, "below": below, "linked": tail.linked}
+        pages = self._first_pages(eids, until, most)
+        newer = {eid: list(tail.by_entity[eid]) for eid in pages if eid in tail.by_entity}
         found = {}
-        for eid, page in self._first_pages(eids, until, most).items():
-            blocks = page
-            while True:
-                links, stored = latest(
-                    blocks[::-1], tail.links, eid, until=until, below=below, linked=tail.linked
-                )
-                if stored >= limit or len(page) < most:
-                    break
-                page = self._page(_BEFORE, (eid, *page[-1][1:3], most))
-                blocks = [*blocks, *page]
+        for eid, (links, stored) in latest(pages, newer, **bounds).items():
+            page = pages[eid]
+            while stored < limit and len(page) == most:  # the newest blocks hold later ones
+                page = self._page(_BEFORE, (eid, *page[0][1:3], most))
+                pages[eid] = [*page, *pages[eid]]
+                links, stored = latest({eid: pages[eid]}, newer, **bounds)[eid]
             found[eid] = links.taken(slice(-limit, None))
         return found
 
     def _first_pages(self, eids: Sequence[int], until: int, most: int) -> dict[int, list[Block]]:
-        """Return the newest blocks of each entity, the newest first."""
+        """Return the newest blocks of each entity, the newest last."""
         if self.is_sqlite:
             return {eid: self._page(_BEFORE, (eid, until, _FOREVER, most)) for eid in eids}
         pages: dict[int, list[Block]] = {eid: [] for eid in eids}
@@ -224,21 +228,21 @@ class LinkReader:
         return pages
 
     def _page(self, statement: str, values: Sequence[Any]) -> list[Block]:
-        rows = self.run(statement, values).fetchall()
+        """Return blocks that are asked for from the newest on, the newest last."""
+        rows = self.run(statement, values).fetchall()[::-1]
         return rows if self.is_sqlite else [_block(row) for row in rows]
 
     def _look(self) -> "_Tail":
         """Return what has no links yet; what another reader found of it before is not read again."""
-        linked, turn = self.run(_LINKED).fetchone()
-        known = _TAILS.get(self._engine)
-        if known is None or (known.linked, known.turn) != (linked, turn):
-            known = _Tail(linked, turn, linked, NONE)
-        rows = self.run(_TAIL, (known.last, _FOREVER)).fetchall()
-        if rows:
-            both = zip(known.links, links_of(rows), strict=True)
-            known = _Tail(linked, turn, rows[-1][0], Links(*map(np.concatenate, both)))
-            _TAILS[self._engine] = known
-        return known
+        linked, turn, self._head = self.run(_SEEN).fetchone()
+        with _LOOKING:
+            tail = _TAILS.get(self._engine)
+            if tail is None or (tail.linked, tail.turn) != (linked, turn):
+                tail = _TAILS[self._engine] = _Tail(linked, turn, linked)
+            if tail.last < self._head:
+                tail.take(self.run(_TAIL, (tail.last, self._head)).fetchall())
+                tail.last = self._head
+        return tail
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> Any:
         """Run one statement whose values are `?`; return the driver's cursor."""
@@ -246,14 +250,26 @@ class LinkReader:
         return self._cursor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Tail:
-    """The links of transactions behind those that have blocks, up to the last one that was looked at, by number."""
+    """The links of transactions behind those that have blocks, up to the last one that was looked at, by number.
+
+    Attributes:
+        by_entity: (time, number) of its transactions, in the order of their numbers; it only grows.
+    """
 
     linked: int
     turn: int
     last: int
-    links: Links
+    by_entity: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+
+    def take(self, rows: Iterable[Any]) -> None:
+        """Take further transactions, given as (seq, ts, ents)."""
+        for seq, ts, ents in rows:
+            for eid in memoryview(ents).cast("i"):
+                if eid:
+                    self.by_entity.setdefault(eid, []).append((ts, seq))
 
 
 _TAILS: weakref.WeakKeyDictionary[Engine, _Tail] = weakref.WeakKeyDictionary()
+_LOOKING = threading.Lock()

@@ -9,6 +9,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from masthead.fraud.live.records import Head
 from masthead.fraud.reasons.link_records import LinkRows, Moment
 
@@ -52,7 +55,7 @@ class Evidence:
         self._head = Head(0, -1)
         self._by_seq: dict[int, Fraud] = {}
         self._by_entity: dict[int, list[int]] = {}
-        self._rare: set[int] = set()
+        self._rare = np.zeros(1, bool)  # by entity
 
     def follow(self, rows: LinkRows, head: Head) -> None:
         """Take what the tables hold that is new; all of it anew when something was taken away."""
@@ -63,7 +66,7 @@ class Evidence:
             ):
                 return
             if head.epoch != self._head.epoch:
-                self._by_seq, self._by_entity, self._rare = {}, {}, set()
+                self._by_seq, self._by_entity, self._rare = {}, {}, np.zeros(1, bool)
                 self._head = Head(0, head.epoch)
             for mark in rows.marks(self._space, self._head.last + 1):
                 known = self._by_seq.get(mark.seq)
@@ -73,16 +76,24 @@ class Evidence:
                         if eid:
                             bisect.insort(self._by_entity.setdefault(eid, []), mark.seq)
                             if not hub:
-                                self._rare.add(eid)
+                                self._note(eid)
                 entry = (mark.arrived_at, mark.told, mark.value)
                 if entry not in known.marks:
                     bisect.insort(known.marks, entry)
             self._head = head
 
-    @property
-    def entities(self) -> set[int]:
-        """Return the numbers of the entities that ever had one and are of no hub; not to be changed."""
-        return self._rare
+    def _note(self, eid: int) -> None:
+        if eid >= len(self._rare):
+            wider = np.zeros(2 * eid, bool)
+            wider[: len(self._rare)] = self._rare
+            self._rare = wider
+        self._rare[eid] = True
+
+    def among(self, ents: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which entities ever had one and are of no hub."""
+        rare = self._rare
+        found: NDArray[np.bool_] = rare[np.minimum(ents, len(rare) - 1)] & (ents < len(rare))
+        return found
 
     def of(self, eid: int, moment: Moment) -> Iterator[tuple[Fraud, int]]:
         """Yield the frauds of an entity that were known at a moment, the latest accepted first, and their arrivals."""

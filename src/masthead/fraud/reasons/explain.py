@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from masthead.base.clock import utc
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.reasons.evidence import Evidence, Fraud
-from masthead.fraud.reasons.link_records import Decided, Linked, LinkRows, Moment
+from masthead.fraud.reasons.link_records import Around, Decided, Linked, LinkRows, Moment
 from masthead.fraud.reasons.reasons import MOST, count_distinct, find_reasons, noun_of, spelled
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ class _Via:
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """A way to a fraud: entities, and the transactions between them."""
+    """A way to a fraud: entities, and the numbers of the transactions between them."""
 
     cost: float
     fraud: Fraud
     confirmed: int
     vias: tuple[_Via, ...]
-    between: tuple[Linked, ...] = ()
+    between: tuple[int, ...] = ()
 
     @property
     def order(self) -> tuple[float, int, int]:
@@ -142,8 +142,8 @@ class Scene:
     def distinct(self, relation: str, other: str) -> tuple[int, str]:
         """Return how many values of a counterparty an entity has had with this one, and the shortest window of all."""
         eid, place = self._entity(relation), self._place(other)
-        past = self.rows.linked(eid, self.moment, _RING - 1)  # with this one what they will hold
-        met = [(one.ts, one.ents[place]) for one in past]
+        past = self.rows.around(eid, self.moment, _RING - 1)  # with this one what they will hold
+        met = list(zip(past.ts.tolist(), past.ents[:, place].tolist(), strict=True)) if len(past.seq) else []
         return count_distinct(self.decided.ts, self.decided.ents[place], met)
 
     def confirmed(self, relation: str) -> Sequence[int]:
@@ -165,9 +165,9 @@ class Scene:
     def links(self) -> list[_Via]:
         """Return the entities that are evidence, the rarest first."""
         if self._links is None:
-            found = [
-                self._via(eid, place) for place, eid in enumerate(self.decided.ents) if self._may(eid, place)
-            ]
+            asked = [(eid, place) for place, eid in enumerate(self.decided.ents) if self._may(eid, place)]
+            self.rows.look((eid for eid, _ in asked), self.moment, DEGREE_MAX + 1)
+            found = [self._via(eid, place) for eid, place in asked]
             self._links = sorted(
                 (via for via in found if via.degree <= DEGREE_MAX), key=lambda via: (via.degree, via.relation)
             )
@@ -188,7 +188,9 @@ class Scene:
         self._far(best)
         found = best.paths()
         self._name([via.eid for path in found for via in path.vias])
-        return [self._told(path) for path in found]
+        between = self.rows.transactions(seq for path in found for seq in path.between)
+        by_seq = {one.seq: one for one in between}
+        return [self._told(path, [by_seq[seq] for seq in path.between]) for path in found]
 
     def _near(self) -> Iterator[_Path]:
         for via in self.links():
@@ -197,31 +199,42 @@ class Scene:
 
     def _far(self, best: "_Best") -> None:
         """Look for paths over a second transaction; rare entities come first, 200 transactions in all."""
-        asked, known = {via.eid for via in self.links()}, self.evidence.entities
-        behind: dict[int, tuple[_Via, Linked]] = {}
+        asked = {via.eid for via in self.links()}
+        behind: dict[int, tuple[_Via, int, int]] = {}
         left = _LOOKED_AT
         for via in self.links():
             if best.most(via) < 2 or left <= 0:
                 break
-            seen = self.rows.linked(via.eid, self.moment, left)
-            left -= len(seen)
-            for one in seen:
-                for eid in sorted(known.intersection(one.ents) - asked):  # a set has no order
+            seen = self.rows.around(via.eid, self.moment, left)
+            left -= len(seen.seq)
+            for seq, eid, place in self._suspicious(seen):
+                if eid not in asked:
                     asked.add(eid)
                     # Of frauds that were not known then an entity may not even take a place among those looked at.
                     if next(self.evidence.of(eid, self.moment), None) is not None:
-                        behind[eid] = (via, one)
-        for eid, (via, one) in list(behind.items())[:_BEHIND]:
-            most = best.most(via)
-            if most < 2:
-                break
-            second = _Via(eid, one.ents.index(eid), self.rows.degree(eid, self.moment, most))
-            if second.degree <= most:
-                for fraud, at in self.evidence.of(eid, self.moment):
-                    if fraud.seq != one.seq:
-                        best.take(_Path(via.cost + second.cost, fraud, at, (via, second), (one,)))
+                        behind[eid] = (via, seq, place)
+        found = [(via, eid, seq, place) for eid, (via, seq, place) in behind.items()][:_BEHIND]
+        for via, group in groupby(found, lambda one: one[0]):
+            together = list(group)
+            self.rows.look((eid for _, eid, _, _ in together), self.moment, best.most(via) + 1)
+            for _, eid, seq, place in together:
+                most = best.most(via)
+                if most < 2:
+                    return
+                second = _Via(eid, place, self.rows.degree(eid, self.moment, most))
+                if second.degree <= most:
+                    for fraud, at in self.evidence.of(eid, self.moment):
+                        if fraud.seq != seq:
+                            best.take(_Path(via.cost + second.cost, fraud, at, (via, second), (seq,)))
 
-    def _told(self, path: _Path) -> Json:
+    def _suspicious(self, seen: Around) -> Iterator[tuple[int, int, int]]:
+        """Yield transaction, entity and relation where an entity ever had a fraud, the newest transaction first."""
+        rows, places = np.nonzero(self.evidence.among(seen.ents))
+        eids = seen.ents[rows, places]
+        order = np.lexsort((eids, rows))
+        return zip(*(column[order].tolist() for column in (seen.seq[rows], eids, places)), strict=True)
+
+    def _told(self, path: _Path, between: Sequence[Linked]) -> Json:
         entities = [
             {
                 "relation": self.schema.relations[via.relation].name,
@@ -230,11 +243,11 @@ class Scene:
             }
             for via in path.vias
         ]
-        between = [{"transaction": one.id, "time": _iso(one.ts)} for one in path.between]
+        passed = [{"transaction": one.id, "time": _iso(one.ts)} for one in between]
         steps: list[Json] = [{"transaction": self.decided.id, "time": _iso(self.decided.ts)}]
         for place, entity in enumerate(entities):
             steps.append(entity)
-            steps += between[place : place + 1]
+            steps += passed[place : place + 1]
         steps.append({"transaction": path.fraud.id, "time": _iso(path.fraud.ts)})
         return {
             "cost": path.cost,
@@ -243,15 +256,15 @@ class Scene:
             "happened": _iso(path.fraud.ts),
             "confirmed": _iso(path.confirmed),
             "steps": steps,
-            "text": self._sentence(path),
+            "text": self._sentence(path, between),
         }
 
-    def _sentence(self, path: _Path) -> str:
+    def _sentence(self, path: _Path, between: Sequence[Linked]) -> str:
         words = []
         for place, via in enumerate(path.vias):
             name = noun_of(self.schema.relations[via.relation].name)
             words.append(f"{name} {spelled(self._names[via.eid])} ({via.degree} transactions)")
-            words += [f"transaction {one.id} of {_day(one.ts)}" for one in path.between[place : place + 1]]
+            words += [f"transaction {one.id} of {_day(one.ts)}" for one in between[place : place + 1]]
         end = f"transaction {path.fraud.id} of {_day(path.fraud.ts)}, confirmed as fraud on {_day(path.confirmed)}"
         return " - ".join([*words, end])
 

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from masthead.base.errors import NotFound, shown
 from masthead.fraud.live.link_blocks import Links
 from masthead.fraud.live.links import LinkReader
 
-__all__ = ["Decided", "LinkRows", "Linked", "MarkRow", "Moment", "Recent"]
+__all__ = ["Around", "Decided", "LinkRows", "Linked", "MarkRow", "Moment", "Recent"]
 
 _FOREVER = 2**62
 
@@ -69,6 +71,14 @@ class Linked(NamedTuple):
     amount: float | None
     flagged: bool
     ents: tuple[int, ...]
+
+
+class Around(NamedTuple):
+    """The transactions of an entity as arrays, the newest first; `ents` is (transactions, relations) of entities."""
+
+    seq: NDArray[np.int64]
+    ts: NDArray[np.int64]
+    ents: NDArray[np.int32]
 
 
 class MarkRow(NamedTuple):
@@ -141,13 +151,27 @@ class LinkRows:
         rows = {one.seq: one for one in self.transactions(wanted)}
         return [rows[seq] for seq in wanted if seq in rows]
 
+    def around(self, eid: int, moment: Moment, limit: int) -> Around:
+        """Return what `linked` does as arrays, which is a fraction of its price where most are passed over."""
+        links = self._newest(eid, moment, limit).taken(slice(-limit, None))
+        seqs = links.seq.tolist()
+        rows = dict(self._rows(f"{_ENTS} ({_marks(seqs)})", seqs))
+        there = [place for place in range(len(seqs) - 1, -1, -1) if seqs[place] in rows]
+        ents = np.frombuffer(b"".join([rows[seqs[place]] for place in there]), np.int32)
+        width = len(ents) // max(len(there), 1)
+        return Around(links.seq[there], links.ts[there], ents.reshape(len(there), width))
+
+    def look(self, eids: Iterable[int], moment: Moment, limit: int) -> None:
+        """Have at hand what will be asked of these entities: together they cost a fraction of one after another."""
+        wanted = [eid for eid in dict.fromkeys(eids) if self._near.get((eid, moment), (0,))[0] < limit]
+        if wanted:
+            found = self._links.newest_of(wanted, until=moment.ts, below=moment.seq, limit=limit)
+            self._near |= {(eid, moment): (limit, links) for eid, links in found.items()}
+
     def _newest(self, eid: int, moment: Moment, limit: int) -> Links:
         """Return at least so many of an entity's links; explanations ask for its degree first, then for the last ones."""
-        most, found = self._near.get((eid, moment), (0, None))
-        if found is None or most < limit:
-            found = self._links.newest(eid, until=moment.ts, below=moment.seq, limit=limit)
-            self._near[eid, moment] = limit, found
-        return found
+        self.look([eid], moment, limit)
+        return self._near[eid, moment][1]
 
     def transactions(self, seqs: Iterable[int]) -> list[Linked]:
         """Return transactions by their numbers, in their order."""
@@ -203,6 +227,7 @@ _DECIDED = (
     "WHERE t.space = ? AND t.id = ?"
 )
 _BY_NUMBER = "SELECT seq, id, ts, amount, flagged, ents FROM fraud_transactions WHERE seq IN"
+_ENTS = "SELECT seq, ents FROM fraud_transactions WHERE seq IN"
 _LABEL = (
     "SELECT value, arrived_at FROM fraud_labels WHERE space = ? AND id = ? AND arrived_at <= ? AND seq < ? "
     "ORDER BY arrived_at DESC, seq DESC LIMIT 1"

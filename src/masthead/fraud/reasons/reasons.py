@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,26 +108,50 @@ def find_reasons(
     Args:
         x: (columns,) what the model saw. contributions: (columns + 1,), the mean last.
     """
-    columns = _columns(layout)
-    values = {column.name: value for (column, _), value in zip(columns, x.tolist(), strict=True)}
-    told = _Teller(schema, event, values, facts)
-    parts: dict[str, list[tuple[float, Column]]] = {}
-    for (column, part), value in zip(columns, contributions[:-1].tolist(), strict=True):
-        parts.setdefault(part, []).append((value, column))
-    sums = {part: math.fsum(value for value, _ in columns) for part, columns in parts.items()}
-    order = sorted((part for part in sums if sums[part]), key=lambda part: -abs(sums[part]))
+    parts = _parts(layout)
+    sums = np.bincount(parts.of, contributions[:-1], len(parts.names))
+    order = [place for place in np.argsort(-np.abs(sums), kind="stable").tolist() if sums[place]]
     shown = order if len(order) <= MOST else order[: MOST - 1]
-    found = [told.reason(part, sums[part], parts[part]) for part in shown]
+    told = _Teller(schema, event, x, parts.place, facts)
+    found = []
+    for place in shown:
+        columns, places = parts.columns[place]
+        weighed = list(zip(contributions[places].tolist(), columns, strict=True))
+        found.append(told.reason(parts.names[place], float(sums[place]), weighed))
     if rest := order[len(shown) :]:
-        text = f"{len(rest)} others: {', '.join(map(noun_of, rest))}"
-        found.append(Reason("other", "", text, math.fsum(sums[part] for part in rest)))
+        text = f"{len(rest)} others: {', '.join(noun_of(parts.names[place]) for place in rest)}"
+        found.append(Reason("other", "", text, math.fsum(sums[rest].tolist())))
     return found
 
 
+class _Parts(NamedTuple):
+    """How the columns of a layout fall into parts.
+
+    Attributes:
+        of: (columns,) place of each column's part in `names`.
+        columns: Per part its columns, and the places of these.
+        place: Name of a column -> its place.
+    """
+
+    names: list[str]
+    of: NDArray[np.int64]
+    columns: list[tuple[list[Column], NDArray[np.int64]]]
+    place: dict[str, int]
+
+
 @lru_cache(maxsize=16)
-def _columns(layout: Layout) -> tuple[tuple[Column, str], ...]:
-    """Return the columns of a layout with the part that each belongs to."""
-    return tuple((column, _part_of(column)) for column in layout.columns)
+def _parts(layout: Layout) -> _Parts:
+    columns = layout.columns
+    part = [_part_of(column) for column in columns]
+    names = list(dict.fromkeys(part))
+    of = np.array([names.index(name) for name in part], np.int64)
+    own = [np.flatnonzero(of == place) for place in range(len(names))]
+    return _Parts(
+        names,
+        of,
+        [([columns[place] for place in places.tolist()], places) for places in own],
+        {column.name: place for place, column in enumerate(columns)},
+    )
 
 
 def _part_of(column: Column) -> str:
@@ -140,8 +164,15 @@ def _part_of(column: Column) -> str:
 class _Teller:
     """Puts the aggregates of one transaction into words."""
 
-    def __init__(self, schema: Schema, event: Event, x: Mapping[str, float], facts: Facts) -> None:
-        self._event, self._x, self._facts = event, x, facts
+    def __init__(
+        self,
+        schema: Schema,
+        event: Event,
+        x: NDArray[np.float32],
+        place: Mapping[str, int],
+        facts: Facts,
+    ) -> None:
+        self._event, self._x, self._place, self._facts = event, x, place, facts
         names = [relation.name for relation in schema.relations]
         self._keys = dict(zip(names, event.keys, strict=True))
         self._categories = dict(zip(schema.categoricals, event.categories, strict=True))
@@ -167,7 +198,7 @@ class _Teller:
         return Reason(part, key, text, total)
 
     def _own(self, column: Column) -> str:
-        value = self._x[column.name]
+        value = self._value(column.name)
         if column.group == "own":
             what = (
                 ("relation", "without a value")
@@ -192,8 +223,11 @@ class _Teller:
         }
         return group[column.group](relation, what)
 
+    def _value(self, column: str) -> float:
+        return float(self._x[self._place[column]])
+
     def _of(self, relation: str, what: str) -> float:
-        return self._x[f"{relation}.{what}"]
+        return self._value(f"{relation}.{what}")
 
     def _history(self, relation: str, what: str) -> str:
         count = round(math.expm1(self._of(relation, "count")))
