@@ -322,25 +322,25 @@ def context(browser: Browser, world: World) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture(scope="session")
-def tab(context: BrowserContext) -> Page:
+def standing_tab(context: BrowserContext) -> Page:
     """The tab in which all pages are opened: a new one would be a new process that compiles all scripts again."""
     return context.new_page()
 
 
 @pytest.fixture
-def visit(tab: Page, world: World) -> Iterator[Visit]:
+def visit(standing_tab: Page, world: World) -> Iterator[Visit]:
     """Pages in one tab; at the end nothing may have left the machine and nothing may have gone wrong in them."""
-    found = Visit(tab, world)
+    found = Visit(standing_tab, world)
     heard: dict[str, Callable[..., Any]] = {
         "request": lambda request: found.requested.append(request.url),
         "pageerror": lambda error: found.complaints.append(str(error)),
         "console": lambda line: found.complaints.append(line.text) if line.type == "error" else None,
     }
     for event, handler in heard.items():
-        tab.on(event, handler)  # type: ignore[call-overload]
+        standing_tab.on(event, handler)  # type: ignore[call-overload]
     yield found
     for event, handler in heard.items():
-        tab.remove_listener(event, handler)
+        standing_tab.remove_listener(event, handler)
     away = [
         url
         for url in found.requested

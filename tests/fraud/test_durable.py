@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +64,26 @@ def test_durable_scores_equal_those_in_memory_to_the_bit_also_after_a_restart(
                 one.label(event(place).id, "fraud", at / 1e6 - 1_512_086_400)
     again = store.stream(small_fraud.model())
     for place in range(150, 250):
+        assert again.score(event(place)).pred_prob == memory.score(event(place)).pred_prob
+    again.close()
+
+
+def test_a_stream_that_keeps_its_state_goes_on_from_it(
+    store: GraphStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Stream(small_fraud.model())
+    first = store.stream(small_fraud.model(), snapshots=tmp_path)
+    for place in range(150):
+        assert first.score(event(place)).pred_prob == memory.score(event(place)).pred_prob
+    first.close()
+    asked: list[int] = []
+    replay = store.replay
+    monkeypatch.setattr(
+        store, "replay", lambda first, **more: (asked.append(first), replay(first, **more))[1]
+    )
+    again = store.stream(small_fraud.model(), snapshots=tmp_path)
+    assert set(asked) == {151}  # nothing that the snapshot holds is read again
+    for place in range(150, 200):
         assert again.score(event(place)).pred_prob == memory.score(event(place)).pred_prob
     again.close()
 

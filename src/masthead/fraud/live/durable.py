@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -34,6 +35,7 @@ class DurableStream:
 
     Args:
         reasons: Give them with flagged decisions, found when the decision is durable and its latency is told.
+        snapshots: A folder that keeps the state for the next start. None: that reads all of the tables.
 
     Raises:
         Conflict: The space's transactions have another schema than the model.
@@ -47,6 +49,7 @@ class DurableStream:
         space: str = LIVE,
         clock: Clock | None = None,
         reasons: bool = True,
+        snapshots: Path | None = None,
     ) -> None:
         self.model, self.store, self.space = model, store, space
         clock = clock or SystemClock()
@@ -54,7 +57,7 @@ class DurableStream:
         self._explainer = Explainer(store, self._known, lambda space: model.schema) if reasons else None
         self.ledger = Ledger(store, clock)
         self._writer = Writer(self.ledger.work)
-        book = Book(space, model.schema, (Lane("stream", model),))
+        book = Book(space, model.schema, (Lane("stream", model),), snapshots=snapshots)
         book.rehearse()
         book.rebuild(store, store.head())
         self._writer.submit(Swap({space: book}))
@@ -110,9 +113,9 @@ class DurableStream:
         return bool(known)
 
     def close(self) -> None:
-        """Write what waits; the store stays open."""
+        """Write what waits, and the state where it is kept; the store stays open."""
         self._writer.close()
-        self.ledger.rest()
+        self.ledger.keep()
 
 
 def _decision(found: "tuple[bytes, bool] | MastheadError", latency_ms: float) -> Decision | MastheadError:

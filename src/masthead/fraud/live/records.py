@@ -9,6 +9,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -280,11 +281,13 @@ class GraphStore:
                 self._driver.close()
             self._driver = None
 
-    def stream(self, model: "FraudModel", *, reasons: bool = True) -> "DurableStream":
-        """Return a model at work on this store, without a server."""
+    def stream(
+        self, model: "FraudModel", *, reasons: bool = True, snapshots: Path | None = None
+    ) -> "DurableStream":
+        """Return a model at work on this store, without a server; the arguments are those of `DurableStream`."""
         from masthead.fraud.live.durable import DurableStream
 
-        return DurableStream(model, self, reasons=reasons)
+        return DurableStream(model, self, reasons=reasons, snapshots=snapshots)
 
     def settle(self) -> None:
         """Bring what was taken away out of the write-ahead log, too."""
