@@ -1,5 +1,6 @@
 """The devices' host with a real nats-server, without MQTT clients; those are in tests/wire and tests/faults."""
 
+import asyncio
 import json
 import os
 import signal
@@ -117,6 +118,29 @@ def test_an_external_server_that_is_not_there_is_an_error(product: Any) -> None:
     product.settings = product.settings.model_copy(update={"nats_url": "nats://127.0.0.1:1"})
     with pytest.raises(LimitReached, match="the broker cannot be used"):
         DeviceHost(product).start()
+
+
+@pytest.mark.parametrize("slow", [2, 3])
+def test_a_broker_that_is_slow_to_answer_at_first_is_tried_three_times(
+    product: Any, monkeypatch: pytest.MonkeyPatch, slow: int
+) -> None:
+    session, tried = DeviceHost._session, []
+
+    async def late(self: DeviceHost, stopping: asyncio.Event) -> None:
+        tried.append(time.monotonic())
+        if len(tried) <= slow:
+            raise TimeoutError("no answer")
+        await session(self, stopping)
+
+    monkeypatch.setattr(DeviceHost, "_session", late)
+    host = DeviceHost(product)
+    if slow == 3:
+        with pytest.raises(LimitReached, match="no answer"):
+            host.start()
+    else:
+        host.start()
+        host.stop()
+    assert len(tried) == 3
 
 
 def test_after_stop_nothing_runs_and_ingest_says_so(product: Any, host: DeviceHost) -> None:

@@ -38,6 +38,7 @@ from masthead.streams.readings import Reading
 _Found = TypeVar("_Found")
 _LOG = get_logger("devices")
 _STEADY_S = 30.0  # a session that lasted so long starts the back-off anew
+_SLOW_STARTS = 3
 _MOST_BACKOFF_S = 5.0
 _FAILURES_TO_RESTART = 3
 _SETTLE_S = 10.0
@@ -220,17 +221,22 @@ class DeviceHost:
                 await self._own.close()
 
     async def _sessions(self, stopping: asyncio.Event) -> None:
-        """Run session after session; the first must succeed, later ones are tried with back-off."""
-        delay_s, failures = 0.1, 0
+        """Run session after session; the first must succeed, later ones are tried with back-off.
+
+        A broker that is slow to answer is no wrong one: the first is tried up to three times then.
+        """
+        delay_s, failures, slow = 0.1, 0, 0
         while not stopping.is_set():
-            began = time.monotonic()
+            began, was_slow = time.monotonic(), False
             try:
                 await self._session(stopping)
             except (NatsError, OSError, TimeoutError, MastheadError, Interrupted) as error:
                 self._trouble = external.reason(error, self._app.settings.nats_url)
+                was_slow = isinstance(error, TimeoutError)
+                slow += was_slow
             if stopping.is_set():
                 return
-            if not self._started.done():
+            if not self._started.done() and not (was_slow and slow < _SLOW_STARTS):
                 raise LimitReached(f"devices: the broker cannot be used: {self._trouble}")
             steady = time.monotonic() - began > _STEADY_S
             delay_s, failures = (0.1, 1) if steady else (min(2 * delay_s, _MOST_BACKOFF_S), failures + 1)
