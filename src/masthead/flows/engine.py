@@ -29,9 +29,7 @@ _ERRORS = {one.code: one for one in (errors.Conflict, InvalidInput, errors.Limit
 _launched: Callable[[str, dict[str, Any]], Any] | None = None
 
 Cancelled = dbos_errors.DBOSWorkflowCancelledError
-NotOwned = (
-    dbos_errors.DBOSWorkflowConflictIDError
-)  # a cancelled flow is nobody's, also before it has heard of it
+NotOwned = dbos_errors.DBOSWorkflowConflictIDError  # a cancelled flow is nobody's, before it hears of it too
 TriesUsedUp = dbos_errors.DBOSMaxStepRetriesExceeded
 
 

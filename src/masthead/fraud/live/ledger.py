@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import orjson
@@ -33,9 +33,6 @@ from masthead.fraud.live.records import (
 )
 from masthead.fraud.live.snapshots import Frozen, freeze, write_snapshot
 from masthead.fraud.live.writer import Job
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Differs", "Ledger", "Mark", "Marking", "Scoring", "Swap"]
 

@@ -190,18 +190,14 @@ class LinkReader:
         self._tail: _Tail | None = None
         self._head = 0
 
-    def newest(self, eid: int, *, until: int, below: int = _FOREVER, limit: int) -> Links:
-        """Return an entity's newest links, the newest last, of the same time the later accepted.
+    def newest_of(
+        self, eids: Sequence[int], *, until: int, below: int = _FOREVER, limit: int
+    ) -> dict[int, Links]:
+        """Return each entity's newest links, the newest last, of the same time the later accepted.
 
         Args:
             until: UTC microseconds, inclusive. below: Numbers are lower than this.
         """
-        return self.newest_of([eid], until=until, below=below, limit=limit)[eid]
-
-    def newest_of(
-        self, eids: Sequence[int], *, until: int, below: int = _FOREVER, limit: int
-    ) -> dict[int, Links]:
-        """Return what `newest` does for each of several entities."""
         tail = self._tail = self._tail or self._look()
         below = min(below, self._head + 1)  # another reader may have seen more
         most = limit // MOST + 2  # blocks: the newest one may have few

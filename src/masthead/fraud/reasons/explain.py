@@ -190,7 +190,7 @@ class Scene:
         self._name([via.eid for path in found for via in path.vias])
         between = self.rows.transactions(seq for path in found for seq in path.between)
         by_seq = {one.seq: one for one in between}
-        return [self._told(path, [by_seq[seq] for seq in path.between]) for path in found]
+        return [self._told(path, [by_seq[seq] for seq in path.between if seq in by_seq]) for path in found]
 
     def _near(self) -> Iterator[_Path]:
         for via in self.links():
