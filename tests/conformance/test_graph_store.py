@@ -11,11 +11,12 @@ from masthead.base.errors import NotFound
 from masthead.fraud.data.columns import Labels
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.live import links
+from masthead.fraud.live.graph_store import GraphStore
 from masthead.fraud.live.links import LinkReader, link
 from masthead.fraud.live.live_data import read_live, write_live
 from masthead.fraud.live.live_results import Span, marks, scores, vectors
 from masthead.fraud.live.loading import load_labels
-from masthead.fraud.live.records import LIVE, GraphStore, NewDecision, NewLabel, NewTransaction
+from masthead.fraud.live.records import LIVE, NewDecision, NewLabel, NewTransaction
 from masthead.fraud.live.results import (
     Space,
     empty_space,

@@ -13,9 +13,10 @@ from masthead.base.errors import Conflict, InvalidInput, LimitReached
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.events import read_labels
 from masthead.fraud.live.durable import DurableStream
+from masthead.fraud.live.graph_store import GraphStore
 from masthead.fraud.live.loading import load_events, load_labels
 from masthead.fraud.live.packing import event_of
-from masthead.fraud.live.records import LIVE, GraphStore
+from masthead.fraud.live.records import LIVE
 from masthead.fraud.live.results import erase_entity, get_transaction
 from masthead.fraud.live.writer import MOST_TOGETHER, Writer
 from masthead.fraud.scoring.stream import Stream

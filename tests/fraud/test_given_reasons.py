@@ -14,7 +14,7 @@ from masthead.app import Masthead
 from masthead.base.settings import Settings
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.events import read_labels
-from masthead.fraud.live.records import GraphStore
+from masthead.fraud.live.graph_store import GraphStore
 from masthead.fraud.scoring.stream import Stream
 from masthead.store.engine import Database
 

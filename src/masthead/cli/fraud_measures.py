@@ -25,10 +25,11 @@ from masthead.fraud.data.columns import Event, Events, Labels
 from masthead.fraud.data.events import read_events
 from masthead.fraud.data.generate import generate
 from masthead.fraud.live.durable import DurableStream
+from masthead.fraud.live.graph_store import GraphStore
 from masthead.fraud.live.link_blocks import unpack
 from masthead.fraud.live.links import link
 from masthead.fraud.live.loading import load_events
-from masthead.fraud.live.records import LIVE, GraphStore
+from masthead.fraud.live.records import LIVE
 from masthead.fraud.live.results import neighbours
 from masthead.fraud.scoring.model import FraudModel
 from masthead.fraud.scoring.stream import Stream

@@ -16,7 +16,8 @@ from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.fraud.live import results
 from masthead.fraud.live.champions import Champions
 from masthead.fraud.live.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
-from masthead.fraud.live.records import LIVE, GraphStore
+from masthead.fraud.live.graph_store import GraphStore
+from masthead.fraud.live.records import LIVE
 from masthead.fraud.live.results import Space, Stored
 from masthead.fraud.reasons.explanations import Explanations
 from masthead.learn.endpoints import Endpoints

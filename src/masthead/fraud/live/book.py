@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from masthead.base.errors import Conflict, shown
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.schema import Schema
-from masthead.fraud.live.records import GraphStore, Head, History
+from masthead.fraud.live.graph_store import GraphStore, Head, History
 from masthead.fraud.live.replaying import take_history
 from masthead.fraud.live.snapshots import read_snapshot, snapshot_path
 from masthead.fraud.live.terms import is_released
+from masthead.fraud.live.vectors import pack_vector
 from masthead.fraud.scoring.state import GraphState
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Book:
         layouts = list(dict.fromkeys(lane.model.layout for lane in self.lanes))
         self.states = [GraphState(layout) for layout in layouts]
         self.place = {lane.alias: layouts.index(lane.model.layout) for lane in self.lanes}
-        self.eids: dict[tuple[str, str], int] = {}
+        self.eids: tuple[dict[str, int], ...] = tuple({} for _ in self.relations)
         self.waiting: set[str] = set()  # ids with labels and no transaction yet
         self._keys: dict[int, str] = {}
         self.coming: list[tuple[int, int, int, int]] = []  # labels by arrival
@@ -98,7 +99,9 @@ class Book:
         event = Event("", 0, 1.0, key, numerics, (None,) * len(self.schema.categoricals))
         for lane in self.lanes:
             state = GraphState(lane.model.layout)
-            lane.model.scorer.score(state.observe(1, event))
+            vector = state.observe(1, event)
+            lane.model.scorer.score(vector)
+            pack_vector(vector)
             state.label(1, 1, 1)
             one = History(
                 *(
@@ -126,11 +129,12 @@ class Book:
         self.follow(store, head.last)
 
     def thaw(
-        self, told: Mapping[str, Any], eids: dict[tuple[str, str], int], coming: NDArray[np.int64]
+        self, told: Mapping[str, Any], eids: Sequence[dict[str, int]], coming: NDArray[np.int64]
     ) -> None:
         """Take what a snapshot says of everything but the states."""
         self.last, self.newest = told["last"], told["newest"]
-        self.eids, self._keys = eids, {eid: key for (_, key), eid in eids.items()}
+        self.eids = tuple(eids)
+        self._keys = {eid: key for known in eids for key, eid in known.items()}
         self.waiting = set(told["waiting"])
         self.coming = list(zip(*coming.T.tolist(), strict=True))  # a heap stays one
 
@@ -139,9 +143,9 @@ class Book:
         history = store.replay(self.last + 1, space=self.space, relations=len(self.relations), until=last)
         self.newest = max(self.newest, int(history.ts.max()) if len(history.ts) else 0)
         due = history.arrived_at <= self.newest
+        places = {name: place for place, name in enumerate(self.relations)}
         for eid, rel, key in store.entity_keys(space=self.space, from_eid=max(self._keys, default=0) + 1):
-            self.eids[rel, key] = eid
-            self._keys[eid] = key
+            self.know(places[rel], key, eid)
         for state in self.states:
             take_history(state, history.told(due), self._keys)
         for place in np.flatnonzero(~due).tolist():
@@ -166,10 +170,14 @@ class Book:
             for state in self.states:
                 state.label(seq, value, at)
 
-    def know(self, made: Mapping[tuple[str, str], int]) -> None:
-        """Take new entities, whose numbers rise."""
-        self.eids |= made
-        self._keys |= {eid: key for (_, key), eid in made.items()}
+    def know(self, place: int, key: str, eid: int) -> None:
+        """Take a new entity of the relation at a place of the schema."""
+        self.eids[place][key] = eid
+        self._keys[eid] = key
+
+    def numbers(self, keys: Sequence[str | None]) -> list[int]:
+        """Return the numbers of a transaction's entities, one per relation: 0 = no edge, -1 = never seen."""
+        return [0 if key is None else known.get(key, -1) for known, key in zip(self.eids, keys, strict=True)]
 
     def lane(self, alias: str) -> Lane:
         """Return the lane of an alias, "" = the first that decides.

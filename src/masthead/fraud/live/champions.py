@@ -3,7 +3,6 @@
 Nothing here stands in the way of a decision: all of it is read from what was decided.
 """
 
-import zlib
 from typing import TYPE_CHECKING, Any
 
 from masthead.base.clock import utc
@@ -162,12 +161,14 @@ class Champions(Deployments):
         """Return what a model said in a window, and (rows, columns) what it saw of at most 5,000 of them."""
         import numpy as np
 
+        from masthead.fraud.live.vectors import unpack_vector
+
         with self._database.read() as connection:
             said = live_results.scores(connection, span, model.id, limit=_MOST_SCORES)
             some = said.seq[:: max(1, -(-len(said.seq) // _MOST_VECTORS))]
             packed = live_results.vectors(connection, some.tolist(), model.id)
-        rows = np.frombuffer(b"".join(zlib.decompress(one) for one in packed), np.float32)
-        return said, rows.reshape(len(packed), model.layout.width)
+        rows = [unpack_vector(one) for one in packed]
+        return said, np.array(rows, np.float32).reshape(len(packed), model.layout.width)
 
     def _mature_span(self, model: "FraudModel", space: str, newest: int) -> tuple[Span, int]:
         """Return the newest window whose outcomes are known, and up to when labels have arrived."""

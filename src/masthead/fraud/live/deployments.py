@@ -23,7 +23,8 @@ from masthead.base.ids import check_name, new_id
 from masthead.base.log import Journal
 from masthead.fraud.desk.desk import Desk
 from masthead.fraud.live import results
-from masthead.fraud.live.records import LIVE, GraphStore
+from masthead.fraud.live.graph_store import GraphStore
+from masthead.fraud.live.records import LIVE
 from masthead.fraud.live.results import Space
 from masthead.fraud.live.terms import Terms
 from masthead.learn.endpoints import Endpoints, check_endpoint_name

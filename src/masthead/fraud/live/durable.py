@@ -15,9 +15,10 @@ from masthead.fraud.data.messages import parse_record
 from masthead.fraud.data.values import parse_time
 from masthead.fraud.live import results
 from masthead.fraud.live.book import Book, Lane
+from masthead.fraud.live.graph_store import GraphStore
 from masthead.fraud.live.ledger import Ledger, Mark, Marking, Scoring, Swap
 from masthead.fraud.live.packing import check_event
-from masthead.fraud.live.records import LIVE, GraphStore
+from masthead.fraud.live.records import LIVE
 from masthead.fraud.live.results import Space
 from masthead.fraud.live.writer import Writer
 from masthead.fraud.reasons.explaining import Explainer

@@ -4,14 +4,11 @@ A state is a cache of the log. Before a group is written it is brought to the lo
 commit fail, the states are ahead of the log: they are rebuilt before the next answer.
 """
 
-import threading
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from masthead.base.clock import Clock
@@ -19,19 +16,15 @@ from masthead.base.errors import Conflict, MastheadError, shown
 from masthead.base.log import get_logger
 from masthead.fraud.data.events import Event
 from masthead.fraud.desk.desk import Desk
+from masthead.fraud.live.aside import Aside
 from masthead.fraud.live.book import Book, Lane, present
 from masthead.fraud.live.counting import LATE, REBUILD_S, REBUILDS
+from masthead.fraud.live.graph_store import GraphStore, Group, Head
 from masthead.fraud.live.links import EVERY, link
-from masthead.fraud.live.packing import amount_of, body_of, feat_of
-from masthead.fraud.live.records import (
-    GraphStore,
-    Group,
-    Head,
-    NewDecision,
-    NewLabel,
-    NewTransaction,
-)
+from masthead.fraud.live.packing import amount_of, body_of, ents_of, feat_of
+from masthead.fraud.live.records import NewDecision, NewLabel, NewTransaction
 from masthead.fraud.live.snapshots import Frozen, freeze, write_snapshot
+from masthead.fraud.live.vectors import pack_vector
 from masthead.fraud.live.writer import Job
 
 __all__ = ["Differs", "Ledger", "Mark", "Marking", "Scoring", "Swap"]
@@ -92,13 +85,13 @@ class _Page:
         self.seq += 1
         return self.seq
 
-    def number(self, group: Group, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """Return numbers for new entities; they are written at the end, all at once."""
+    def number(self, group: Group, space: str, relation: str, key: str) -> int:
+        """Return a number for a new entity; all of them are written at the end, at once."""
         if self.last_entity < 0:
             self.last_entity = group.last_entity()
-        found = {pair: self.last_entity + place for place, pair in enumerate(pairs, start=1)}
-        self.last_entity += len(pairs)
-        return found
+        self.last_entity += 1
+        self.entities.append((self.last_entity, space, relation, key))
+        return self.last_entity
 
 
 class _Broken(Exception):
@@ -118,7 +111,7 @@ class Ledger:
         self._head = Head(0, 0)
         self._dirty = False
         self._linked = 0  # the links are begun up to here
-        self._keeping, self._linking = _Aside("fraud-snapshot"), _Aside("fraud-links")
+        self._keeping, self._linking = Aside("fraud-snapshot"), Aside("fraud-links")
 
     def work(self, jobs: Sequence[Job]) -> None:
         """Answer each job, once everything of all of them is durable."""
@@ -256,7 +249,7 @@ class Ledger:
                     int(not decides),
                     probability,
                     body,
-                    zlib.compress(vector.tobytes(), 1),
+                    pack_vector(vector),
                 )
             )
             if decides:
@@ -267,7 +260,7 @@ class Ledger:
             event.id,
             event.ts,
             amount_of(event),
-            np.array(ents, np.int32).tobytes(),
+            ents_of(ents),
             feat_of(event),
             body_of(event),
             page.now,
@@ -284,14 +277,14 @@ class Ledger:
 
     def _ents(self, group: Group, book: Book, event: Event, page: _Page) -> list[int]:
         """Return the numbers of an event's entities, 0 = no edge; those never seen are made."""
-        pairs = [
-            None if key is None else (rel, key) for rel, key in zip(book.relations, event.keys, strict=True)
-        ]
-        missing = [pair for pair in pairs if pair is not None and pair not in book.eids]
-        if missing:
-            book.know(page.number(group, missing))
-            page.entities += [(book.eids[pair], book.space, *pair) for pair in missing]
-        return [0 if pair is None else book.eids[pair] for pair in pairs]
+        found = book.numbers(event.keys)
+        if -1 in found:
+            for place, key in enumerate(event.keys):
+                if found[place] < 0:
+                    assert key is not None
+                    found[place] = page.number(group, book.space, book.relations[place], key)
+                    book.know(place, key, found[place])
+        return found
 
     def _mark(self, group: Group, space: str, mark: Mark, page: _Page) -> bool:
         """Take one label; return whether its transaction is there."""
@@ -313,32 +306,9 @@ class Ledger:
         return row is not None
 
 
-class _Aside:
-    """A thread that does one thing at a time, beside the writing."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._thread: threading.Thread | None = None
-
-    @property
-    def is_free(self) -> bool:
-        """Return whether the last thing is done."""
-        return self._thread is None or not self._thread.is_alive()
-
-    def start(self, what: Callable[..., None], *given: Any) -> None:
-        """Do something."""
-        self._thread = threading.Thread(target=what, args=given, name=self._name, daemon=True)
-        self._thread.start()
-
-    def wait(self) -> None:
-        """Return when the last thing is done."""
-        if self._thread is not None:
-            self._thread.join()
-
-
 def _link(store: GraphStore) -> None:
     try:
-        link(store)
+        link(store, gently=True)
     except Exception as error:  # a full disk, say: readers look into the transactions until the next time
         get_logger("fraud").warning("links were not written", error=repr(error))
 
@@ -354,11 +324,8 @@ def _repeated(
     group: Group, book: Book, known: NewTransaction, event: Event, page: _Page
 ) -> tuple[bytes, bool] | MastheadError:
     """Return what was answered to a transaction before; a Conflict when it was another one."""
-    ents = [
-        0 if key is None else book.eids.get((rel, key), -1)
-        for rel, key in zip(book.relations, event.keys, strict=True)
-    ]
-    given = (event.ts, amount_of(event), np.array(ents, np.int32).tobytes(), feat_of(event), body_of(event))
+    ents = ents_of(book.numbers(event.keys))
+    given = (event.ts, amount_of(event), ents, feat_of(event), body_of(event))
     stored = (known.ts, known.amount, known.ents, known.feat, known.body)
     if given == stored:
         told = page.told.get(known.seq) or group.decision(known.seq)

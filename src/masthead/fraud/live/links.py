@@ -7,6 +7,7 @@ the same whenever `link` ran, and a link that is written twice, as after a kill 
 """
 
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Engine
 
+from masthead.fraud.live.graph_store import GraphStore, Group
 from masthead.fraud.live.link_blocks import MOST, Block, Links, latest, pack, unpack
-from masthead.fraud.live.records import GraphStore, Group
 
 __all__ = ["EVERY", "LinkReader", "all_of", "link", "link_rest", "links_of", "settle_links", "unlink"]
 
@@ -24,7 +25,10 @@ EVERY = 2_048
 """From so many transactions of the tail on they are linked: the more, the fewer blocks are written twice."""
 
 _SOME = 100_000  # numbers of the log that are linked from memory at once
-_AT_ONCE = 4_000  # links of one commit, which holds up the decisions behind it for some 5 ms
+_AT_ONCE = 4_000  # links of one commit
+_GENTLY = 500  # the same where decisions wait behind it
+_PAUSE_S = 0.01  # that they get between two commits
+_FAR_BEHIND = 4 * EVERY  # from here on they get none
 _FOREVER = 2**62
 
 _LINKED = "SELECT coalesce(max(seq), 0), coalesce(max(turn), 0) FROM fraud_linked"
@@ -43,13 +47,17 @@ _BEFORE_EACH = f"{_EACH} ({_BEFORE.replace('?', 'w.eid', 1).replace('?', 'w.at',
 # ---------------------------------------------------------------------- writing
 
 
-def link(store: GraphStore) -> None:
-    """Link what has no links yet, beside whoever writes; only finished blocks are written under the lock of all writers."""
-    while _link_some(store):
+def link(store: GraphStore, *, gently: bool = False) -> None:
+    """Link what has no links yet, beside whoever writes; only finished blocks are written under the lock of all writers.
+
+    Args:
+        gently: In small pieces with pauses between, for the sake of those who wait for decisions.
+    """
+    while _link_some(store, gently):
         pass
 
 
-def _link_some(store: GraphStore) -> bool:
+def _link_some(store: GraphStore, gently: bool) -> bool:
     """Link some of it; return whether there is more."""
     with store.group(durable=False) as group:
         (done, turn), head = group.run(_LINKED).fetchone(), group.head.last
@@ -58,7 +66,9 @@ def _link_some(store: GraphStore) -> bool:
     with store.database.read() as connection:
         reader = LinkReader(connection)
         given = links_of(reader.run(_TAIL, (done, last)).fetchall()).ordered()
-        for start, end in _slices(given):
+        for start, end in _slices(given, _GENTLY if gently else _AT_ONCE):
+            if gently and head - done < _FAR_BEHIND:
+                time.sleep(_PAUSE_S)
             blocks = _merged(reader, given.taken(slice(start, end)))
             with store.group(durable=False) as group:
                 if group.run(_LINKED).fetchone()[1] != turn + 1:
@@ -108,12 +118,12 @@ def _keys(links: Links) -> Any:
     return links.eid * np.int64(2**32) + links.seq  # both stay far below
 
 
-def _slices(links: Links) -> Iterator[tuple[int, int]]:
-    """Yield [start, end) of some thousand links each, with all of an entity in one."""
+def _slices(links: Links, at_once: int) -> Iterator[tuple[int, int]]:
+    """Yield [start, end) of so many links each, or a few more, with all of an entity in one."""
     bounds = np.append(np.flatnonzero(np.diff(links.eid)) + 1, len(links.eid)).tolist()
     start = 0
     for end in bounds:
-        if end - start >= _AT_ONCE or end == bounds[-1]:
+        if end - start >= at_once or end == bounds[-1]:
             if end > start:
                 yield start, end
             start = end

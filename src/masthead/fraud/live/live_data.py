@@ -19,7 +19,7 @@ from masthead.fraud.data.columns import Events, Labels
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.data.tables import PROBLEMS
 from masthead.fraud.live import live_results
-from masthead.fraud.live.records import GraphStore
+from masthead.fraud.live.graph_store import GraphStore
 from masthead.learn.packages import file_sha256
 
 __all__ = ["describe_live", "read_live", "write_live"]

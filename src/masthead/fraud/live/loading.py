@@ -18,9 +18,10 @@ from masthead.base.errors import InvalidInput
 from masthead.fraud.data.events import Events, Labels, read_events, read_labels
 from masthead.fraud.data.neptune import is_neptune, read_neptune
 from masthead.fraud.data.schema import Schema
+from masthead.fraud.live.graph_store import GraphStore, Group
 from masthead.fraud.live.links import link
 from masthead.fraud.live.packing import MOST_TEXT
-from masthead.fraud.live.records import GraphStore, Group, NewLabel, NewTransaction
+from masthead.fraud.live.records import NewLabel, NewTransaction
 from masthead.fraud.live.results import has_labels, known_labels
 
 __all__ = ["Loaded", "Loading", "load_events", "load_labels", "loading", "read_transactions"]

@@ -1,7 +1,8 @@
 """A transaction as it is stored: keys as numbers of entities, numbers as float32, categories as JSON; and back."""
 
 import math
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from masthead.fraud.data.events import Event
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.live.results import Stored
 
-__all__ = ["amount_of", "body_of", "check_event", "event_of", "feat_of", "record_of"]
+__all__ = ["amount_of", "body_of", "check_event", "ents_of", "event_of", "feat_of", "record_of"]
 
+_FLOATS = np.dtype("<f4")
 MOST_TEXT = 1_024  # characters of an id or a key: longer ones are no keys, and an index holds them
 
 
@@ -25,8 +27,9 @@ def check_event(event: Event) -> Event:
     Raises:
         InvalidInput: The id or a key is too long, or has a NUL character, which PostgreSQL cannot hold.
     """
-    for name, text in (("id", event.id), *(("key", key) for key in event.keys if key is not None)):
-        if len(text) > MOST_TEXT or "\0" in text:
+    for text in (event.id, *event.keys):
+        if text is not None and (len(text) > MOST_TEXT or "\0" in text):
+            name = "id" if text is event.id else "key"
             raise InvalidInput(
                 f"{name}: expected a text of at most {MOST_TEXT:,} characters without NUL, got {shown(text)}"
             )
@@ -38,9 +41,14 @@ def amount_of(event: Event) -> float | None:
     return None if math.isnan(event.amount) else event.amount
 
 
+def ents_of(numbers: Sequence[int]) -> bytes:
+    """Return the numbers of a transaction's entities as they are stored."""
+    return array("i", numbers).tobytes()
+
+
 def feat_of(event: Event) -> bytes:
     """Return the numerics as they are stored."""
-    return np.asarray(event.numerics, "<f4").tobytes()
+    return np.asarray(event.numerics, _FLOATS).tobytes()
 
 
 def body_of(event: Event) -> bytes:
@@ -50,7 +58,7 @@ def body_of(event: Event) -> bytes:
 
 def event_of(found: Stored) -> Event:
     """Return the event that was stored."""
-    numerics: NDArray[np.float64] = np.frombuffer(found.feat, "<f4").astype(np.float64)
+    numerics: NDArray[np.float64] = np.frombuffer(found.feat, _FLOATS).astype(np.float64)
     amount = math.nan if found.amount is None else found.amount
     return Event(found.id, found.ts, amount, found.keys, numerics, tuple(orjson.loads(found.body)))
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masthead.fraud.data.events import Events, Labels
-from masthead.fraud.live.records import History
+from masthead.fraud.live.graph_store import History
 from masthead.fraud.scoring.state import GraphState
 
 __all__ = ["take_history"]

@@ -9,8 +9,8 @@ import numpy as np
 from sqlalchemy import Connection, text
 
 from masthead.base.errors import NotFound, shown
+from masthead.fraud.live.graph_store import GraphStore, Group
 from masthead.fraud.live.links import LinkReader, all_of, link_rest, links_of, settle_links, unlink
-from masthead.fraud.live.records import GraphStore, Group
 
 __all__ = [
     "LabelRow",

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import io
 import zipfile
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import orjson
 
 from masthead.base.folder import write_atomic
 from masthead.base.log import get_logger
-from masthead.fraud.live.records import GraphStore, Head
+from masthead.fraud.live.graph_store import GraphStore, Head
 from masthead.fraud.scoring import kernel, state
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def _code() -> str:
 
 def freeze(book: "Book") -> Frozen:
     """Return copies of all that a book remembers, as arrays."""
-    eids = np.fromiter(book.eids.values(), np.int64, len(book.eids))
-    places = {name: place for place, name in enumerate(book.relations)}
+    sizes = [len(known) for known in book.eids]
     told = {
         "code": _code(),
         "space": book.space,
@@ -56,12 +56,14 @@ def freeze(book: "Book") -> Frozen:
         "newest": book.newest,
         "epoch": book.epoch,
         "waiting": sorted(book.waiting),
-        "keys": [key for _, key in book.eids],  # flat: half a million small lists keep the collector busy
+        "keys": [
+            key for known in book.eids for key in known
+        ],  # flat: half a million small lists keep the collector busy
     }
     found: Frozen = {
         "told": np.frombuffer(orjson.dumps(told), np.uint8),
-        "eids": eids,
-        "rels": np.array([places[rel] for rel, _ in book.eids], np.int16),
+        "eids": np.fromiter((eid for known in book.eids for eid in known.values()), np.int64, sum(sizes)),
+        "sizes": np.array(sizes, np.int64),
         "coming": np.array(book.coming, np.int64).reshape(-1, 4),
     }
     for place, one in enumerate(book.states):
@@ -106,12 +108,8 @@ def read_snapshot(path: Path, book: "Book", store: GraphStore, head: Head) -> bo
     if not fits or not set(wanted) <= set(layouts):
         path.unlink(missing_ok=True)
         return False
-    rels = [book.relations[place] for place in found["rels"].tolist()]
-    book.thaw(
-        told,
-        dict(zip(zip(rels, told["keys"], strict=True), found["eids"].tolist(), strict=True)),
-        found["coming"],
-    )
+    known = zip(told["keys"], found["eids"].tolist(), strict=True)  # relation by relation
+    book.thaw(told, [dict(islice(known, size)) for size in found["sizes"].tolist()], found["coming"])
     for one, layout in zip(book.states, wanted, strict=True):
         start = f"{layouts.index(layout)}."
         one.restore(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from masthead.fraud.live.records import Head
+from masthead.fraud.live.graph_store import Head
 from masthead.fraud.reasons.link_records import LinkRows, Moment
 
 __all__ = ["Evidence", "Fraud"]

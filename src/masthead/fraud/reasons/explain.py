@@ -7,7 +7,6 @@ the decision is looked at: asked a month later the answer is the same.
 """
 
 import math
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from masthead.base.clock import utc
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.schema import Schema
+from masthead.fraud.live.vectors import unpack_vector
 from masthead.fraud.reasons.evidence import Evidence, Fraud
 from masthead.fraud.reasons.link_records import Around, Decided, Linked, LinkRows, Moment
 from masthead.fraud.reasons.reasons import MOST, count_distinct, find_reasons, noun_of, spelled
@@ -124,7 +124,7 @@ class Scene:
 
     def vector(self) -> NDArray[np.float32]:
         """Return what the model saw, (columns,) float32."""
-        return np.frombuffer(zlib.decompress(self.decided.vector), np.float32)
+        return unpack_vector(self.decided.vector)
 
     def event(self) -> Event:
         """Return the transaction as it came."""

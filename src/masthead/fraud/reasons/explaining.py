@@ -13,7 +13,7 @@ from masthead.base.clock import utc
 from masthead.base.errors import MastheadError
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.data.values import DAY_US
-from masthead.fraud.live.records import GraphStore, Head
+from masthead.fraud.live.graph_store import GraphStore, Head
 from masthead.fraud.reasons.evidence import Evidence
 from masthead.fraud.reasons.explain import Scene
 from masthead.fraud.reasons.link_records import LinkRows

@@ -42,7 +42,7 @@ class Decided:
     Attributes:
         ents: Number of its entity per relation of the schema; 0 = no edge.
         model: Id; "" = no decision was made.
-        score: Calibrated probability. vector: zlib of float32.
+        score: Calibrated probability. vector: As `vectors.py` packs it.
     """
 
     seq: int

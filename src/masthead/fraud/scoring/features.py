@@ -4,6 +4,7 @@ A schema names what may exist; a layout is what did exist in the training rows. 
 decides the width of every vector. The compiled `kernel.step` writes columns in the order that `columns` tells.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -166,15 +167,14 @@ class Encoder:
 
     def of_event(self, event: Event) -> tuple[int, NDArray[np.float32], NDArray[np.float32]]:
         """Return how many relations have no value, the numerics and the categories of one event."""
-        keys = event.keys
+        keys, values = event.keys, event.categories
         missing = sum([keys[r] is None for r in self.present])
         numerics = np.asarray(event.numerics, np.float32)[self._numerics]
-        categories = np.full(len(self._codes), np.nan, np.float32)
-        for i, (j, codes) in enumerate(zip(self._categoricals, self._codes, strict=True)):
-            value = event.categories[j]
-            if value is not None:
-                categories[i] = codes.get(value, len(codes))
-        return missing, numerics, categories
+        categories = [
+            math.nan if values[j] is None else codes.get(values[j], len(codes))
+            for j, codes in zip(self._categoricals, self._codes, strict=True)
+        ]
+        return missing, numerics, np.array(categories, np.float32)
 
     def of_events(self, events: Events) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
         """Return the same for all rows at once."""

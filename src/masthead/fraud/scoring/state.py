@@ -244,23 +244,21 @@ class GraphState:
     def _rows(self, event: Event, *, make: bool) -> Rows:
         """Return one event as arrays; its entities are made, or never seen = 0."""
         missing, numerics, categories = self._encoder.of_event(event)
-        members = np.empty((1, len(self._ids)), np.int32)
-        for r, (place, ids) in enumerate(zip(self._encoder.tracked, self._ids, strict=True)):
+        members = []
+        for place, ids in zip(self._encoder.tracked, self._ids, strict=True):
             key = event.keys[place]
-            if key is None:
-                members[0, r] = -1
-                continue
-            found = ids.get(key, 0)
+            found = -1 if key is None else ids.get(key, 0)
             if make and not found:
+                assert key is not None
                 found = ids[key] = self._entities
                 self._entities += 1
-            members[0, r] = found
+            members.append(found)
         if self._entities > len(self._memory.entities):
             self._room_for_entities(self._entities)
         return Rows(
             np.array([event.ts], np.int64),
             np.array([event.amount], np.float64),
-            members,
+            np.array([members], np.int32),
             np.array([missing], np.int32),
             numerics[None],
             categories[None],
