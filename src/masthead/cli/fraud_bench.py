@@ -51,15 +51,15 @@ def throughput(
     rate: Annotated[
         float,
         typer.Option(
-            "--rate", metavar="N", help="So many come a second; 0: each after its caller's last answer."
+            "--rate", metavar="N", help="So many come a second in the second half, which is what is timed."
         ),
-    ] = 0.0,
+    ] = 1_000.0,
     history: History = 97_000,
     sync: Sync = "full",
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Many callers at once, whose transactions share commits."""
+    """Many callers at once, whose transactions share commits: how many can be, then how long each takes at a rate."""
     from masthead.cli import fraud_measures
 
     found = fraud_measures.throughput(

@@ -167,42 +167,58 @@ def _without_commit(stream: DurableStream, here: Ground) -> Json:
 
 
 def throughput(
-    *, seconds: float, clients: int, history: int, sync: Sync, model: Path | None, rate: float = 0.0
+    *, seconds: float, clients: int, history: int, sync: Sync, model: Path | None, rate: float
 ) -> Json:
-    """Return how many transactions a second many callers get answered, and how long each took.
+    """Return how many transactions a second many callers get answered, and how long each takes when `rate` a second come.
 
-    Args:
-        rate: So many come a second, whether answers come or not, and each is timed from when it was due; 0: every
-            caller sends the next one when it has its answer, so that 64 callers always wait for each other.
+    Half of the time every caller sends the next one when it has its answer, so that all of them always wait for each
+    other: that says how many can be. Half of the time so many come a second, whether answers come or not, and each is
+    timed from when it was due.
     """
-    most = int(seconds * (rate or 4_000))
+    most = int(seconds / 2 * (4_000 + rate))
     with ground(history, most, model=model) as here, opened(here, sync=sync) as (store, loaded):
         stream, rows = store.stream(here.model, reasons=False), iter(here.rows())
-        took: list[float] = []
-        turn, began = threading.Lock(), time.perf_counter()
-        due = itertools.count()
-
-        def call() -> None:
-            while time.perf_counter() < began + seconds:
-                with turn:
-                    event, place = next(rows, None), next(due)
-                if event is None:
-                    return
-                start = began + place / rate if rate else time.perf_counter()
-                time.sleep(max(0.0, start - time.perf_counter()))
-                stream.score(event)
-                took.append(time.perf_counter() - start)
-
-        threads = [threading.Thread(target=call) for _ in range(clients)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        reached = len(took) / (time.perf_counter() - began)
+        full, reached = _called(stream, rows, seconds=seconds / 2, clients=clients)
+        paced, _ = _called(stream, rows, seconds=seconds / 2, clients=clients, rate=rate)
         stream.close()
-    told = {"tx_per_s": round(reached, 1), "acknowledged": len(took), "clients": clients, "rate": rate}
-    told |= {"history": history}
-    return {**told, **figures(took), "sync": sync, **loaded, **machine()}
+    told = {"tx_per_s": round(reached, 1), "acknowledged": len(full) + len(paced), "clients": clients}
+    busy = {f"full_{name}": value for name, value in figures(full).items()}
+    return {
+        **told,
+        **busy,
+        "rate": rate,
+        **figures(paced),
+        "history": history,
+        "sync": sync,
+        **loaded,
+        **machine(),
+    }
+
+
+def _called(
+    stream: DurableStream, rows: Iterator[Event], *, seconds: float, clients: int, rate: float = 0.0
+) -> tuple[list[float], float]:
+    """Return how long each answer took, and how many there were a second. `rate` 0: each after its caller's last one."""
+    took: list[float] = []
+    turn, due, began = threading.Lock(), itertools.count(), time.perf_counter()
+
+    def call() -> None:
+        while time.perf_counter() < began + seconds:
+            with turn:
+                event, place = next(rows, None), next(due)
+            if event is None:
+                return
+            start = began + place / rate if rate else time.perf_counter()
+            time.sleep(max(0.0, start - time.perf_counter()))
+            stream.score(event)
+            took.append(time.perf_counter() - start)
+
+    threads = [threading.Thread(target=call) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return took, len(took) / (time.perf_counter() - began)
 
 
 def store(*, transactions: int, url: str) -> Json:

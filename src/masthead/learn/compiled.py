@@ -1,7 +1,6 @@
 """Compiling with numba, once per machine: the only place that chooses how.
 
-No fast-math and no parallel loops: the same numbers come out of one thread and of many. The global
-interpreter lock is released, so that threads can score different series of one interval at once.
+No fast-math and no parallel loops: the same numbers come out of one thread and of many.
 """
 
 import os
@@ -13,15 +12,26 @@ from typing import Any, TypeVar, cast
 
 import numba
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "compiled_brief"]
 
 F = TypeVar("F", bound=Callable[..., object])
 _config: Any = numba.config  # its names are set at run time
 
 
 def compiled(function: F) -> F:
-    """Return `function` compiled to machine code at its first call, kept on disk for the next process."""
+    """Return `function` compiled to machine code at its first call, kept on disk for the next process.
+
+    It lets go of the global interpreter lock, so that threads can score different series of one interval at once.
+    """
     return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+def compiled_brief(function: F) -> F:
+    """Return the same for what takes microseconds: it keeps the lock.
+
+    To get it back among many threads takes longer, and who waits for it holds up all who wait for him.
+    """
+    return cast(F, numba.njit(cache=True, error_model="numpy")(function))
 
 
 def _find_cache() -> None:

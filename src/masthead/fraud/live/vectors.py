@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masthead.learn.compiled import compiled
+from masthead.learn.compiled import compiled, compiled_brief
 
 __all__ = ["pack_vector", "unpack_vector"]
 
@@ -46,7 +46,7 @@ def unpack_vector(data: bytes) -> NDArray[np.float32]:
     return bits.view(np.float32)
 
 
-@compiled
+@compiled_brief
 def _pack(values: Array, bits: Array, out: Array) -> int:
     """Fill `out`; return how much of it."""
     columns = len(values)

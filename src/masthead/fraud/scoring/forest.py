@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput, shown
-from masthead.learn.compiled import compiled
+from masthead.learn.compiled import compiled, compiled_brief
 
 __all__ = ["Forest", "Trees", "read_arrays"]
 
@@ -44,7 +44,7 @@ class Trees(NamedTuple):
 KINDS = Trees("i4", "f8", "i4", "i4", "i4", "f8", "i4", "i8", "i8", "i8", "i8")
 
 
-@compiled
+@compiled_brief
 def walk(t: Trees, x: Array) -> float:
     """Return the sum of the leaves that a row falls into. `x`: (columns,) float32."""
     total = 0.0

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from masthead.learn.compiled import compiled
+from masthead.learn.compiled import compiled, compiled_brief
 
 __all__ = ["BUCKET", "ENTITY", "ENTRY", "Memory", "Plan", "Rows", "observe", "replay", "step", "take", "tell"]
 
@@ -356,7 +356,7 @@ def logarithm(amount: float) -> float:
     return np.log10(amount if amount > 0.01 else 0.01) if amount == amount else np.nan
 
 
-@compiled
+@compiled_brief
 def step(plan: Plan, m: Memory, rows: Rows, i: int, out: Array) -> None:
     """Fill `out` (columns,) float32 with what is known of row `i` at its time; nothing is changed."""
     ts, amount = rows.ts[i], rows.amount[i]
@@ -447,7 +447,7 @@ def has_room(m: Memory) -> bool:
     )
 
 
-@compiled
+@compiled_brief
 def observe(plan: Plan, m: Memory, rows: Rows, i: int, seq: int, out: Array) -> None:
     """Do `step`, then `take`."""
     step(plan, m, rows, i, out)
