@@ -20,7 +20,7 @@ from masthead.fraud.live.graph_store import GraphStore, Head, History
 from masthead.fraud.live.replaying import take_history
 from masthead.fraud.live.snapshots import read_snapshot, snapshot_path
 from masthead.fraud.live.terms import is_released
-from masthead.fraud.live.vectors import pack_vector
+from masthead.fraud.live.vectors import pack_vector, unpack_vector
 from masthead.fraud.scoring.state import GraphState
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Book:
             state = GraphState(lane.model.layout)
             vector = state.observe(1, event)
             lane.model.scorer.score(vector)
-            pack_vector(vector)
+            unpack_vector(pack_vector(vector))
             state.label(1, 1, 1)
             one = History(
                 *(

@@ -5,6 +5,7 @@ A load bears being done again: what is there with the same content counts as rep
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ AT_ONCE = 5_000  # a commit holds back others for about 0.2 s
 LABELS_AT_ONCE = 20_000
 _LINKED_AT_ONCE = 100_000  # transactions; until then readers walk through them
 MOST_TOLD = 1_000
-_MOST_BODIES = 100_000
 _WRITTEN_AT_ONCE = 10_000
 _LABELS_SHARE = 0.1  # of the time
 _PROBLEM = pa.schema(
@@ -193,14 +193,17 @@ class _Loader:
         self.relations = [relation.name for relation in schema.relations]
         self.epoch, self.last, self._alone = -1, -1, False
         self._tables: list[NDArray[np.int32]] = []
-        self._bodies: dict[tuple[int, ...], bytes] = {}
+        self._last_entity = 0  # of those that stand in the tables
+        self._words = [  # of each categorical as they stand in JSON; a code of -1 takes the last
+            np.array([*map(orjson.dumps, values), b"null"], object) for values in events.category_values
+        ]
 
     def begin(self, group: Group) -> bool:
         """Return whether all that is stored was written here, so that no id can be there already."""
         self._alone = group.head.last == 0 or (self._alone and group.head.last == self.last)
         if group.head.epoch != self.epoch:  # entities may be gone
             self._tables = [np.zeros(len(one) + 1, np.int32) for one in self.events.vocabularies]
-            self.epoch = group.head.epoch
+            self.epoch, self._last_entity = group.head.epoch, 0
         return self._alone
 
     def ents(self, group: Group, rows: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -213,9 +216,12 @@ class _Loader:
             if unknown:
                 vocabulary = self.events.vocabularies[r]
                 pairs = [(rel, vocabulary[code]) for code in unknown]
-                known = group.entities(self.space, pairs)
+                # Where all entities were written here, none of these can be there.
+                foreign = group.last_entity() != self._last_entity
+                known = group.entities(self.space, pairs) if foreign else {}
                 known |= group.new_entities(self.space, [pair for pair in pairs if pair not in known])
                 table[unknown] = [known[pair] for pair in pairs]
+                self._last_entity = -1 if foreign else group.last_entity()
             found[there, r] = table[codes[there]]
         return found
 
@@ -224,31 +230,26 @@ class _Loader:
     ) -> Iterator[NewTransaction]:
         """Yield rows as they are stored, numbered from `first`."""
         events = self.events
-        amounts = [None if one != one else one for one in events.amount[rows].tolist()]
-        columns = zip(
-            rows.tolist(),
+        columns = (
+            range(first, first + len(rows)),
+            repeat(self.space),
+            map(events.ids.__getitem__, rows.tolist()),
             events.ts[rows].tolist(),
-            amounts,
+            [None if one != one else one for one in events.amount[rows].tolist()],
             _pieces(ents),
             _pieces(np.asarray(events.numerics[rows], "<f4")),
-            events.category_codes[rows].tolist(),
-            strict=True,
+            self._bodies(rows),
+            *map(repeat, (now_us, None, 0)),  # history has no decision
         )
-        for seq, (row, ts, amount, links, feat, codes) in enumerate(columns, start=first):
-            body = self._body(tuple(codes))
-            yield NewTransaction(
-                seq, self.space, events.ids[row], ts, amount, links, feat, body, now_us, None, 0
-            )
+        return map(NewTransaction._make, zip(*columns, strict=False))
 
-    def _body(self, codes: tuple[int, ...]) -> bytes:
-        """Return the categoricals as they are stored; the same ones come again and again."""
-        found = self._bodies.get(codes)
-        if found is None:
-            values = zip(codes, self.events.category_values, strict=True)
-            found = orjson.dumps([known[code] if code >= 0 else None for code, known in values])
-            if len(self._bodies) < _MOST_BODIES:
-                self._bodies[codes] = found
-        return found
+    def _bodies(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
+        """Yield the categoricals of each row as they are stored, the bytes of `body_of`."""
+        codes = self.events.category_codes[rows]
+        columns = [known[codes[:, j]].tolist() for j, known in enumerate(self._words)]
+        if not columns:
+            return repeat(b"[]", len(rows))
+        return (b"[%b]" % b",".join(words) for words in zip(*columns, strict=True))
 
 
 def _pieces(rows: NDArray[Any]) -> list[bytes]:
@@ -302,8 +303,9 @@ def _storing(
             alone = loader.begin(group)
             ents = loader.ents(group, rows)
             known = {} if alone else group.find(space, [events.ids[row] for row in rows.tolist()])
-            made: list[NewTransaction] = []
-            for place, one in enumerate(loader.transactions(rows, ents, group.head.last + 1, now_us)):
+            given = loader.transactions(rows, ents, group.head.last + 1, now_us)
+            made: list[NewTransaction] = [] if known else list(given)  # then nothing is left for the loop
+            for place, one in enumerate(given):
                 if one.id in known:
                     differ = _differences(one, known[one.id])
                     if differ:
@@ -312,7 +314,7 @@ def _storing(
                     else:
                         found.repeated += 1
                 else:
-                    made.append(one._replace(seq=group.head.last + 1 + len(made)) if known else one)
+                    made.append(one._replace(seq=group.head.last + 1 + len(made)))
             group.add(made)
         loader.last = group.head.last + len(made)
         found.loaded += len(made)

@@ -23,6 +23,7 @@ Array = Any
 _FORM = 1  # the first byte; zlib's own, with which vectors began until 2026-11-30, is 0x78
 _HEAD = 3  # bytes: the form, the number of columns
 _NAN = np.uint32(0x7FC0_0000)
+_COUNTS = np.arange(256, dtype=np.float32).view(np.uint32)
 _ZERO, _MISSING, _COUNT, _FLOAT = range(4)
 
 
@@ -86,7 +87,7 @@ def _unpack(data: Array, bits: Array) -> None:
         if kind == _MISSING:
             bits[column] = _NAN
         elif kind == _COUNT:
-            bits[column] = np.array([data[at]], np.float32).view(np.uint32)[0]
+            bits[column] = _COUNTS[data[at]]
         elif kind == _FLOAT:
             for byte in range(4):
                 bits[column] |= np.uint32(data[at + byte]) << np.uint32(8 * byte)
