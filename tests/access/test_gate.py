@@ -394,8 +394,11 @@ def test_an_audit_that_cannot_be_written_is_told(tmp_path: Path, clock: ManualCl
 def test_a_full_disk_is_told(folder: DataFolder, audit: Audit, clock: ManualClock) -> None:
     folder.audit.mkdir()
     (folder.audit / f"{clock.now().date()}.jsonl").symlink_to("/dev/full")
+    audit.check()  # nobody can know yet
     with pytest.raises(LimitReached, match="No space left"):
         audit.write(AuditEntry("r1"))
+    with pytest.raises(LimitReached, match="No space left"):
+        audit.check()
 
 
 def test_long_texts_are_cut(audit: Audit) -> None:

@@ -397,6 +397,7 @@ def test_mutations_stop_where_the_audit_cannot_be_written(bench: Bench) -> None:
     try:
         response = bench.ask(*CALLS["lookoutmetrics"])
         assert (response.status, code_of(response)) == (503, "ServiceUnavailableException")
+        assert bench.calls == []
         assert bench.ask("private-networks", "GET", "/ping").status == 200
     finally:
         folder.unlink()

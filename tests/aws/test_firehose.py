@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,8 +76,7 @@ class Bench:
     def make(self, **more: Any) -> dict[str, Any]:
         return self.ask(
             "CreateDeliveryStream",
-            DeliveryStreamName="air",
-            **{"ExtendedS3DestinationConfiguration": S3, **more},
+            **{"DeliveryStreamName": "air", "ExtendedS3DestinationConfiguration": S3, **more},
         )
 
     def describe(self) -> dict[str, Any]:
@@ -138,6 +138,22 @@ def test_a_stream_is_created_described_listed_and_deleted(bench: Bench) -> None:
     gone = bench.ask("DescribeDeliveryStream", DeliveryStreamName="air")
     assert (gone["code"], gone["status"]) == ("ResourceNotFoundException", 400)
     assert gone["message"] == "Firehose air under account 000000000000 not found."
+
+
+def test_without_an_audit_no_stream_is_made_or_deleted_and_nothing_is_put(bench: Bench) -> None:
+    bench.make()
+    bench.masthead.gate.audit.close()
+    shutil.rmtree(bench.masthead.folder.audit)
+    bench.masthead.folder.audit.write_text("in the way")
+    for refused in (
+        bench.make(DeliveryStreamName="other"),
+        bench.ask("DeleteDeliveryStream", DeliveryStreamName="air"),
+        bench.ask("PutRecord", DeliveryStreamName="air", Record=data("1")),
+        bench.ask("PutRecordBatch", DeliveryStreamName="air", Records=[data("1")]),
+    ):
+        assert (refused["code"], refused["status"]) == ("ServiceUnavailableException", 503)
+    assert bench.ask("ListDeliveryStreams")["DeliveryStreamNames"] == ["air"]
+    assert bench.log.stored == []
 
 
 def test_the_short_form_of_a_destination_is_told_in_the_short_form(bench: Bench) -> None:

@@ -77,6 +77,9 @@ class Audit:
                 data = b"\n" + data if self._torn else data
                 self._torn = os.write(self._handle, data) != len(data)
             except OSError as error:
+                self._torn = (
+                    True  # so that `check` proves that there is room again before anything is changed
+                )
                 raise LimitReached(f"audit: the line cannot be written: {error.strerror or error}") from error
             self._dirty = True
             if self._torn:

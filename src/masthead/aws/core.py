@@ -1,7 +1,7 @@
 """One request, from its bytes to its answer, without sockets: `Core.handle(Request) -> Response`.
 
 Route, authenticate, throttle, read and validate, authorise, translate, serialise, audit; in this order, so that a
-stranger costs little and learns nothing about what exists.
+stranger costs little and learns nothing about what exists. A change is done only where the audit will have its line.
 """
 
 import hashlib
@@ -200,6 +200,8 @@ class Core:
         work.resources = tuple(work.served.resources(call))
         asked = _tag_context(found.input)
         _pass(work, self._gate.authorise(work.caller, work.served.action, work.resources, asked))
+        if work.served.mutates:
+            self._check_audit()
         return write_output(work.model, work.operation, work.served.verb(call), work.id)
 
     def _authenticate(self, work: _Work) -> None:
@@ -278,6 +280,13 @@ class Core:
         )
         assert known is not None
         return known[0]
+
+    def _check_audit(self) -> None:
+        """Return when a line can be written, as far as that can be known before a change is done."""
+        try:
+            self._gate.audit.check()
+        except LimitReached as error:
+            raise Rejected(UNAVAILABLE, error.message) from error
 
     # ------------------------------------------------------------------ how it ends
 
