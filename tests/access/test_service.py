@@ -224,3 +224,16 @@ def test_the_server_certificate_is_renewed_for_age_and_for_a_new_name(
     certificate, _, authority, renewed = access.server_certificate(home, ["localhost"])
     assert renewed
     assert signed_by(certificate.read_bytes(), authority.read_bytes())
+    assert authority == folder.path / "ca.pem"
+
+
+def test_an_installation_from_before_gets_the_file_of_its_authority_and_keeps_its_certificate(
+    access: AccessService, folder: DataFolder
+) -> None:
+    home = folder.path / "https"
+    certificate, _, authority, _ = access.server_certificate(home, ["localhost"])
+    kept = certificate.read_bytes()
+    authority.rename(home / "ca.pem")
+    assert not access.server_certificate(home, ["localhost"])[3]
+    assert certificate.read_bytes() == kept
+    assert authority.read_bytes() == (home / "ca.pem").read_bytes()

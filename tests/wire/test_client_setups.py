@@ -11,7 +11,7 @@ from aws_clients import BARE, MATRIX, PINNED, client_python
 
 from masthead.base.settings import Settings
 from masthead.cli.main import run
-from masthead.server import Server
+from masthead.server import Server, Tls
 
 LIST = (
     "lookoutmetrics",
@@ -144,3 +144,15 @@ def test_a_boto3_that_has_lost_both_services_has_them_again_once_the_models_are_
         [command[0], "-c", ping], env=environment, capture_output=True, text=True, timeout=60
     )
     assert "(UnknownOperationException)" in done.stderr
+
+
+def test_over_tls_the_file_of_the_authority_is_all_that_is_added(
+    by_file: dict[str, str], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    with Server(Settings(data=data, port=0, aws_port=0, roles="api,aws"), tls=Tls()):
+        environment = by_file | {"AWS_SHARED_CREDENTIALS_FILE": str(data / "credentials")}
+        command = (*LIST, "--profile", "masthead")
+        assert printed({**environment, "AWS_CA_BUNDLE": str(data / "ca.pem")}, *command) == ""
+        done = aws(environment, *command)
+        assert "certificate verify failed" in done.stderr.lower()

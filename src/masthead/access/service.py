@@ -351,23 +351,25 @@ class AccessService:
         return self._authority().certificate
 
     def server_certificate(self, folder: Path, names: Iterable[str]) -> tuple[Path, Path, Path, bool]:
-        """Return the paths of server certificate, key and CA under `folder`, and whether they were made anew.
+        """Return the paths of a server's certificate and key in `folder` and of the CA, and whether they were made anew.
 
-        They are made when there are none, 30 days before they end, and when a name is missing.
+        They are made when there are none, 30 days before they end, and when a name is missing. The CA is the one file
+        of the installation, whichever server speaks: what clients are told to trust.
         """
-        certificate, key, authority = folder / "server.pem", folder / "server.key", folder / "ca.pem"
+        certificate, key = folder / "server.pem", folder / "server.key"
         wanted = set(names)
-        own = self._authority()
-        if certificate.exists() and key.exists() and authority.exists():
+        own, authority = self._authority(), self._folder.authority.absolute()
+        if not authority.exists() or authority.read_bytes() != own.certificate:
+            write_atomic(authority, own.certificate)
+        if certificate.exists() and key.exists():
             old = certificate.read_bytes()
             soon = self._clock.now() + timedelta(days=RENEW_BEFORE_DAYS)
             fresh = signed_by(old, own.certificate) and expiry(old) > soon
-            if fresh and wanted <= server_names(old) and authority.read_bytes() == own.certificate:
+            if fresh and wanted <= server_names(old):
                 return certificate, key, authority, False
         issued = own.issue_server(sorted(wanted), now=self._clock.now(), days=SERVER_DAYS)
         write_atomic(key, issued.key)
         write_atomic(certificate, issued.certificate)
-        write_atomic(authority, own.certificate)
         return certificate, key, authority, True
 
     def _issue(self, name: str, days: int, now: datetime) -> Issued:

@@ -64,6 +64,11 @@ class DataFolder:
         return self.path / "credentials"
 
     @property
+    def authority(self) -> Path:
+        """The certificate by which clients trust this installation's servers, PEM."""
+        return self.path / "ca.pem"
+
+    @property
     def cache(self) -> Path:
         """What can be made again from the rest."""
         return self.path / "cache"

@@ -187,7 +187,7 @@ def test_https_by_the_installations_own_authority(serve: Serve, command: Command
     data = tmp_path / "data"
     running = serve(data, "--tls", "auto", "--roles", "api")
     assert running.addresses["url"].startswith("https://127.0.0.1:")
-    context = ssl.create_default_context(cafile=data / "https/ca.pem")
+    context = ssl.create_default_context(cafile=data / "ca.pem")
     with httpx.Client(verify=context, trust_env=False) as client:
         assert client.get(running.addresses["url"] + "/healthz").status_code == 200
     backup = command("backup", str(tmp_path / "b.tgz"), data=data)

@@ -70,6 +70,7 @@ def clean(path: Path) -> list[str]:
 _OURS = (
     "audit",
     "credentials",
+    "ca.pem",
     "objects",
     "nats",
     "metrics",
