@@ -58,6 +58,10 @@ _REGION = "us-east-1"  # any will do: one Masthead is one place
 _SHORT_SECRET = 20  # characters; a shorter secret is for one's own machine
 _CLOCK = "clock"  # what a demonstration's clock showed last, epoch seconds
 _LOG = get_logger("server")
+_INSECURE = (
+    "HTTP without TLS beyond this machine: signatures protect integrity, not secrecy; "
+    "who sees the traffic reads all of it, with the keys that the API and the console are shown"
+)
 _TICK_ERRORS = Counter("masthead_tick_errors", "Ticks that failed; see the log.", registry=REGISTRY)
 ProcessCollector(registry=REGISTRY)
 _INFO = Gauge("masthead_info", "The running version.", ["version"], registry=REGISTRY)
@@ -201,6 +205,8 @@ class Server:
     def _start(self, stack: contextlib.ExitStack) -> Addresses:
         folder = DataFolder(self.settings.data)
         stack.enter_context(folder.lock())
+        if self.settings.host not in LOOPBACK and self._tls is None:
+            _LOG.warning(_INSECURE, host=self.settings.host)
         listener = stack.enter_context(_listen(self.settings.host, self.settings.port, "port"))
         wire = None
         if "aws" in self.roles:

@@ -146,6 +146,17 @@ def test_a_short_preset_secret_is_for_loopback_only(tmp_path: Path) -> None:
     Server(settings(tmp_path / "data", **preset))
 
 
+def test_http_beyond_this_machine_is_said_loudly_with_the_address_that_is_bound(tmp_path: Path) -> None:
+    told = served(tmp_path / "a", "--host", "0.0.0.0", "--insecure-http", "--roles", "api,aws")
+    assert "signatures protect integrity, not secrecy" in told
+    for line in told.splitlines():
+        if " at http://" in line:
+            assert line.endswith(", bound to 0.0.0.0: every address of this machine"), line
+    here = served(tmp_path / "b")
+    assert "secrecy" not in here
+    assert "bound to" not in here
+
+
 def test_half_a_preset_does_not_start(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     monkeypatch.setenv("MASTHEAD_ACCESS_KEY_ID", "preset")
     assert run(["serve", "--data", str(tmp_path / "data"), "--port", "0"]) == 2

@@ -123,10 +123,11 @@ def _announce(found: "Addresses", first: "NewKey | None", link: str, nats_url: s
         key: dict[str, Any] = {"first_key": {"id": shown.key.id, "secret": shown.secret}} if shown else {}
         print_json_line({"ready": True, **found.to_json(), **key, **({"console_link": link} if link else {})})
         return
-    print(f"ready: console and API at {found.url}")
+    bound = _bound(found.host)
+    print(f"ready: console and API at {found.url}{bound}")
     if found.aws_port:
         scheme, _, rest = found.url.partition("://")
-        print(f"       AWS wire API at {scheme}://{rest.rpartition(':')[0]}:{found.aws_port}")
+        print(f"       AWS wire API at {scheme}://{rest.rpartition(':')[0]}:{found.aws_port}{bound}")
     if found.mqtt_port:
         print(f"       MQTT over TLS at {found.host}:{found.mqtt_port}")
     if found.mqtt_plain_port:
@@ -142,3 +143,8 @@ def _announce(found: "Addresses", first: "NewKey | None", link: str, nats_url: s
         print(f"       open the console, once and within ten minutes, at {link}")
     print(f"       data in {found.data}; stop with Ctrl-C", flush=True)
     sys.stdout.flush()
+
+
+def _bound(host: str) -> str:
+    """Return what an address to open from here does not tell: that others reach it, too."""
+    return f", bound to {host}: every address of this machine" if host in ("0.0.0.0", "::") else ""
