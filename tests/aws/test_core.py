@@ -256,6 +256,30 @@ def test_a_policy_decides_before_anything_is_looked_up(bench: Bench) -> None:
     assert bench.calls == []
 
 
+@pytest.mark.parametrize(
+    ("operation", "member", "resource"),
+    [
+        ("DescribeAnomalyDetector", "AnomalyDetectorArn", "AnomalyDetector:air"),
+        ("DescribeMetricSet", "MetricSetArn", "MetricSet/air/air"),
+        ("DescribeAlert", "AlertArn", "Alert:air"),
+    ],
+)
+@pytest.mark.parametrize("place", ["eu-west-1:000000000000", "us-east-1:123456789012"])
+def test_a_policy_decides_before_region_and_account_of_an_arn_are_looked_at(
+    bench: Bench, operation: str, member: str, resource: str, place: str
+) -> None:
+    bench.core = Core(bench.masthead, clock=bench.clock, models=bench.core.models)
+    asked = f"arn:aws:lookoutmetrics:{place}:{resource}"
+    call = ("lookoutmetrics", "POST", f"/{operation}", "", JSON, json.dumps({member: asked}).encode())
+    refused = bench.ask(*call, key=narrow(bench, "firehose:*"))
+    assert (refused.status, code_of(refused)) == (403, "AccessDeniedException")
+    assert f"on resource: {asked} because" in message_of(refused)
+    missing = bench.ask(*call)
+    assert (missing.status, code_of(missing)) == (400, "ResourceNotFoundException")
+    told = json.loads(missing.body)
+    assert (told["ResourceId"], told["ResourceType"]) == (asked, resource.replace("/", ":").split(":")[0])
+
+
 def test_the_tags_of_a_request_are_conditions(bench: Bench) -> None:
     key = narrow(
         bench, "lookoutmetrics:TagResource", condition={"StringEquals": {"aws:RequestTag/site": "north"}}

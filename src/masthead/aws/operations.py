@@ -77,7 +77,8 @@ class Operation:
     Attributes:
         verb: Returns the output by member name; absent members and members that are None are left out.
         resources: Returns the ARNs that the caller must be allowed to touch, built from the input alone: it runs before
-            the caller is authorised, so it looks nothing up. InvalidInput and NotFound are answered as if by the verb.
+            the caller is authorised, so it looks nothing up, not even region and account of an ARN.
+            InvalidInput is answered as if by the verb.
         action: What policies call it: `lookoutmetrics:CreateAlert`.
     """
 

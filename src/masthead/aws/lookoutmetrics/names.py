@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from masthead.access.arns import ACCOUNT, Arn, alert_arn, detector_arn, metric_set_arn
 from masthead.aws.operations import ANYTHING, Call
 from masthead.base.errors import InvalidInput, NotFound, shown
 
-if TYPE_CHECKING:
-    pass
-
 SERVICE = "lookoutmetrics"
-_DETECTOR, _ALERT, _SET = "AnomalyDetector:", "Alert:", "MetricSet/"
-_FORMS = {_DETECTOR: "AnomalyDetector:NAME", _ALERT: "Alert:NAME", _SET: "MetricSet/DETECTOR/NAME"}
+_DETECTOR, _ALERT, _SET = "AnomalyDetector:NAME", "Alert:NAME", "MetricSet/DETECTOR/NAME"
+_FORMS = {
+    _DETECTOR: re.compile(r"AnomalyDetector:(.+)"),
+    _ALERT: re.compile(r"Alert:(.+)"),
+    _SET: re.compile(r"MetricSet/([^/]+)/([^/]+)"),
+}
 _GROUP = re.compile(r"([a-z0-9]{8})-([a-z0-9]{4})-([a-z0-9]{4})-([a-z0-9]{4})-([0-9]{12})")
 
 
@@ -26,55 +26,64 @@ def detector_name(call: Call, member: str = "AnomalyDetectorArn") -> str:
     Raises:
         InvalidInput: It is no ARN of a detector. NotFound: It is of another account or region.
     """
-    return _resource(call, member, _DETECTOR)
+    return _local_names(call, member, _DETECTOR)[0]
 
 
 def alert_name(call: Call, member: str = "AlertArn") -> str:
     """Return the name of the alert rule that a member of the input names. Raises: As `detector_name`."""
-    return _resource(call, member, _ALERT)
+    return _local_names(call, member, _ALERT)[0]
 
 
 def set_names(call: Call, member: str = "MetricSetArn") -> tuple[str, str]:
     """Return the names of detector and data set that a member of the input names. Raises: As `detector_name`."""
-    detector, slash, name = _resource(call, member, _SET).partition("/")
-    if not slash or not detector or not name or "/" in name:
-        raise _wrong(member, _SET, call.input[member])
+    detector, name = _local_names(call, member, _SET)
     return detector, name
 
 
-def _resource(call: Call, member: str, prefix: str) -> str:
+def resource_names(call: Call) -> tuple[str, ...]:
+    """Return the names of whatever the input names as a resource: of a data set two. Raises: As `detector_name`."""
+    return _local_names(call, "ResourceArn", _form_of_resource(call))
+
+
+def _form_of_resource(call: Call) -> str:
+    kind = re.split("[:/]", Arn.parse(call.input["ResourceArn"], "ResourceArn").resource)[0]
+    return {"AnomalyDetector": _DETECTOR, "Alert": _ALERT}.get(kind, _SET)
+
+
+def _local_names(call: Call, member: str, form: str) -> tuple[str, ...]:
+    found, names = _read(call, member, form)
+    if found.account != ACCOUNT or found.region != call.region:
+        raise NotFound(f"{member}: there is no {found} in {call.region}", field=member)
+    return names
+
+
+def _read(call: Call, member: str, form: str) -> tuple[Arn, tuple[str, ...]]:
+    """Return an ARN of the input and the names in it, of whichever region and account."""
     text = call.input[member]
     found = Arn.parse(text, member)
-    if found.service != SERVICE or not found.resource.startswith(prefix):
-        raise _wrong(member, prefix, text)
-    if found.account != ACCOUNT or found.region != call.region:
-        raise NotFound(f"{member}: there is no {text} in {call.region}", field=member)
-    return found.resource.removeprefix(prefix)
+    match = _FORMS[form].fullmatch(found.resource)
+    if found.service != SERVICE or match is None:
+        expected = f"arn:aws:{SERVICE}:REGION:ACCOUNT:{form}"
+        raise InvalidInput(f"{member}: expected {expected}, got {shown(text)}", field=member)
+    return found, match.groups()
 
 
-def _wrong(member: str, prefix: str, text: str) -> InvalidInput:
-    form = f"arn:aws:{SERVICE}:REGION:ACCOUNT:{_FORMS[prefix]}"
-    return InvalidInput(f"{member}: expected {form}, got {shown(text)}", field=member)
-
-
-# --- what a call touches, for policies ---------------------------------------------------------------------
+# --- what a call touches, for policies: as it was asked for, since a look at region and account is a look-up -
 
 
 def its_detector(call: Call) -> Sequence[str]:
     """Return the detector that the input names; any, when it may be left out and is."""
-    if "AnomalyDetectorArn" not in call.input:
-        return ANYTHING
-    return (detector_arn(detector_name(call), call.region),)
+    return _asked(call, "AnomalyDetectorArn", _DETECTOR) if "AnomalyDetectorArn" in call.input else ANYTHING
 
 
 def its_alert(call: Call) -> Sequence[str]:
     """Return the alert that the input names."""
-    return (alert_arn(alert_name(call), call.region),)
+    return _asked(call, "AlertArn", _ALERT)
 
 
 def its_set(call: Call) -> Sequence[str]:
     """Return the metric set that the input names."""
-    return (metric_set_arn(*set_names(call), call.region),)
+    return _asked(call, "MetricSetArn", _SET)
 
 
 def its_detector_and_set(call: Call) -> Sequence[str]:
@@ -84,12 +93,11 @@ def its_detector_and_set(call: Call) -> Sequence[str]:
 
 def its_resource(call: Call) -> Sequence[str]:
     """Return whatever the input names as a resource."""
-    found = Arn.parse(call.input["ResourceArn"], "ResourceArn").resource
-    if found.startswith(_DETECTOR):
-        return (detector_arn(detector_name(call, "ResourceArn"), call.region),)
-    if found.startswith(_ALERT):
-        return (alert_arn(alert_name(call, "ResourceArn"), call.region),)
-    return (metric_set_arn(*set_names(call, "ResourceArn"), call.region),)
+    return _asked(call, "ResourceArn", _form_of_resource(call))
+
+
+def _asked(call: Call, member: str, form: str) -> tuple[str]:
+    return (str(_read(call, member, form)[0]),)
 
 
 def new_detector(call: Call) -> Sequence[str]:
@@ -99,9 +107,8 @@ def new_detector(call: Call) -> Sequence[str]:
 
 def new_set(call: Call) -> Sequence[str]:
     """Return the detector, and its metric set that is to be made."""
-    detector = detector_name(call)
-    made = metric_set_arn(detector, call.input["MetricSetName"], call.region)
-    return (detector_arn(detector, call.region), made)
+    found, (detector,) = _read(call, "AnomalyDetectorArn", _DETECTOR)
+    return (str(found), metric_set_arn(detector, call.input["MetricSetName"], call.region))
 
 
 def new_alert(call: Call) -> Sequence[str]:

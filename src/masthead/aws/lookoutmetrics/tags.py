@@ -3,9 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from masthead.access.arns import Arn
 from masthead.aws.lookoutmetrics.kept import set_name
-from masthead.aws.lookoutmetrics.names import its_resource, set_names
+from masthead.aws.lookoutmetrics.names import its_resource, resource_names
 from masthead.aws.operations import Call, Operations
 from masthead.base.errors import NotFound
 
@@ -38,11 +37,9 @@ def _kept(call: Call) -> tuple[str, datetime]:
     Raises:
         NotFound: There is no such resource.
     """
-    arn = its_resource(call)[0]
-    found = call.masthead.kept_under(arn)
-    if Arn.parse(arn).resource.startswith("MetricSet/"):
-        name, data_set = set_names(call, "ResourceArn")
+    name, *data_set = resource_names(call)
+    if data_set:
         detector = call.masthead.metrics.get_detector(name)
-        if detector.spec.source is None or set_name(call, detector) != data_set:
-            raise NotFound(f"ResourceArn: {name} has no metric set {data_set}", field="ResourceArn")
-    return found
+        if detector.spec.source is None or [set_name(call, detector)] != data_set:
+            raise NotFound(f"ResourceArn: {name} has no metric set {data_set[0]}", field="ResourceArn")
+    return call.masthead.kept_under(call.input["ResourceArn"])
