@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fresh import fresh
-from lookout_client import REGION, ROLE, Lookout, article_set, s3_source
+from lookout_client import REGION, ROLE, Lookout, Refused, article_set, s3_source
 
 from masthead.alerts.channels import Outcome
 from masthead.app import Masthead
@@ -85,6 +85,11 @@ def status(lookout: Lookout, name: str = "air") -> str:
     return str(found["Status"])
 
 
+def named(told: Refused) -> tuple[str, str]:
+    """Return which thing an error tells of, and what kind of thing it is."""
+    return told.members["ResourceId"], told.members["ResourceType"]
+
+
 # --- detectors ------------------------------------------------------------------------------------------
 
 
@@ -155,6 +160,8 @@ def test_an_arn_is_read_strictly(lookout: Lookout, given: str, code: str) -> Non
     for operation in ("DescribeAnomalyDetector", "DeleteAnomalyDetector", "GetDataQualityMetrics"):
         told = lookout.refused(operation, AnomalyDetectorArn=given)
         assert (told.code, told.status) == (code, 400)
+        if code == "ResourceNotFoundException":
+            assert named(told) == (given, "AnomalyDetector")
 
 
 def test_detectors_come_in_pages_by_name_whose_tokens_are_of_use_nowhere_else(lookout: Lookout) -> None:
@@ -288,6 +295,7 @@ def test_a_detector_has_exactly_one_metric_set(lookout: Lookout) -> None:
     lookout("CreateMetricSet", **given)
     told = lookout.refused("CreateMetricSet", **given)
     assert (told.code, told.status) == ("ConflictException", 409)
+    assert named(told) == (arn("MetricSet/air/air-set"), "MetricSet")
     told = lookout.refused("CreateMetricSet", **{**given, "MetricSetName": "second"})
     assert (told.code, told.status) == ("ServiceQuotaExceededException", 402)
     for wrong in ("MetricSet/air/second", "MetricSet/none/air-set"):
@@ -468,7 +476,10 @@ def test_what_moved_beside_a_group_is_called_a_cause_when_it_came_first(tested: 
 )
 def test_a_group_that_does_not_exist_is_not_found(tested: Lookout, id: str) -> None:
     asked = {"AnomalyDetectorArn": arn("AnomalyDetector:air"), "AnomalyGroupId": id}
-    assert tested.refused("GetAnomalyGroup", **asked).code == "ResourceNotFoundException"
+    told = tested.refused("GetAnomalyGroup", **asked)
+    assert told.code == "ResourceNotFoundException"
+    assert named(told) == (id, "AnomalyGroup")
+    assert told.members["Message"] == f"AnomalyGroupId: air has no group '{id}'"
     told = tested.refused("ListAnomalyGroupTimeSeries", MetricName="CO", **asked)
     assert told.code == "ResourceNotFoundException"
     assert tested.refused("ListAnomalyGroupRelatedMetrics", **asked).code == "ResourceNotFoundException"
@@ -483,6 +494,7 @@ def test_a_group_of_another_detector_is_not_found(tested: Lookout) -> None:
     asked = {"AnomalyGroupId": groups(tested)[0]["AnomalyGroupId"]}
     told = tested.refused("GetAnomalyGroup", AnomalyDetectorArn=arn("AnomalyDetector:other"), **asked)
     assert told.code == "ResourceNotFoundException"
+    assert named(told) == (asked["AnomalyGroupId"], "AnomalyGroup")
 
 
 def test_feedback_on_a_series_is_kept_and_its_last_word_counts(tested: Lookout) -> None:
@@ -503,6 +515,7 @@ def test_feedback_on_a_series_is_kept_and_its_last_word_counts(tested: Lookout) 
     wrong = {"AnomalyGroupId": group, "TimeSeriesId": "x", "IsAnomaly": True}
     refused = tested.refused("PutFeedback", AnomalyDetectorArn=detector, AnomalyGroupTimeSeriesFeedback=wrong)
     assert refused.code == "ResourceNotFoundException"
+    assert named(refused) == ("x", "TimeSeries")
 
 
 def test_the_quality_of_the_data_tells_rows_columns_and_how_the_back_test_was_split(tested: Lookout) -> None:
@@ -522,7 +535,9 @@ def test_the_quality_of_the_data_tells_rows_columns_and_how_the_back_test_was_sp
     tested_s = told["BACKTEST_INFERENCE_DATA_START_TIME_STAMP", None]
     assert told["BACKTEST_TRAINING_DATA_END_TIME_STAMP", None] == tested_s - 300
     wrong = {"AnomalyDetectorArn": detector, "MetricSetArn": arn("MetricSet/air/none")}
-    assert tested.refused("GetDataQualityMetrics", **wrong).code == "ResourceNotFoundException"
+    told_of = tested.refused("GetDataQualityMetrics", **wrong)
+    assert told_of.code == "ResourceNotFoundException"
+    assert named(told_of) == (arn("MetricSet/air/none"), "MetricSet")
 
 
 def test_each_scored_interval_is_an_execution_beside_the_job(tested: Lookout) -> None:
@@ -622,8 +637,10 @@ def test_alerts_of_unknown_detectors_and_taken_names_are_refused(lookout: Lookou
     lookout("CreateAlert", AlertName="a", AnomalyDetectorArn=name, Action=TOPIC)
     told = lookout.refused("CreateAlert", AlertName="a", AnomalyDetectorArn=name, Action=TOPIC)
     assert (told.code, told.status) == ("ConflictException", 409)
+    assert named(told) == (arn("Alert:a"), "Alert")
     told = lookout.refused("CreateAlert", AlertName="b", AnomalyDetectorArn=none, Action=TOPIC)
     assert told.code == "ResourceNotFoundException"
+    assert named(told) == (none, "AnomalyDetector")
     assert lookout.refused("ListAlerts", AnomalyDetectorArn=none).code == "ResourceNotFoundException"
 
 
@@ -677,6 +694,13 @@ def test_tags_of_what_does_not_exist_are_not_found(lookout: Lookout, resource: s
     assert lookout.refused("ListTagsForResource", **given).code == "ResourceNotFoundException"
     assert lookout.refused("TagResource", Tags={"a": "b"}, **given).code == "ResourceNotFoundException"
     assert lookout.refused("UntagResource", TagKeys=["a"], **given).code == "ResourceNotFoundException"
+
+
+def test_tags_of_another_region_are_not_found(lookout: Lookout) -> None:
+    made(lookout, Tags={"site": "north"})
+    elsewhere = arn("AnomalyDetector:air", region="us-east-1")
+    told = lookout.refused("ListTagsForResource", ResourceArn=elsewhere)
+    assert (told.code, named(told)) == ("ResourceNotFoundException", (elsewhere, "AnomalyDetector"))
 
 
 def test_a_detector_made_anew_has_none_of_the_tags_of_its_former_namesake(lookout: Lookout) -> None:

@@ -12,10 +12,11 @@ from masthead.aws.lookoutmetrics.names import (
     its_alert,
     its_detector,
     new_alert,
+    not_found,
 )
 from masthead.aws.lookoutmetrics.words import message, page_by_name
 from masthead.aws.operations import Call, Operations
-from masthead.base.errors import InvalidInput, shown
+from masthead.base.errors import InvalidInput, NotFound, shown
 
 OPERATIONS = Operations("lookoutmetrics")
 _FORMS = {"LONG_TEXT": "long", "SHORT_TEXT": "short", "JSON": "json"}
@@ -26,8 +27,7 @@ _FUNCTION = "function:"
 def create_alert(call: Call) -> dict[str, Any]:
     """Create an alert rule of a detector; the channel that it speaks to may come later."""
     check_tags(call)
-    detector, name = detector_name(call), call.input["AlertName"]
-    call.masthead.metrics.get_detector(detector)
+    detector, name = _its_detector(call), call.input["AlertName"]
     made = call.masthead.alerts.create_rule({"name": name, "detector": detector, **_changes(call.input)})
     arn = alert_arn(name, call.region)
     keep(call, (f"alert:{name}", made.created), {"arn": arn, "Action": call.input["Action"]})
@@ -81,6 +81,18 @@ def list_alerts(call: Call) -> dict[str, Any]:
         for rule in page
     ]
     return {"AlertSummaryList": listed, "NextToken": following}
+
+
+def _its_detector(call: Call) -> str:
+    """Return the name of the detector that a new alert is to watch.
+
+    Raises:
+        Fault: There is none.
+    """
+    try:
+        return call.masthead.metrics.get_detector(detector_name(call)).name
+    except NotFound as error:
+        raise not_found(error.message, call.input["AnomalyDetectorArn"], "AnomalyDetector") from error
 
 
 # --- from the wire -----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Anomaly groups: listed, looked into, with the values of their series and what moved beside them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from masthead.aws.lookoutmetrics.names import (
     group_of_wire,
     group_on_wire,
     its_detector,
+    not_found,
 )
 from masthead.aws.lookoutmetrics.words import limit_of, moment_text, native_token, wire_token
 from masthead.aws.operations import Call, Operations
@@ -73,9 +75,12 @@ def list_anomaly_group_time_series(call: Call) -> dict[str, Any]:
     """List the series of a group with their values over its intervals."""
     id, measure = call.input["AnomalyGroupId"], call.input["MetricName"]
     detector, group = found_group(call, id)
-    found = call.masthead.metrics.group_values(
-        group.id, measure, limit=limit_of(call), token=native_token(call, id, measure)
-    )
+    try:
+        found = call.masthead.metrics.group_values(
+            group.id, measure, limit=limit_of(call), token=native_token(call, id, measure)
+        )
+    except NotFound as error:
+        raise not_found(error.message, measure, "Metric") from error
     times, kept = _whole(found)
     return {
         "AnomalyGroupId": id,
@@ -125,13 +130,14 @@ def found_group(call: Call, id: str) -> tuple[Detector, AnomalyGroup]:
     """Return the detector that the input names and one of its groups.
 
     Raises:
-        NotFound: There is no such detector, or it has no such group.
+        NotFound: There is no such detector. Fault: It has no such group.
     """
     detector = call.masthead.metrics.get_detector(detector_name(call))
-    group = call.masthead.metrics.get_group(group_of_wire(id))
-    if group.detector != detector.name:
-        raise NotFound(f"AnomalyGroupId: {detector.name} has no group {shown(id)}", field="AnomalyGroupId")
-    return detector, group
+    with suppress(NotFound):  # which tells our own id, unknown to the client
+        group = call.masthead.metrics.get_group(group_of_wire(id))
+        if group.detector == detector.name:
+            return detector, group
+    raise not_found(f"AnomalyGroupId: {detector.name} has no group {shown(id)}", id, "AnomalyGroup")
 
 
 def _summary(group: AnomalyGroup, detector: Detector) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from typing import Any
 
 from masthead.aws.lookoutmetrics.anomalies import found_group
-from masthead.aws.lookoutmetrics.names import its_detector
+from masthead.aws.lookoutmetrics.names import its_detector, not_found
 from masthead.aws.lookoutmetrics.words import limit_of, native_token, wire_token
 from masthead.aws.operations import Call, Operations
+from masthead.base.errors import NotFound
 from masthead.base.ids import series_id
 
 OPERATIONS = Operations("lookoutmetrics")
@@ -17,7 +18,11 @@ def put_feedback(call: Call) -> dict[str, Any]:
     """Say whether a series of a group is an anomaly; later severities follow."""
     given = call.input[_MEMBER]
     _, group = found_group(call, given["AnomalyGroupId"])
-    call.masthead.metrics.give_feedback(group.id, given["TimeSeriesId"], is_anomaly=given["IsAnomaly"])
+    series = given["TimeSeriesId"]
+    try:
+        call.masthead.metrics.give_feedback(group.id, series, is_anomaly=given["IsAnomaly"])
+    except NotFound as error:
+        raise not_found(error.message, series, "TimeSeries") from error
     return {}
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from masthead.access.arns import detector_arn, metric_set_arn
+from masthead.aws.errors import Fault
 from masthead.aws.lookoutmetrics.kept import check_tags, keep_tags, note_of, set_name, set_note
 from masthead.aws.lookoutmetrics.names import (
     detector_name,
@@ -16,7 +17,7 @@ from masthead.aws.lookoutmetrics.names import (
 from masthead.aws.lookoutmetrics.sources import described_source, source_part
 from masthead.aws.lookoutmetrics.words import FREQUENCIES, interval_of, message, page_by_name
 from masthead.aws.operations import Call, Operations
-from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
+from masthead.base.errors import InvalidInput, NotFound, shown
 from masthead.metrics.records import Detector
 
 OPERATIONS = Operations("lookoutmetrics")
@@ -27,13 +28,14 @@ def create_metric_set(call: Call) -> dict[str, Any]:
     """Give a detector its data set."""
     check_tags(call)
     metrics, detector, name = call.masthead.metrics, detector_name(call), call.input["MetricSetName"]
-    found = metrics.get_detector(detector)
+    found, arn = metrics.get_detector(detector), metric_set_arn(detector, name, call.region)
     if found.spec.source is not None and set_name(call, found) == name:
-        raise Conflict(f"MetricSetName: {detector} has a metric set {name} already")
+        told = f"MetricSetName: {detector} has a metric set {name} already"
+        raise Fault("ConflictException", told, ResourceId=arn, ResourceType="MetricSet")
     made = metrics.set_dataset(detector, _part(call, found), first=True)
     _keep(call, made, {"MetricSetName": name, "created": made.updated.isoformat()})
     keep_tags(call, (f"dataset:{detector}/{name}", made.created))
-    return {"MetricSetArn": metric_set_arn(detector, name, call.region)}
+    return {"MetricSetArn": arn}
 
 
 @OPERATIONS.serves("UpdateMetricSet", resources=its_set)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from masthead.access.arns import ACCOUNT, Arn, alert_arn, detector_arn, metric_set_arn
+from masthead.aws.errors import Fault
 from masthead.aws.operations import ANYTHING, Call
 from masthead.base.errors import InvalidInput, NotFound, shown
 
@@ -114,6 +115,14 @@ def new_set(call: Call) -> Sequence[str]:
 def new_alert(call: Call) -> Sequence[str]:
     """Return the alert that is to be made, and its detector."""
     return (alert_arn(call.input["AlertName"], call.region), *its_detector(call))
+
+
+# --- what an error is about --------------------------------------------------------------------------------
+
+
+def not_found(message: str, id: str, kind: str) -> Fault:
+    """Return the error that tells which thing of several that a call names does not exist, by the id that was sent."""
+    return Fault("ResourceNotFoundException", message, ResourceId=id, ResourceType=kind)
 
 
 # --- groups ------------------------------------------------------------------------------------------------

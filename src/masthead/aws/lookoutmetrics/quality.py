@@ -10,6 +10,7 @@ from masthead.aws.lookoutmetrics.names import (
     detector_name,
     its_detector,
     its_detector_and_set,
+    not_found,
     set_names,
 )
 from masthead.aws.lookoutmetrics.words import (
@@ -21,7 +22,6 @@ from masthead.aws.lookoutmetrics.words import (
     wire_token,
 )
 from masthead.aws.operations import Call, Operations
-from masthead.base.errors import NotFound
 from masthead.metrics.records import Detector, Execution
 
 OPERATIONS = Operations("lookoutmetrics")
@@ -42,7 +42,8 @@ def get_data_quality_metrics(call: Call) -> dict[str, Any]:
     found = metrics.get_detector(name)
     data_set = set_name(call, found)
     if "MetricSetArn" in call.input and set_names(call) != (name, data_set):
-        raise NotFound(f"MetricSetArn: {name} has no such metric set", field="MetricSetArn")
+        reason = f"MetricSetArn: {name} has no such metric set"
+        raise not_found(reason, call.input["MetricSetArn"], "MetricSet")
     told = list(_metrics(found, metrics.data_quality(name)))
     if not told:
         return {"AnomalyDetectorDataQualityMetricList": []}
