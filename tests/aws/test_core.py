@@ -1,6 +1,7 @@
 """One request through every step: in which order, with which code it ends, and what the audit says of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from masthead.access.policy import Policy
 from masthead.aws.core import Core
 from masthead.aws.errors import Fault, answer
 from masthead.aws.operations import Operation, Operations
-from masthead.aws.protocol import Response
+from masthead.aws.protocol import Request, Response
 from masthead.base.errors import InvalidInput
 
 ALERT = "arn:aws:lookoutmetrics:us-east-1:000000000000:Alert:a"
@@ -63,6 +64,15 @@ def header(response: Response, name: str) -> str:
     return {key.lower(): value for key, value in response.headers}.get(name.lower(), "")
 
 
+def spelt(service: str) -> str:
+    """Return how a service spells the member of its errors' text."""
+    return "message" if service in ("privatenetworks", "firehose") else "Message"
+
+
+def without_signature(request: Request) -> dict[str, str]:
+    return {name: value for name, value in request.headers.items() if name != "authorization"}
+
+
 # ---------------------------------------------------------------------- the table of errors
 
 TABLE = [
@@ -100,8 +110,7 @@ def test_each_error_of_a_verb_has_its_code(
     bench.fail = fails
     response = bench.ask(*CALLS[service])
     assert (response.status, code_of(response)) == (status, code)
-    spelt = "message" if service in ("privatenetworks", "firehose") else "Message"
-    assert spelt in json.loads(response.body)
+    assert spelt(service) in json.loads(response.body)
     assert "a secret of the code" not in response.body.decode()
 
 
@@ -355,12 +364,44 @@ def test_a_key_is_bound_to_its_addresses(bench: Bench) -> None:
     assert (refused.status, code_of(refused)) == (403, "AccessDeniedException")
 
 
+@pytest.mark.parametrize(
+    ("service", "code"),
+    [
+        ("lookoutmetrics", "TooManyRequestsException"),
+        ("privatenetworks", "ThrottlingException"),
+        ("sagemaker-runtime", "ThrottlingException"),
+        ("firehose", "ThrottlingException"),
+    ],
+)
+def test_an_address_that_failed_ten_times_is_told_so_in_the_words_of_each_service(
+    bench: Bench, service: str, code: str
+) -> None:
+    for _ in range(10):
+        bench.ask(*CALLS[service], secret="wrong", address="10.9.9.7")
+    signed = bench.request(*CALLS[service], address="10.9.9.7")
+    for headers in (signed.headers, without_signature(signed)):
+        refused = bench.core.handle(replace(signed, headers=headers))
+        assert (refused.status, code_of(refused)) == (429, code)
+        assert spelt(service) in json.loads(refused.body)
+        assert int(header(refused, "Retry-After")) >= 1
+
+
+@pytest.mark.parametrize("service", CALLS)
+def test_who_does_not_sign_is_told_so_in_the_form_of_the_service(bench: Bench, service: str) -> None:
+    bare = without_signature(bench.request(*CALLS[service]))
+    for shown, status in ({}, 403), ({"authorization": "AWS4-HMAC-SHA256 Credential=x"}, 400):
+        refused = bench.core.handle(replace(bench.request(*CALLS[service]), headers=bare | shown))
+        assert refused.status == status
+        assert code_of(refused)
+        assert spelt(service) in json.loads(refused.body)
+        assert header(refused, "Content-Type") == bench.core.models[service].content_type
+
+
 def test_ten_failures_of_an_address_close_it_for_a_while(bench: Bench) -> None:
     for _ in range(10):
         assert bench.ask(*CALLS["firehose"], secret="wrong", address="10.9.9.9").status == 403
     refused = bench.ask(*CALLS["firehose"], address="10.9.9.9")
-    assert (refused.status, code_of(refused)) == (400, "ThrottlingException")
-    assert int(header(refused, "Retry-After")) >= 1
+    assert (refused.status, code_of(refused)) == (429, "ThrottlingException")
     assert bench.ask(*CALLS["firehose"], address="10.9.9.8").status == 200
     bench.clock.advance(61)
     assert bench.ask(*CALLS["firehose"], address="10.9.9.9").status == 200

@@ -18,6 +18,7 @@ from masthead.aws.cors import allowed_headers, preflight, refusal_of
 from masthead.aws.errors import (
     BUG,
     DENIED,
+    FAILURES,
     QUOTA,
     TABLE,
     THROTTLED,
@@ -31,7 +32,7 @@ from masthead.aws.models import Model, OperationModel, load_models
 from masthead.aws.operations import Call, Operation
 from masthead.aws.protocol import Request, Response, read_input, write_error, write_output
 from masthead.aws.services import translators
-from masthead.aws.sigv4 import Signature, SigningKeys, Untimely, read_signature, verify
+from masthead.aws.sigv4 import Signature, SigningKeys, Untimely, read_signature, scope_of, verify
 from masthead.aws.tokens import PageTokens
 from masthead.base.clock import Clock
 from masthead.base.errors import LimitReached, MastheadError
@@ -65,7 +66,7 @@ _REFUSALS = {
     "denied": DENIED,
     "address": DENIED,
     "throttled": THROTTLED,
-    "failures": THROTTLED,
+    "failures": FAILURES,
     "quota": QUOTA,
 }
 _MOST_TARGET = 200
@@ -155,11 +156,10 @@ class Core:
 
     def refuse(self, request: Request, outcome: str, message: str) -> Response:
         """Return the answer to a request that was not even read: too large, too many at once, too slow."""
-        model = self.models.get(self.service_of(request.headers, request.path))
-        told = answer(
-            model, "", Rejected(outcome, message, retry_after_s=1.0 if outcome == UNAVAILABLE else 0.0)
-        )
-        return write_error(model, told, str(uuid.uuid4()), close=True)
+        work = _Work(request, str(uuid.uuid4()))
+        self._route(work)
+        rejected = Rejected(outcome, message, retry_after_s=1.0 if outcome == UNAVAILABLE else 0.0)
+        return write_error(work.model, answer(work.model, "", rejected), work.id, close=True)
 
     def _page_origins(self) -> frozenset[str]:
         """Return the origins of every key that works, looked up at most once a second: anybody may ask."""
@@ -174,9 +174,9 @@ class Core:
 
     def _answer(self, work: _Work) -> Response:
         request = work.request
+        self._route(work)
         if (refusal := self._gate.blocked(request.address)) is not None:
             work.silent = True  # a flood must not fill the disk; the failures before it have their lines
-            work.model = self.models.get(self.service_of(request.headers, request.path))
             raise _rejected(refusal)
         self._authenticate(work)
         assert work.model is not None
@@ -205,13 +205,14 @@ class Core:
         return write_output(work.model, work.operation, work.served.verb(call), work.id)
 
     def _authenticate(self, work: _Work) -> None:
-        """Find the operation and who calls it; what cannot be proved counts against the address."""
+        """Find who calls an operation; what cannot be proved counts against the address."""
         request = work.request
         try:
-            signature = work.signature = self._signature(work)
-            self._route(work, signature.service)
-            assert work.model is not None
-            assert work.operation is not None
+            signature = work.signature = read_signature(request)
+            if work.model is None or work.operation is None:
+                target = request.headers.get("x-amz-target", "").rpartition(".")[2]
+                asked = target or f"{request.method} {request.path}"
+                raise Rejected(UNKNOWN_OPERATION, f"{asked[:_MOST_TARGET]}: there is no such operation")
             key = self._verified(request, signature, work.model, work.operation)
         except Untimely:
             raise
@@ -226,18 +227,11 @@ class Core:
             region=signature.region,
         )
 
-    def _signature(self, work: _Work) -> Signature:
-        try:
-            return read_signature(work.request)
-        except Fault:
-            # The dialect of the answer follows what is asked, as far as it can be seen without a scope.
-            work.model = self.models.get(self.service_of(work.request.headers, work.request.path))
-            raise
-
-    def _route(self, work: _Work, scope: str) -> None:
+    def _route(self, work: _Work) -> None:
         """Find service and operation: by target, else by scope, method and raw path.
 
-        A path that only another service has is that service's: its signature is then of the wrong scope.
+        A path that only another service has is that service's: its signature is then of the wrong scope. Who does not
+        sign at all is answered in the form of the service that has the path.
         """
         request = work.request
         target, _, name = request.headers.get("x-amz-target", "").rpartition(".")
@@ -245,19 +239,15 @@ class Core:
             work.model = self._by_target[target]
             if request.method == "POST" and request.path == "/":
                 self._found(work, name, {})
-        else:
-            own = self._by_signing.get(scope)
-            others = [model for model in self.models.values() if model is not own]
-            for model in [own, *others] if own else others:
-                if (found := model.match(request.method, request.path)) is not None:
-                    work.model = model
-                    self._found(work, *found)
-                    break
-            else:
-                work.model = own
-        if work.operation is None:
-            asked = name or f"{request.method} {request.path}"
-            raise Rejected(UNKNOWN_OPERATION, f"{asked[:_MOST_TARGET]}: there is no such operation")
+            return
+        own = self._by_signing.get(scope_of(request))
+        others = [model for model in self.models.values() if model is not own]
+        for model in [own, *others] if own else others:
+            if (found := model.match(request.method, request.path)) is not None:
+                work.model = model
+                self._found(work, *found)
+                return
+        work.model = own or self.models.get(self.service_of(request.headers, request.path))
 
     def _found(self, work: _Work, name: str, labels: Mapping[str, bytes]) -> None:
         assert work.model is not None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Outcomes that are no error of the core.
 UNREADABLE, THROTTLED, QUOTA, DENIED, BUG = "unreadable", "throttled", "quota", "denied", "bug"
 INVALID, MISSING, CONFLICT, LIMIT, UNAVAILABLE = "invalid", "missing", "conflict", "limit", "unavailable"
-UNKNOWN_OPERATION, TOO_LARGE = "unknown operation", "too large"
+UNKNOWN_OPERATION, TOO_LARGE, FAILURES = "unknown operation", "too large", "failures"
 
 FIELD, PARSE, OTHER = "FIELD_VALIDATION_FAILED", "CANNOT_PARSE", "OTHER"
 
@@ -29,6 +29,10 @@ _EVERYWHERE = {
     UNKNOWN_OPERATION: ("UnknownOperationException", 404),
     TOO_LARGE: ("RequestEntityTooLargeException", 413),
     THROTTLED: ("ThrottlingException", 429),
+    FAILURES: (
+        "ThrottlingException",
+        429,
+    ),  # of an address, whatever a service answers a key that is too fast
     QUOTA: ("LimitExceededException", 400),
     BUG: ("InternalServerException", 500),
     INVALID: ("ValidationException", 400),
@@ -46,6 +50,7 @@ TABLE: Mapping[str, Mapping[str, tuple[str, int]]] = {
         LIMIT: ("ServiceQuotaExceededException", 402),
         QUOTA: ("ServiceQuotaExceededException", 402),
         THROTTLED: ("TooManyRequestsException", 429),
+        FAILURES: ("TooManyRequestsException", 429),
     },
     "sagemaker-runtime": {
         **_EVERYWHERE,

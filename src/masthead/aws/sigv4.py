@@ -38,6 +38,7 @@ STRANGER = "The security token included in the request is invalid."
 _CREDENTIAL = re.compile(
     r"([\w+=,.@-]{1,128})/(\d{8})/([a-z0-9-]{1,32})/([a-z0-9-]{1,64})/aws4_request", re.ASCII
 )
+_SCOPE = re.compile(rf"Credential={_CREDENTIAL.pattern}", re.ASCII)
 _SIGNED = re.compile(r"[a-z0-9._-]+(;[a-z0-9._-]+)*", re.ASCII)
 _SIGNATURE = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _STAMP = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
@@ -97,6 +98,12 @@ def derive(secret: str, day: str, region: str, service: str) -> bytes:
     for part in (day, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
+
+
+def scope_of(request: Request) -> str:
+    """Return the service that the Authorization header speaks of, not yet believed; "" when it speaks of none."""
+    found = _SCOPE.search(request.headers.get("authorization", ""))
+    return found[4] if found else ""
 
 
 def read_signature(request: Request) -> Signature:
