@@ -178,7 +178,7 @@ class Masthead:
     @cached_property
     def metrics(self) -> "MetricsService":
         """Detectors and the anomalies that they found."""
-        from masthead.metrics.bounds import Bounds
+        from masthead.metrics.bounds import Bounds, Limits
         from masthead.metrics.service import MetricsService
 
         made = MetricsService(
@@ -189,7 +189,13 @@ class Masthead:
             self.journal,
             self.folder,
             bounds=Bounds(
-                series=self.settings.max_series,
+                cube=Limits(
+                    series=self.settings.max_series,
+                    measures=self.settings.max_measures,
+                    dimensions=self.settings.max_dimensions,
+                    records=self.settings.max_interval_records,
+                ),
+                detectors=self.settings.max_detectors,
                 results_keep_s=self.settings.results_keep_days * 86_400,
                 results_bytes=int(self.settings.results_max_gib * 2**30),
             ),

@@ -35,8 +35,8 @@ def arn(resource: str, region: str = REGION, account: str = "000000000000") -> s
     return f"arn:aws:lookoutmetrics:{region}:{account}:{resource}"
 
 
-def opened(path: Path) -> Masthead:
-    return Masthead.open(Settings(data=fresh(path)), clock=ManualClock(T0))
+def opened(path: Path, **settings: Any) -> Masthead:
+    return Masthead.open(Settings(data=fresh(path), **settings), clock=ManualClock(T0))
 
 
 @pytest.fixture
@@ -303,6 +303,28 @@ def test_a_detector_has_exactly_one_metric_set(lookout: Lookout) -> None:
         assert told.code == "ResourceNotFoundException"
     for wrong in ("MetricSet/air", "MetricSet/air/a/b", "AnomalyDetector:air"):
         assert lookout.refused("DescribeMetricSet", MetricSetArn=arn(wrong)).code == "ValidationException"
+
+
+@pytest.mark.parametrize(
+    ("member", "setting"), [("MetricList", "max_measures"), ("DimensionList", "max_dimensions")]
+)
+def test_a_data_set_beyond_the_limits_of_the_installation_meets_its_quota(
+    tmp_path: Path, member: str, setting: str
+) -> None:
+    columns: dict[str, list[Any]] = {
+        "MetricList": [{"MetricName": f"m{n}", "AggregationFunction": "SUM"} for n in range(11)],
+        "DimensionList": [f"d{n}" for n in range(11)],
+    }
+    with opened(tmp_path / "ten") as masthead:
+        lookout = Lookout(masthead)
+        given = {**article_set(made(lookout), s3_source(**PAST)), member: columns[member]}
+        told = lookout.refused("CreateMetricSet", **given)
+        assert (told.code, told.status) == ("ServiceQuotaExceededException", 402)
+        assert "expected at most 10, got 11" in told.members["Message"]
+    with opened(tmp_path / "more", **{setting: 11}) as masthead:
+        lookout = Lookout(masthead)
+        made(lookout)
+        assert lookout("CreateMetricSet", **given)["MetricSetArn"] == arn("MetricSet/air/air-set")
 
 
 @pytest.mark.parametrize(

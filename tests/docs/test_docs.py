@@ -56,7 +56,7 @@ def test_every_setting_stands_in_operations_with_its_environment_name_and_defaul
         if isinstance(default, bool):
             assert f"`{str(default).lower()}`" in line, name
         elif isinstance(default, int | float):
-            assert f"`{default:g}`" in line, name
+            assert f"`{default:.12g}`" in line, name
         elif default:
             assert f"`{default}`" in line, name
 

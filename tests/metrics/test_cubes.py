@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masthead.base.errors import InvalidInput, LimitReached
-from masthead.metrics.cubes import RETIRED_AFTER, Closed, Cube, Limits
+from masthead.metrics.bounds import Limits
+from masthead.metrics.cubes import RETIRED_AFTER, Closed, Cube
 from masthead.metrics.readers import Rows, Selection, rows_of_records
 from masthead.metrics.spec import Measure
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masthead.metrics.cubes import Limits
+from masthead.metrics.bounds import Limits
 from masthead.metrics.detection import LoggedCube
 from masthead.metrics.readers import Rows, Selection, rows_of_records
 from masthead.metrics.spec import Measure

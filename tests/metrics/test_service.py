@@ -18,6 +18,7 @@ from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound
 from masthead.base.folder import DataFolder
 from masthead.base.log import Journal
 from masthead.metrics import records
+from masthead.metrics.bounds import Bounds, Limits
 from masthead.metrics.effects import progress_of
 from masthead.metrics.service import MetricsService
 from masthead.metrics.spec import DetectorSpec
@@ -86,17 +87,23 @@ class House:
         self.service.take(Routed(name, self.sequence, (Record(fields, at),)))
         self.service.advance(self.sequence, at)
 
-    def again(self) -> "House":
+    def again(self, bounds: Bounds | None = None) -> "House":
         """Return the house after a restart of the process."""
         self.service.close()
-        return _house(self.database, self.folder, self.clock, self.seconds)
+        return _house(self.database, self.folder, self.clock, self.seconds, bounds)
 
 
-def _house(database: Database, folder: DataFolder, clock: ManualClock, seconds: list[float]) -> House:
+def _house(
+    database: Database,
+    folder: DataFolder,
+    clock: ManualClock,
+    seconds: list[float],
+    bounds: Bounds | None = None,
+) -> House:
     alerts = Alerts()
     service = MetricsService(
         database, Objects(folder.objects), alerts, clock, Journal(folder.logs, clock=clock), folder,
-        monotonic=lambda: seconds[0],
+        bounds=bounds, monotonic=lambda: seconds[0],
     )  # fmt: skip
     return House(service, alerts, clock, database, folder, seconds)
 
@@ -654,28 +661,53 @@ def test_a_failed_job_names_its_reason_and_may_be_tried_again(house: House, tmp_
     assert house.service.executions("air").items[0].state == "failed"
 
 
-def test_too_many_series_end_a_detector_with_the_column_named(database: Database, folder: DataFolder) -> None:
-    from masthead.metrics.running import Bounds
-
-    alerts, clock = Alerts(), ManualClock(float(T0))
-    service = MetricsService(
-        database,
-        Objects(folder.objects),
-        alerts,
-        clock,
-        Journal(folder.logs),
-        folder,
-        bounds=Bounds(series=20),
-    )
-    house = House(service, alerts, clock, database, folder, [0.0])
+def test_too_many_series_end_a_detector_with_the_column_named(house: House) -> None:
+    house = house.again(Bounds(cube=Limits(series=20)))
     _live(house)
     for place in range(30):
         house.give({"t": T0, "CO": 1, "at": f"B-{place}"})
     house.give({"t": T0 + 300, "CO": 1, "at": "B-1"}, arrived=T0 + 301.0)
-    found = service.get_detector("air")
+    found = house.service.get_detector("air")
     assert found.state == "failed"
     assert found.failure.startswith("at: expected at most 20 series")
-    service.close()
+    house.service.close()
+
+
+@pytest.mark.parametrize("field", ["measures", "dimensions"])
+def test_an_installation_says_how_many_measures_and_dimensions_a_detector_may_have(
+    house: House, field: str
+) -> None:
+    many = {field: [f"c{number}" for number in range(11)]}
+    house.service.create_detector(_stream(name="narrow"))
+    for refused in (
+        lambda: house.service.create_detector(_stream(**many)),
+        lambda: house.service.update_detector("narrow", many),
+        lambda: house.service.set_dataset("narrow", many),
+        lambda: house.service.validate(_stream(**many)),
+    ):
+        with pytest.raises(LimitReached, match=f"^{field}: expected at most 10, got 11$"):
+            refused()
+    house = house.again(Bounds(cube=Limits(measures=11, dimensions=11)))
+    _live(house, **many)
+    assert house.service.get_detector("air").state == "learning"
+    house.service.close()
+
+
+def test_an_installation_says_how_many_records_an_interval_may_have(house: House) -> None:
+    house = house.again(Bounds(cube=Limits(records=2)))
+    _live(house)
+    for value in range(3):
+        house.give({"t": T0, "CO": value, "at": "B-1"})
+    assert house.service.get_detector("air").failure == "records: expected at most 2 in one interval, got 3"
+    house.service.close()
+
+
+def test_an_installation_says_how_many_detectors_it_has(house: House) -> None:
+    house = house.again(Bounds(detectors=1))
+    house.service.create_detector(_stream())
+    with pytest.raises(LimitReached, match="detectors: expected at most 1"):
+        house.service.create_detector(_stream(name="other"))
+    house.service.close()
 
 
 def test_waiting_too_long_is_said(house: House) -> None:

@@ -73,7 +73,11 @@ class Settings(BaseModel):
         {},
         description="Buckets with a place of their own: name=folder or name=s3://bucket/prefix, by commas.",
     )
+    max_detectors: int = Field(1_000, ge=1, description="Detectors of the installation.")
     max_series: int = Field(50_000, ge=1, description="Series of one detector.")
+    max_measures: int = Field(10, ge=1, description="Measures of one detector.")
+    max_dimensions: int = Field(10, ge=0, description="Dimensions of one detector.")
+    max_interval_records: int = Field(1_000_000, ge=1, description="Records of one interval of one detector.")
     endpoint_timeout_s: float = Field(
         60.0, gt=0, le=3600, description="How long a served model may take for one call, seconds."
     )

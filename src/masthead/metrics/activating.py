@@ -63,7 +63,7 @@ def learn_history(work: Work, read: dict[str, Any]) -> dict[str, Any]:
         shutil.rmtree(work.run_folder / part, ignore_errors=True)
     with around.database.write() as connection:
         results.remove_results(connection, run=row.run)
-    detection = Detection.fresh(spec, most_series=around.bounds.series)
+    detection = Detection.fresh(spec, limits=around.bounds.cube)
     floor_s, learned = -np.inf, 0
     if read["rows"]:
         rows = work.kept_rows("history", lambda: _read(work, Problems()))

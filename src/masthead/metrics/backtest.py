@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from masthead.base.clock import utc
 from masthead.base.errors import InvalidInput
+from masthead.metrics.bounds import Limits
 from masthead.metrics.contributions import SeriesKey
-from masthead.metrics.cubes import Block, Cube, Limits
+from masthead.metrics.cubes import Block, Cube
 from masthead.metrics.files import Source
 from masthead.metrics.groups import Group, GroupChange, Grouper, IntervalResult
 from masthead.metrics.intervals import interval_range, interval_starts

@@ -14,7 +14,7 @@ from masthead.base.errors import MastheadError
 from masthead.base.folder import write_atomic
 from masthead.metrics import records, results
 from masthead.metrics.backtest import Plan, Scored, Trial
-from masthead.metrics.cubes import Limits
+from masthead.metrics.bounds import Limits
 from masthead.metrics.detection import pack_results
 from masthead.metrics.effects import facts_of, group_of, progress_of
 from masthead.metrics.files import Source
@@ -39,7 +39,7 @@ def read(work: Work) -> dict[str, Any]:
     """
     work.report(0.0, "reading the data")
     spec = work.row().spec
-    trial, told = Trial(_plan(spec, work.around.bounds.series)), dict[str, Any]()
+    trial, told = Trial(_plan(spec, work.around.bounds.cube)), dict[str, Any]()
     names: tuple[str, ...] = ()
     if spec.history is not None:
         past, quality = _read_history(work, trial)
@@ -162,7 +162,7 @@ def _put_progress(work: Work, connection: Connection, spec: DetectorSpec, qualit
 
 
 def _trial(work: Work) -> Trial:
-    return Trial(_plan(work.row().spec, work.around.bounds.series))
+    return Trial(_plan(work.row().spec, work.around.bounds.cube))
 
 
 def _rows(work: Work) -> tuple[Rows | None, Rows]:
@@ -269,7 +269,7 @@ def _group(stored: dict[str, Any]) -> AnomalyGroup:
     return AnomalyGroup(**{**stored, **times})
 
 
-def _plan(spec: DetectorSpec, most_series: int) -> Plan:
+def _plan(spec: DetectorSpec, limits: Limits) -> Plan:
     """Return what a backtest is told of a specification."""
     assert spec.source is not None
     return Plan(
@@ -284,7 +284,7 @@ def _plan(spec: DetectorSpec, most_series: int) -> Plan:
         dedupe=("key" if spec.dedupe_key else "exact") if spec.drops_duplicates else "none",
         dedupe_key=spec.dedupe_key,
         learning_share=spec.learning_share,
-        limits=Limits(series=most_series),
+        limits=limits,
         data_format=spec.source.format,
         history_format=spec.history.format if spec.history is not None else Format(),
     )

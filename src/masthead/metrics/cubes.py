@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput, LimitReached, shown
 from masthead.metrics.aggregates import aggregate
+from masthead.metrics.bounds import Limits
 from masthead.metrics.cells import Cells
 from masthead.metrics.columns import LARGEST, NO_LABEL, join_labels
 from masthead.metrics.contributions import ROLLED_UP, SeriesKey
@@ -38,16 +39,6 @@ def columns_of(measure: Measure) -> tuple[str, ...]:
     return (
         () if measure.aggregation == "count" and measure.column == "*" else (measure.column or measure.name,)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of a cube; beyond them `LimitReached` names what grew."""
-
-    series: int = 50_000
-    measures: int = 10
-    dimensions: int = 10
-    records: int = 1_000_000  # in one interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,12 +265,11 @@ class Cube:
     # --- checks ----------------------------------------------------------------------------------------
 
     def _check(self) -> None:
-        for name, given, most in (
-            ("measures", [measure.name for measure in self.measures], self.limits.measures),
-            ("dimensions", list(self.dimensions), self.limits.dimensions),
+        self.limits.require(measures=len(self.measures), dimensions=len(self.dimensions))
+        for name, given in (
+            ("measures", [measure.name for measure in self.measures]),
+            ("dimensions", list(self.dimensions)),
         ):
-            if len(given) > most:
-                raise LimitReached(f"{name}: expected at most {most}, got {len(given)}")
             if len(set(given)) < len(given):
                 raise InvalidInput(f"{name}: expected different names, got {shown(given)}")
         if not self.measures:

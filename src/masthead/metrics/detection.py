@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput
+from masthead.metrics.bounds import Limits
 from masthead.metrics.contributions import SeriesKey
-from masthead.metrics.cubes import Cube, Limits, together
+from masthead.metrics.cubes import Cube, together
 from masthead.metrics.groups import GroupChange, Grouper, IntervalResult
 from masthead.metrics.readers import Rows
 from masthead.metrics.repeats import Repeats
@@ -133,12 +134,12 @@ class LoggedCube(Cube):
         self._name_series()
 
 
-def cube_of(spec: DetectorSpec, *, most_series: int = 50_000) -> LoggedCube:
+def cube_of(spec: DetectorSpec, *, limits: Limits | None = None) -> LoggedCube:
     """Return a fresh cube for a specification."""
     how: Literal["none", "exact", "key"] = "none"
     if spec.drops_duplicates:
         how = "key" if spec.dedupe_key else "exact"
-    return LoggedCube(spec.measures, spec.dimensions, spec.rollups, Limits(series=most_series), how)
+    return LoggedCube(spec.measures, spec.dimensions, spec.rollups, limits or Limits(), how)
 
 
 class Detection:
@@ -154,10 +155,10 @@ class Detection:
         self.spec, self.cube, self.scorer, self.grouper = spec, cube, scorer, grouper
 
     @classmethod
-    def fresh(cls, spec: DetectorSpec, *, most_series: int = 50_000) -> "Detection":
+    def fresh(cls, spec: DetectorSpec, *, limits: Limits | None = None) -> "Detection":
         """Return a detection that has seen nothing."""
         scorer = SeriesScorer(0, spec.interval_s, True, zone=None if spec.zone == "UTC" else spec.zone)
-        return cls(spec, cube_of(spec, most_series=most_series), scorer, fresh_grouper(spec))
+        return cls(spec, cube_of(spec, limits=limits), scorer, fresh_grouper(spec))
 
     def follow(self, decision: Decision) -> Scored:
         """Score a decision that was made elsewhere: read from the log."""
@@ -201,7 +202,12 @@ class Detection:
 
     @classmethod
     def restored(
-        cls, spec: DetectorSpec, state: Mapping[str, Any], scorer: SeriesScorer, *, most_series: int = 50_000
+        cls,
+        spec: DetectorSpec,
+        state: Mapping[str, Any],
+        scorer: SeriesScorer,
+        *,
+        limits: Limits | None = None,
     ) -> "Detection":
         """Return the detection that `to_json` and the scorer's file describe.
 
@@ -210,7 +216,7 @@ class Detection:
         """
         if state.get("version") != _VERSION:
             raise InvalidInput(f"state: expected version {_VERSION}, got {state.get('version')!r}")
-        cube = cube_of(spec, most_series=most_series)
+        cube = cube_of(spec, limits=limits)
         cube.restore(state["cube"])
         if len(cube.keys) != scorer.series:
             raise InvalidInput(f"state: expected {scorer.series} series, got {len(cube.keys)}")

@@ -22,8 +22,9 @@ from masthead.learn.endpoints import Endpoints, check_endpoint_name
 from masthead.learn.models import Answer, ModelFailure
 from masthead.learn.payloads import chosen_type, read_rows, write_rows
 from masthead.learn.records import Endpoint
+from masthead.metrics.bounds import Limits
 from masthead.metrics.contributions import SeriesKey
-from masthead.metrics.cubes import Cube, Limits
+from masthead.metrics.cubes import Cube
 from masthead.metrics.detection import cube_of
 from masthead.metrics.intake import selection_of
 from masthead.metrics.intervals import interval_start, interval_starts, next_start
@@ -48,7 +49,7 @@ _BAND = ("low", "high")  # told to who asks for an explanation
 
 
 def deploy_detector(
-    row: Detector, endpoint: str, *, folder: DataFolder, endpoints: Endpoints, clock: Clock, most_series: int
+    row: Detector, endpoint: str, *, folder: DataFolder, endpoints: Endpoints, clock: Clock, limits: Limits
 ) -> Endpoint:
     """Copy what a detector has learned and let the copy answer under a name; return the endpoint.
 
@@ -63,7 +64,7 @@ def deploy_detector(
     _require_own(endpoints, name, row.name)
     if not row.run:
         raise Conflict(f"state: {row.name} has learned nothing yet; activate it first")
-    learned = read_learned(run_folder(folder, row.name, row.run), row.spec, most_series=most_series)
+    learned = read_learned(run_folder(folder, row.name, row.run), row.spec, limits=limits)
     last_s = learned.detection.scorer.last_time_s
     model = DetectorModel(
         row.spec,
@@ -79,6 +80,11 @@ def deploy_detector(
     except BaseException:
         remove_detector(folder, source)
         raise
+
+
+def _limits_of(spec: DetectorSpec) -> Limits:
+    """Return the bounds of a copy: of measures and dimensions it has what its detector was allowed."""
+    return Limits(series=_MOST_SERIES, measures=len(spec.measures), dimensions=len(spec.dimensions))
 
 
 def _require_own(endpoints: Endpoints, name: str, detector: str) -> None:
@@ -128,7 +134,7 @@ class DetectorModel:
     def __init__(self, spec: DetectorSpec, cube: Cube, scorer: SeriesScorer, copy: Copy) -> None:
         self.spec, self._cube, self._scorer, self._copy = spec, cube, scorer, copy
         self._places = {key: place for place, key in enumerate(cube.keys)}
-        self._cube.limits = Limits(series=_MOST_SERIES)
+        self._cube.limits = _limits_of(spec)
 
     # ------------------------------------------------------------------ on disk
 
@@ -153,7 +159,7 @@ class DetectorModel:
             if found.get("format") != _FORMAT:
                 raise Conflict("format: another one")
             spec = DetectorSpec.from_json(found["spec"])
-            cube = cube_of(spec)
+            cube = cube_of(spec, limits=_limits_of(spec))
             cube.restore(found["cube"])
             return cls(spec, cube, SeriesScorer.load(folder / _SCORER), Copy(**found["copy"]))
         except FileNotFoundError as error:

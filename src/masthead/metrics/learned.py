@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from masthead.base.errors import Conflict, InvalidInput
+from masthead.metrics.bounds import Limits
 from masthead.metrics.detection import Decision, Detection
 from masthead.metrics.log import Entry, entries_of
 from masthead.metrics.snapshots import newest_snapshot
@@ -30,7 +31,7 @@ class Learned:
     time_format: str
 
 
-def read_learned(folder: Path, spec: DetectorSpec, *, most_series: int) -> Learned:
+def read_learned(folder: Path, spec: DetectorSpec, *, limits: Limits) -> Learned:
     """Return what the run in `folder` has learned.
 
     Raises:
@@ -39,7 +40,7 @@ def read_learned(folder: Path, spec: DetectorSpec, *, most_series: int) -> Learn
     """
     for _ in range(_TRIES):
         try:
-            found = _read(folder, spec, most_series)
+            found = _read(folder, spec, limits)
         except FileNotFoundError:  # a segment of the log went while it was read
             continue
         except InvalidInput as error:
@@ -51,15 +52,15 @@ def read_learned(folder: Path, spec: DetectorSpec, *, most_series: int) -> Learn
     raise Conflict(f"state: {spec.name} has learned nothing yet; activate it first")
 
 
-def _read(folder: Path, spec: DetectorSpec, most_series: int) -> Learned | None:
+def _read(folder: Path, spec: DetectorSpec, limits: Limits) -> Learned | None:
     snapshot = newest_snapshot(folder / "snapshots")
     after = 0 if snapshot is None else snapshot.entry
     state: Mapping[str, Any] = {} if snapshot is None else snapshot.state
     if snapshot is None:
-        detection = Detection.fresh(spec, most_series=most_series)
+        detection = Detection.fresh(spec, limits=limits)
     else:
         _require_same(spec, snapshot.scorer.interval_s)
-        detection = Detection.restored(spec, state["detection"], snapshot.scorer, most_series=most_series)
+        detection = Detection.restored(spec, state["detection"], snapshot.scorer, limits=limits)
     form, last = str(state.get("format", "")), after
     for entry in entries_of(folder / "log", after):
         if entry.number != last + 1:  # the snapshot that it follows on is newer than ours

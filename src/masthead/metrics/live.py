@@ -99,15 +99,13 @@ class LiveDetector:
 
     def _restore(self) -> None:
         snapshot = newest_snapshot(self._folder / "snapshots")
-        most = self._around.bounds.series
+        limits = self._around.bounds.cube
         state: dict[str, Any] = {} if snapshot is None else snapshot.state
         after = 0 if snapshot is None else snapshot.entry
         if snapshot is None:
-            self.detection = Detection.fresh(self.spec, most_series=most)
+            self.detection = Detection.fresh(self.spec, limits=limits)
         else:
-            self.detection = Detection.restored(
-                self.spec, state["detection"], snapshot.scorer, most_series=most
-            )
+            self.detection = Detection.restored(self.spec, state["detection"], snapshot.scorer, limits=limits)
         self.intervals = OpenIntervals(self.spec, self.detection.cube)
         self._format = state.get("format", "")
         self._files = state.get("files", {})

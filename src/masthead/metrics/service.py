@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["MetricsService", "RoutedRecords"]
 
 EDITABLE = ("created", "stopped", "failed", "backtested")
-MOST_DETECTORS = 1_000
 MOST_POINTS = 100_000
 
 
@@ -68,7 +67,7 @@ class MetricsService(AnomalyVerbs):
         clock: The time of intervals closed by clock.
         journal: One log per detector.
         folder: Holds snapshots and interval logs.
-        bounds: Limits of series, memory and stored scores.
+        bounds: Limits of detectors, memory and stored scores.
         jobs: Runs activations and back-tests durably; None: in this process only, begun anew after a crash.
         endpoints: Where detectors are deployed.
     """
@@ -139,15 +138,16 @@ class MetricsService(AnomalyVerbs):
         Raises:
             InvalidInput: A field is outside its domain.
             Conflict: The name is taken.
-            LimitReached: There are too many detectors.
+            LimitReached: There are too many detectors, or it has too many measures or dimensions.
         """
         given = spec if isinstance(spec, DetectorSpec) else DetectorSpec.from_json(spec)
+        self._require_within(given)
         now = self._clock.now()
         found = Detector(given.name, "created", "", given, now, now)
         with self._database.write() as connection:
             if records.find_detector(connection, given.name) is not None:
                 raise Conflict(f"name: a detector {given.name} exists already")
-            records.require_room(connection, MOST_DETECTORS)
+            records.require_room(connection, self._bounds.detectors)
             records.put_detector(self._database, connection, found)
         self._journal.write("detector", given.name, "created")
         return found
@@ -159,8 +159,12 @@ class MetricsService(AnomalyVerbs):
             NotFound: There is no such detector.
             InvalidInput: A field is outside its domain, or the name would change.
             Conflict: It is running: deactivate it first.
+            LimitReached: It would have too many measures or dimensions.
         """
         return self._changed_detector(name, changes)
+
+    def _require_within(self, spec: DetectorSpec) -> None:
+        self._bounds.cube.require(measures=len(spec.measures), dimensions=len(spec.dimensions))
 
     def _changed_detector(self, name: str, changes: Mapping[str, Any], *, first: bool = False) -> Detector:
         if changes.get("name", name) != name:
@@ -171,6 +175,7 @@ class MetricsService(AnomalyVerbs):
                 raise LimitReached(f"dataset: expected at most one, {name} has its own already")
             self._require_state(found, EDITABLE, "changed")
             changed = _with(found, spec=found.spec.changed(changes), updated=self._clock.now())
+            self._require_within(changed.spec)
             records.put_detector(self._database, connection, changed)
         self._journal.write("detector", name, "changed", fields=sorted(changes))
         return changed
@@ -342,7 +347,7 @@ class MetricsService(AnomalyVerbs):
             folder=self._folder,
             endpoints=self._endpoints,
             clock=self._clock,
-            most_series=self._bounds.series,
+            limits=self._bounds.cube,
         )
         self._journal.write("detector", name, "deployed", endpoint=made.name, version=made.about["version"])
         return made
@@ -371,12 +376,14 @@ class MetricsService(AnomalyVerbs):
         Raises:
             NotFound: There is no such detector.
             InvalidInput: A field of the specification is outside its domain.
+            LimitReached: It has too many measures or dimensions.
         """
         from masthead.metrics.validating import validate
 
         if isinstance(detector, str):
             detector = self.get_detector(detector).spec
         spec = detector if isinstance(detector, DetectorSpec) else DetectorSpec.from_json(detector)
+        self._require_within(spec)
         self._feeds.forget()
         return validate(spec, self._objects, self._feeds.of(spec))
 

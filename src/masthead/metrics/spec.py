@@ -36,8 +36,6 @@ SourceKind = Literal["stream", "path", "files"]
 AGGREGATIONS = ("avg", "sum", "min", "max", "count", "last", "p50", "p95", "ratio")
 _RATIO = re.compile(r"ratio\s*\(([^,()]+),([^,()]+)\)", re.IGNORECASE)
 ANY_INTERVAL = "any"
-MOST_MEASURES = 10
-MOST_DIMENSIONS = 10
 MOST_DELAY_S = 432_000  # five days, as in Lookout for Metrics
 MOST_FILTERS = 10
 
@@ -332,8 +330,8 @@ class DetectorSpec:
         if self.interval == ANY_INTERVAL and self.mode != "backtest":
             raise InvalidInput("interval: expected a duration in continuous mode, got any")
         zone_of(self.zone)
-        _distinct([measure.name for measure in self.measures], "measures", MOST_MEASURES)
-        _distinct(self.dimensions, "dimensions", MOST_DIMENSIONS)
+        _distinct([measure.name for measure in self.measures], "measures")
+        _distinct(self.dimensions, "dimensions")
         if self.time.column and self.time.column in self.dimensions:
             raise InvalidInput(f"dimensions: expected columns other than the time, got {self.time.column}")
 
@@ -451,9 +449,9 @@ def _filters(value: object) -> dict[str, tuple[str, ...]]:
     return {_text(key, "filters"): _texts(items, f"filters.{key}") for key, items in value.items()}
 
 
-def _distinct(names: tuple[str, ...] | list[str], what: str, most: int) -> None:
-    if len(names) > most or len(set(names)) != len(names):
-        raise InvalidInput(f"{what}: expected at most {most} different names, got {shown(list(names))}")
+def _distinct(names: tuple[str, ...] | list[str], what: str) -> None:
+    if len(set(names)) != len(names):
+        raise InvalidInput(f"{what}: expected different names, got {shown(list(names))}")
 
 
 def is_local(path: str) -> bool:
