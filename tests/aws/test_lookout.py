@@ -85,6 +85,18 @@ def status(lookout: Lookout, name: str = "air") -> str:
     return str(found["Status"])
 
 
+def quality(lookout: Lookout) -> dict[tuple[str, str | None], float]:
+    """Return the value of each metric about the data, by kind and column."""
+    asked = {"AnomalyDetectorArn": arn("AnomalyDetector:air"), "MetricSetArn": arn("MetricSet/air/air-set")}
+    (found,) = lookout("GetDataQualityMetrics", **asked)["AnomalyDetectorDataQualityMetricList"]
+    (data_set,) = found["MetricSetDataQualityMetricList"]
+    assert data_set["MetricSetArn"] == asked["MetricSetArn"]
+    return {
+        (one["MetricType"], one.get("RelatedColumnName")): one["MetricValue"]
+        for one in data_set["DataQualityMetricList"]
+    }
+
+
 def named(told: Refused) -> tuple[str, str]:
     """Return which thing an error tells of, and what kind of thing it is."""
     return told.members["ResourceId"], told.members["ResourceType"]
@@ -216,6 +228,27 @@ def test_data_that_do_not_fit_make_a_back_test_fail_with_the_reason(lookout: Loo
     assert "TIMESTAMP" in found["FailureReason"]
     (job,) = lookout("DescribeAnomalyDetectionExecutions", AnomalyDetectorArn=name)["ExecutionList"]
     assert (job["Status"], "TIMESTAMP" in job["FailureReason"]) == ("FAILED", True)
+
+
+@pytest.mark.parametrize(
+    ("row", "invalid", "partial"),
+    [("24.03.2022 23:30,B-1,1,2,3", 800, 0), ("2022-03-24 23:30,B-1,x,2,3", 0, 800)],
+)
+def test_the_quality_of_data_of_which_nothing_can_be_used_tells_what_was_refused(
+    lookout: Lookout, row: str, invalid: int, partial: int
+) -> None:
+    name = made(lookout)
+    objects = Objects(lookout.masthead.folder.objects)
+    objects.put("s3://air/past/a.csv", "".join([f"{row}\n"] * 800).encode())
+    lookout("CreateMetricSet", **article_set(name, s3_source(**PAST)))
+    lookout("BackTestAnomalyDetector", AnomalyDetectorArn=name)
+    lookout.masthead.metrics.wait("air")
+    assert status(lookout) == "FAILED"
+    told = quality(lookout)
+    assert told["ROWS_PROCESSED", None] == 800
+    assert told["INVALID_ROWS_COMPLIANCE", None] == invalid
+    assert told["ROWS_PARTIAL_COMPLIANCE", None] == partial
+    assert told["COLUMN_COMPLETENESS", "CO"] == 0
 
 
 def test_a_back_test_never_goes_live_and_a_live_detector_is_not_back_tested(lookout: Lookout) -> None:
@@ -542,14 +575,7 @@ def test_feedback_on_a_series_is_kept_and_its_last_word_counts(tested: Lookout) 
 
 def test_the_quality_of_the_data_tells_rows_columns_and_how_the_back_test_was_split(tested: Lookout) -> None:
     detector = arn("AnomalyDetector:air")
-    asked = {"AnomalyDetectorArn": detector, "MetricSetArn": arn("MetricSet/air/air-set")}
-    (found,) = tested("GetDataQualityMetrics", **asked)["AnomalyDetectorDataQualityMetricList"]
-    (data_set,) = found["MetricSetDataQualityMetricList"]
-    assert data_set["MetricSetArn"] == asked["MetricSetArn"]
-    told = {
-        (one["MetricType"], one.get("RelatedColumnName")): one["MetricValue"]
-        for one in data_set["DataQualityMetricList"]
-    }
+    told = quality(tested)
     assert told["TIME_SERIES_COUNT", None] == 3
     assert told["DIMENSION_UNIQUENESS", "LOCATION_ID"] == 1
     assert told["COLUMN_COMPLETENESS", "CO"] == pytest.approx(100, abs=5)

@@ -236,7 +236,7 @@ def _tell_validation(found: dict[str, Any]) -> None:
         field = f"{finding['field']}: " if finding["field"] else ""
         action = f" -> {finding['action']}" if finding["action"] else ""
         print(f"  {finding['level']}: {field}{finding['message']}{action}")
-    if quality := found["quality"]:
+    if (quality := found["quality"]) and quality["rows"]:
         print(
             f"{quality['rows']:,} rows from {quality['first']} to {quality['last']}, {quality['refused']:,} refused; "
             f"{quality['intervals_present']:,} of {quality['intervals_expected']:,} intervals hold data; "

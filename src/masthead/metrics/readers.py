@@ -97,6 +97,14 @@ class Rows:
         )
 
 
+class Unusable(InvalidInput):
+    """Files were read, and nothing can be learned from them; `rows` are those that have a time, which may be none."""
+
+    def __init__(self, message: str, rows: Rows, *, field: str | None = None) -> None:
+        super().__init__(message, field=field)
+        self.rows = rows
+
+
 def read_rows(
     sources: Sequence[Source],
     selection: Selection,
@@ -116,7 +124,8 @@ def read_rows(
         rows_each: Look at no more rows of each source.
 
     Raises:
-        InvalidInput: No source has a usable row, a column is nowhere, a measure holds no number.
+        Unusable: No source has a usable row, or a measure holds no number.
+        InvalidInput: A column is nowhere, or times agree on no format.
         NotFound: A file is gone. LimitReached: A file is too large.
     """
     format = format or Format()
@@ -149,11 +158,12 @@ def read_rows(
             raw, source.name, replace(selection, time_format=form), format, problems, checks, latest_s
         )
         parts.append(replace(rows, file=np.full(len(rows), place)))
-    checks.settle(names, headed)
+    checks.settle_columns(names, headed)
     rows = _joined(parts, tuple(source.name for source in sources), selection, form, names)
+    checks.settle_numbers(rows)
     rows = _without_far(rows, selection, problems)
     if not len(rows):
-        raise _nothing(sources, selection, problems, sum(part.filtered for part in parts))
+        raise Unusable(_nothing(sources, selection, problems, rows.filtered), rows)
     return rows
 
 
@@ -365,19 +375,21 @@ class _Checks:
         self.columns = selection.columns()
         self.seen: set[str] = set()
 
-    def settle(self, names: tuple[str, ...], file: str) -> None:
-        """Raise InvalidInput for a column that no file has, and for a measure without any number."""
-        if not names:
-            return
-        for column in sorted(self.columns - self.seen):
+    def settle_columns(self, names: tuple[str, ...], file: str) -> None:
+        """Raise InvalidInput for a column that no file has."""
+        for column in sorted(self.columns - self.seen) if names else ():
             raise InvalidInput(
                 f"{column}: expected a column among {shown(list(names), 400)} of {file}, got none of that name",
                 field=column,
             )
+
+    def settle_numbers(self, rows: Rows) -> None:
+        """Raise Unusable for a measure without any number."""
         for column, bad in self.bad.items():
             if bad and not self.good[column]:
-                raise InvalidInput(
+                raise Unusable(
                     f"{column}: expected numbers, got {shown(self.example[column])} and the like in all {bad:,} rows",
+                    rows,
                     field=column,
                 )
 
@@ -437,15 +449,12 @@ def _joined(
     )
 
 
-def _nothing(
-    sources: Sequence[Source], selection: Selection, problems: Problems, filtered: int
-) -> InvalidInput:
+def _nothing(sources: Sequence[Source], selection: Selection, problems: Problems, filtered: int) -> str:
+    """Return why there is no row, by what was refused or left out."""
     names = ", ".join(source.name for source in sources[:3]) + (", ..." if len(sources) > 3 else "")
     why = ", ".join(f"{reason} ({count:,})" for reason, count in problems.by_reason.most_common(3))
     if filtered:
         why = f"{filtered:,} rows that no filter lets through" + (f", {why}" if why else "")
     first = next((p for p in problems.kept if p.field == selection.time and p.value), None)
     example = f"; {first.field} is {first.value!r} in line {first.line} of {first.file}" if first else ""
-    return InvalidInput(
-        f"data: expected at least one usable row in {names or 'the files'}, got {why or 'none'}{example}"
-    )
+    return f"data: expected at least one usable row in {names or 'the files'}, got {why or 'none'}{example}"

@@ -17,7 +17,7 @@ from masthead.metrics.intervals import interval_starts
 from masthead.metrics.problems import Problems
 from masthead.metrics.quality import DataQuality, describe, measure_quality
 from masthead.metrics.raw import Column, Format, Raw, Wanted
-from masthead.metrics.readers import Rows, Selection, read_rows
+from masthead.metrics.readers import Rows, Selection, Unusable, read_rows
 from masthead.metrics.spec import Measure
 from masthead.metrics.timestamps import agree, compile_pattern, fitting
 
@@ -86,7 +86,7 @@ class Validation:
         valid: No finding is an error.
         columns: As found, with guessed types. sample: 20 rows as parsed.
         used: The expectation with what was guessed filled in.
-        quality: Counts, None when nothing could be read.
+        quality: Counts, of no rows when none could be used; None when nothing could be read.
         enough_at: When the data will be enough to learn from, ISO 8601; None when unknown.
         complete: Whether every row was looked at; False where a file was longer than 10,000 rows.
     """
@@ -130,7 +130,7 @@ class Validation:
     def lines(self) -> list[str]:
         """Return the answer as people read it."""
         found = []
-        if self.quality is not None:
+        if self.quality is not None and self.quality.rows:
             found.append(
                 f"{self.quality.rows:,} rows from {self.quality.first} to {self.quality.last}, "
                 f"{self.quality.series:,} tuples of {', '.join(self.used.dimensions) or 'no dimensions'}, "
@@ -166,16 +166,16 @@ def validate_files(
             raise InvalidInput(_nothing(problems))
         columns = tuple(_column(name, raws[0].columns[name], expected.zone) for name in raws[0].names)
         expected = _filled(expected, columns, raws[0], findings)
-        if any(finding.level == "error" for finding in findings):
-            return Validation(False, columns, (), expected, None, tuple(findings))
-        rows, quality = _rows(sources, expected, format, inherited)
+        rows, quality = _rows(sources, expected, format, inherited, findings)
     except MastheadError as error:
-        findings.append(Finding("error", error.field or "", error.message, _remedy(error)))
+        findings.append(_failure(error))
         return Validation(False, columns, (), expected, None, tuple(findings))
+    if _has_error(findings):
+        return Validation(False, columns, (), expected, quality, tuple(findings))
     expected = replace(expected, time_format=rows.time_format)
     findings += [*_judged(quality, expected), *judge(rows)]
     sample = tuple(_sample_row(rows, row) for row in range(min(SAMPLE_ROWS, len(rows))))
-    valid = not any(finding.level == "error" for finding in findings)
+    valid = not _has_error(findings)
     return Validation(
         valid, columns, sample, expected, quality, tuple(findings), _enough_at(rows, expected), complete
     )
@@ -198,8 +198,13 @@ def _heads(
 
 
 def _rows(
-    sources: Sequence[Source], expected: Expectation, format: Format, inherited: tuple[str, ...]
+    sources: Sequence[Source],
+    expected: Expectation,
+    format: Format,
+    inherited: tuple[str, ...],
+    findings: list[Finding],
 ) -> tuple[Rows, DataQuality]:
+    """Return the rows and what was counted, which is told of rows, too, of which none can be used."""
     from masthead.metrics.cubes import columns_of
 
     problems = Problems()
@@ -207,9 +212,14 @@ def _rows(
     selection = Selection(
         expected.time, expected.time_format, expected.zone, numbers, expected.dimensions, expected.filters
     )
-    rows = read_rows(
-        sources, selection, format, problems=problems, inherited=inherited, rows_each=ROWS_PER_SOURCE
-    )
+    try:
+        rows = read_rows(
+            sources, selection, format, problems=problems, inherited=inherited, rows_each=ROWS_PER_SOURCE
+        )
+    except Unusable as error:
+        if not _has_error(findings):  # a format that fits no row says more
+            findings.append(_failure(error))
+        rows = error.rows
     return rows, measure_quality(rows, problems, interval_s=expected.interval_s, zone=expected.zone)
 
 
@@ -365,6 +375,15 @@ def _sample_row(rows: Rows, row: int) -> dict[str, Any]:
 def _nothing(problems: Problems) -> str:
     reasons = ", ".join(f"{reason} ({count:,})" for reason, count in problems.by_reason.most_common(3))
     return f"data: expected rows, got {reasons or 'none'}"
+
+
+def _has_error(findings: Sequence[Finding]) -> bool:
+    return any(finding.level == "error" for finding in findings)
+
+
+def _failure(error: MastheadError) -> Finding:
+    """Return the finding of an error that reading met."""
+    return Finding("error", error.field or "", error.message, _remedy(error))
 
 
 def _remedy(error: MastheadError) -> str:

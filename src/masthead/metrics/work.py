@@ -11,6 +11,7 @@ from masthead.base.errors import Conflict, InvalidInput, NotFound
 from masthead.flows.run import PROGRESS_S, Run
 from masthead.metrics import records
 from masthead.metrics.live import Surroundings, run_folder
+from masthead.metrics.quality import DataQuality
 from masthead.metrics.readers import Rows
 from masthead.metrics.records import Detector
 from masthead.metrics.rows_file import load_rows, save_rows
@@ -85,8 +86,15 @@ class Work:
         if not unseen and abs((self.around.clock.now() - row.updated).total_seconds()) < _FRESH_S:
             return {"findings": []}
         found = validate(row.spec, self.around.objects)
+        if not found.valid and found.quality is not None:  # the job stores no other: it ends here
+            self._keep_quality(found.quality)
         found.require_valid()
         return {"findings": [one.message for one in found.findings][:20]}
+
+    def _keep_quality(self, quality: DataQuality) -> None:
+        with self.around.database.write() as connection:
+            now = self.around.clock.now()
+            records.put_quality(self.around.database, connection, self.name, quality.to_json(), now=now)
 
     def keep_rows(self, name: str, rows: Rows) -> None:
         """Keep rows in a file of the job."""
