@@ -377,6 +377,7 @@ def test_a_data_set_beyond_the_limits_of_the_installation_meets_its_quota(
         ({"MetricSetFrequency": "PT1H"}, "PT5M, the frequency of the detector"),
         ({"Timezone": "Mars/Olympus"}, "zone"),
         ({"DimensionList": ["a", "a"]}, "different names"),
+        ({"DimensionList": ["a", "CO"]}, "measures: expected columns other than the dimensions, got 'CO' in both"),
         ({"DimensionFilterList": [{"FilterList": [{"DimensionValue": "x"}]}]}, "a Name and values"),
         ({"TimestampColumn": {"ColumnName": "t", "ColumnFormat": "yyyy-qq"}}, "format"),
     ],

@@ -117,6 +117,17 @@ def test_an_aggregation_is_read_in_any_case() -> None:
     assert lower.stdout == upper.stdout
 
 
+@pytest.mark.parametrize("command", ["backtest", "validate"])
+def test_a_column_is_not_both_a_measure_and_a_dimension(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("t,v\n" + "".join(f"2022-03-24 00:{minute:02d},1\n" for minute in range(0, 60, 5)))
+    options = ["--timestamp", "t", "--measure", "v", "--dimension", "v", "--interval", "5m"]
+    done = masthead(command, str(path), *options)
+    assert done.returncode == 2
+    told = "measures: expected columns other than the dimensions, got 'v' in both"
+    assert told in done.stdout + done.stderr
+
+
 def test_a_dimension_of_too_many_values_is_invalid_input(tmp_path: Path) -> None:
     path = tmp_path / "wide.csv"
     path.write_text("t,d,v\n" + "".join(f"2024-01-01 00:00,{n},1\n" for n in range(51_000)))

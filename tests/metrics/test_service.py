@@ -710,6 +710,21 @@ def test_an_installation_says_how_many_detectors_it_has(house: House) -> None:
     house.service.close()
 
 
+def test_a_column_is_a_measure_or_a_dimension_but_counted_it_may_be_both(house: House) -> None:
+    ratio = {"name": "r", "aggregation": "ratio", "numerator": "CO", "denominator": "at"}
+    house.service.create_detector(_stream(name="narrow"))
+    for refused in (
+        lambda: house.service.create_detector(_stream(measures=["CO", "at"])),
+        lambda: house.service.create_detector(_stream(measures=[ratio])),
+        lambda: house.service.update_detector("narrow", {"dimensions": ["at", "CO"]}),
+        lambda: house.service.validate(_stream(measures=["CO", "at"])),
+    ):
+        with pytest.raises(InvalidInput, match="measures: expected columns other than the dimensions, got"):
+            refused()
+    counted = {"name": "calls", "aggregation": "count", "column": "at"}
+    assert house.service.create_detector(_stream(measures=[counted])).name == "air"
+
+
 def test_waiting_too_long_is_said(house: House) -> None:
     house.service.create_detector(_stream())
     house.service.activate("air")

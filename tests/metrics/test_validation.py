@@ -43,6 +43,11 @@ def test_the_published_history_is_valid_and_everything_in_it_is_guessed() -> Non
     found.require_valid()
 
 
+def test_a_column_that_is_given_as_a_dimension_is_not_guessed_to_be_a_measure() -> None:
+    found = look(b"t,s,v\n2022-03-24 00:00,1,5\n2022-03-24 00:05,2,7\n", Expectation(dimensions=("s",)))
+    assert [measure.name for measure in found.used.measures] == ["v"]
+
+
 def test_a_wrong_format_is_told_with_the_one_that_fits() -> None:
     expected = Expectation(time="TIMESTAMP", time_format="dd/MM/yyyy", measures=(Measure("CO"),))
     found = validate_files([Source(str(AIR / "historic_data.json"))], expected)

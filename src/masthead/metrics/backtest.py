@@ -22,7 +22,7 @@ from masthead.metrics.quality import DataQuality, measure_quality
 from masthead.metrics.raw import Format
 from masthead.metrics.readers import Rows, Selection, read_rows
 from masthead.metrics.scorer import SeriesScorer
-from masthead.metrics.spec import Measure
+from masthead.metrics.spec import Measure, require_apart
 from masthead.metrics.state import REASONS
 from masthead.metrics.zones import check_interval
 
@@ -207,12 +207,13 @@ class Trial:
     the first and the last that were tested.
 
     Raises:
-        InvalidInput: The plan's interval is outside its domain.
+        InvalidInput: The plan's interval is outside its domain, or a column is a measure and a dimension.
     """
 
     def __init__(self, plan: Plan) -> None:
         if plan.interval_s:
             check_interval(plan.interval_s)
+        require_apart(plan.measures, plan.dimensions)
         self.plan = plan
         dedupe: Any = plan.dedupe
         self.cube = Cube(plan.measures, plan.dimensions, plan.rollups, plan.limits, dedupe)

@@ -22,7 +22,7 @@ from masthead.metrics.anomalies import AnomalyVerbs
 from masthead.metrics.bounds import Bounds
 from masthead.metrics.feeds import Feed, Feeds
 from masthead.metrics.records import Detector, Execution
-from masthead.metrics.spec import DetectorSpec, Source
+from masthead.metrics.spec import DetectorSpec, Source, require_apart
 from masthead.store.engine import Database
 from masthead.store.objects import Objects
 
@@ -141,7 +141,7 @@ class MetricsService(AnomalyVerbs):
             LimitReached: There are too many detectors, or it has too many measures or dimensions.
         """
         given = spec if isinstance(spec, DetectorSpec) else DetectorSpec.from_json(spec)
-        self._require_within(given)
+        self._require_fit(given)
         now = self._clock.now()
         found = Detector(given.name, "created", "", given, now, now)
         with self._database.write() as connection:
@@ -163,7 +163,8 @@ class MetricsService(AnomalyVerbs):
         """
         return self._changed_detector(name, changes)
 
-    def _require_within(self, spec: DetectorSpec) -> None:
+    def _require_fit(self, spec: DetectorSpec) -> None:
+        require_apart(spec.measures, spec.dimensions)
         self._bounds.cube.require(measures=len(spec.measures), dimensions=len(spec.dimensions))
 
     def _changed_detector(self, name: str, changes: Mapping[str, Any], *, first: bool = False) -> Detector:
@@ -175,7 +176,7 @@ class MetricsService(AnomalyVerbs):
                 raise LimitReached(f"dataset: expected at most one, {name} has its own already")
             self._require_state(found, EDITABLE, "changed")
             changed = _with(found, spec=found.spec.changed(changes), updated=self._clock.now())
-            self._require_within(changed.spec)
+            self._require_fit(changed.spec)
             records.put_detector(self._database, connection, changed)
         self._journal.write("detector", name, "changed", fields=sorted(changes))
         return changed
@@ -383,7 +384,7 @@ class MetricsService(AnomalyVerbs):
         if isinstance(detector, str):
             detector = self.get_detector(detector).spec
         spec = detector if isinstance(detector, DetectorSpec) else DetectorSpec.from_json(detector)
-        self._require_within(spec)
+        self._require_fit(spec)
         self._feeds.forget()
         return validate(spec, self._objects, self._feeds.of(spec))
 

@@ -27,6 +27,7 @@ __all__ = [
     "TimeColumn",
     "aggregation_of",
     "dimension_values",
+    "require_apart",
 ]
 
 Mode = Literal["continuous", "backtest"]
@@ -334,6 +335,24 @@ class DetectorSpec:
         _distinct(self.dimensions, "dimensions")
         if self.time.column and self.time.column in self.dimensions:
             raise InvalidInput(f"dimensions: expected columns other than the time, got {self.time.column}")
+
+
+def require_apart(measures: Sequence[Measure], dimensions: Sequence[str]) -> None:
+    """Refuse a column that is to be a number and a category: within a series it is one value for ever.
+
+    Not a part of `DetectorSpec.from_json`, which reads also what was stored before this was asked. Rows may be counted
+    by any column.
+
+    Raises:
+        InvalidInput: There is one; it is named.
+    """
+    for measure in measures:
+        for column in measure.columns if measure.aggregation != "count" else ():
+            if column in dimensions:
+                raise InvalidInput(
+                    f"measures: expected columns other than the dimensions, got {shown(column)} in both"
+                    " measures and dimensions"
+                )
 
 
 def aggregation_of(text: str, name: str = "aggregation") -> dict[str, str]:

@@ -18,7 +18,7 @@ from masthead.metrics.problems import Problems
 from masthead.metrics.quality import DataQuality, describe, measure_quality
 from masthead.metrics.raw import Column, Format, Raw, Wanted
 from masthead.metrics.readers import Rows, Selection, Unusable, read_rows
-from masthead.metrics.spec import Measure
+from masthead.metrics.spec import Measure, require_apart
 from masthead.metrics.timestamps import agree, compile_pattern, fitting
 
 ROWS_PER_SOURCE = 10_000
@@ -288,13 +288,14 @@ def _filled(
         expected = replace(expected, time=times[0])
         findings.append(Finding("info", "time", f"{times[0]} looks like the event time"))
     if not expected.measures:
-        numbers = by_type.get("number", [])
+        numbers = [name for name in by_type.get("number", ()) if name not in expected.dimensions]
         if not numbers:
             raise InvalidInput("measures: expected a column of numbers, got none", field="measures")
         expected = replace(expected, measures=tuple(Measure(name, name) for name in numbers[:10]))
         if not expected.dimensions:
             guessed = tuple(name for name in by_type.get("category", ()) if name != expected.time)
             expected = replace(expected, dimensions=guessed[:10])
+    require_apart(expected.measures, expected.dimensions)
     _check_format(expected, raw, findings)
     return expected
 
