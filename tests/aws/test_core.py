@@ -498,6 +498,27 @@ def test_a_page_may_call_with_a_key_that_names_its_origin(bench: Bench) -> None:
         type(asked)("OPTIONS", asked.path, "", {**wanted, "origin": "https://evil.example"}, b"")
     )
     assert (foreign.status, header(foreign, "Access-Control-Allow-Origin")) == (403, "")
+    assert header(ahead, "x-amzn-RequestId")
+    assert header(foreign, "x-amzn-RequestId") != header(ahead, "x-amzn-RequestId")
+
+
+@pytest.mark.parametrize("operation", ["InvokeEndpoint", "InvokeEndpointAsync"])
+def test_a_page_may_read_each_header_that_the_model_has_for_an_answer(bench: Bench, operation: str) -> None:
+    model = bench.core.models["sagemaker-runtime"].operations[operation]
+    assert model.output is not None
+    members = [one for one in model.output.members.values() if one.location == "header"]
+    table = Operations("sagemaker")
+    table.serves(operation)(lambda call: {one.name: "x" for one in members})
+    served = {"sagemaker-runtime": table}
+    bench.core = Core(bench.masthead, clock=bench.clock, served=served, models=bench.core.models)
+    key = bench.masthead.keys.create_key("", ["admin"], origins=["*"])
+    path = model.uri.replace("{EndpointName}", "e")
+    headers = {**JSON, "origin": "https://a.example", "x-amzn-sagemaker-inputlocation": "s3://a/b"}
+    told = bench.ask("sagemaker", "POST", path, "", headers, b"{}", key=key)
+    assert told.status == model.status
+    readable = header(told, "Access-Control-Expose-Headers").lower().split(", ")
+    assert len(readable) == len(set(readable))
+    assert {"x-amzn-requestid", "date", *(one.wire.lower() for one in members)} <= set(readable)
 
 
 def test_a_key_for_pages_of_any_origin_answers_each_by_its_name(bench: Bench) -> None:

@@ -133,10 +133,9 @@ class Core:
 
     def handle(self, request: Request) -> Response:
         """Return the answer to a request; never raises."""
-        began = time.perf_counter()
+        began, work = time.perf_counter(), _Work(request, str(uuid.uuid4()))
         if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
-            return preflight(request, self._page_origins())
-        work = _Work(request, str(uuid.uuid4()))
+            return preflight(request, self._page_origins(), work.id)
         try:
             response, code = self._answer(work), ""
         except Exception as error:

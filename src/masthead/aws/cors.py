@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from masthead.access.keys import Key
 
 _METHODS = "GET, POST, PUT, DELETE"
-_READABLE = "x-amzn-RequestId, x-amzn-errortype, Date, Retry-After"
 _REMEMBER_S = 600
 ANY = "*"
 
 
-def preflight(request: Request, origins: Container[str]) -> Response:
+def preflight(request: Request, origins: Container[str], request_id: str) -> Response:
     """Return the answer to a browser that asks before it calls: yes if the page's origin is one of any key's.
 
     The call itself is signed, and is refused when the origin is not one of that very key.
     """
     origin = request.headers.get("origin", "")
     if origin not in origins and ANY not in origins:
-        return Response(403, (("Content-Length", "0"),), b"")
+        return Response(403, (("x-amzn-RequestId", request_id), ("Content-Length", "0")), b"")
     headers = (
+        ("x-amzn-RequestId", request_id),
         ("Access-Control-Allow-Origin", origin),
         ("Access-Control-Allow-Methods", _METHODS),
         ("Access-Control-Allow-Headers", request.headers.get("access-control-request-headers", "*")),
@@ -40,9 +40,11 @@ def allowed_headers(request: Request, response: Response, key: "Key | None") -> 
     origin = request.headers["origin"]
     if key is None or not _is_of(key, origin):
         return response
+    # Each that it has, those of the model's outputs included, and `Date`, which the listener adds.
+    readable = ("Date", *(name for name, _ in response.headers))
     added = (
         ("Access-Control-Allow-Origin", origin),
-        ("Access-Control-Expose-Headers", _READABLE),
+        ("Access-Control-Expose-Headers", ", ".join(readable)),
         ("Vary", "Origin"),
     )
     return replace(response, headers=(*response.headers, *added))
