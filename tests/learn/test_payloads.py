@@ -5,7 +5,7 @@ import json
 import pytest
 
 from masthead.learn.models import ModelFailure
-from masthead.learn.payloads import read_rows, write_rows
+from masthead.learn.payloads import chosen_type, read_rows, write_rows
 
 ROWS = [{"t": "2022-03-24 23:30", "CO": 4.8}, {"t": "2022-03-24 23:35", "CO": None}]
 
@@ -55,6 +55,26 @@ def test_what_is_no_such_body_is_refused_without_being_quoted(
         read_rows(body, content_type)
     assert caught.value.status == status
     assert "4711" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("text/csv;q=0.1, application/json;q=0.9", "application/json"),
+        ("text/csv; q=0.5, application/jsonlines", "application/jsonlines"),
+        ("text/csv;charset=utf-8;Q=0.8, */*;q=0.1", "text/csv"),
+        ("application/json;q=0, text/csv;q=0.001", "text/csv"),
+        ("text/csv;q=1.000, application/json", "text/csv"),
+        ("text/csv;q=high, application/json;q=0.9", "text/csv"),
+    ],
+)
+def test_of_several_types_the_one_that_is_wanted_most_is_written(accept: str, chosen: str) -> None:
+    assert chosen_type(accept) == chosen
+
+
+def test_a_type_of_weight_nought_is_not_wanted() -> None:
+    with pytest.raises(ModelFailure, match="accept"):
+        chosen_type("application/json;q=0.0")
 
 
 def test_rows_are_written_as_the_caller_accepts_them() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from masthead.learn.models import Answer, ModelFailure
 __all__ = ["CSV", "JSON", "LINES", "MOST_ROWS", "chosen_type", "read_rows", "write_rows"]
 
 JSON, LINES, CSV = "application/json", "application/jsonlines", "text/csv"
+_WEIGHT = re.compile(r";\s*q=([01](?:\.\d{0,3})?)\s*(?:;|$)", re.IGNORECASE)
 _ALIASES = {
     "application/x-jsonlines": LINES,
     "application/x-ndjson": LINES,
@@ -93,16 +95,18 @@ def _csv_rows(body: bytes) -> list[dict[str, Any]]:
 
 
 def chosen_type(accept: str) -> str:
-    """Return the media type to answer with: the first in `accept` that is known; JSON where anything will do.
+    """Return the media type to answer with: what `accept` wants most of those that are known; JSON where anything will do.
+
+    Of types that are wanted alike it is the first.
 
     Raises:
         ModelFailure: 415, none of them is known.
 
-    >>> chosen_type("*/*"), chosen_type("text/csv; charset=utf-8"), chosen_type("image/png, text/*")
-    ('application/json', 'text/csv', 'text/csv')
+    >>> chosen_type("*/*"), chosen_type("image/png, text/*"), chosen_type("text/csv;q=0.1, application/json;q=0.9")
+    ('application/json', 'text/csv', 'application/json')
     """
-    wanted = [kind for part in accept.split(",") if (kind := _media_type(part))]
-    for kind in wanted or ["*/*"]:
+    parts = sorted((part for part in accept.split(",") if _media_type(part)), key=_weight, reverse=True)
+    for kind in [_media_type(part) for part in parts if _weight(part)] if parts else ["*/*"]:
         if kind in ("*/*", "application/*"):
             return JSON
         if kind == "text/*":
@@ -135,6 +139,12 @@ def _cell(row: Mapping[str, Any], name: str) -> Any:
     outer, dot, inner = name.partition(".")
     value = row[outer][inner] if dot and isinstance(row.get(outer), Mapping) else row.get(name)
     return "" if value is None else value
+
+
+def _weight(part: str) -> float:
+    """Return how much a type is wanted, 0: not at all (RFC 9110, section 12.4.2)."""
+    found = _WEIGHT.search(part)
+    return float(found[1]) if found else 1.0
 
 
 def _media_type(header: str) -> str:
