@@ -313,22 +313,29 @@ class Server:
     # ------------------------------------------------------------------ inside
 
     def _tick(self, masthead: Served) -> None:
-        """Do what time asks for, and follow what other processes change, until the server rests."""
+        """Do what time asks for, and follow what other processes change, until the server rests.
+
+        Not ready from a failure on until all that was to be done has succeeded: a change that could not be followed
+        is tried again at each tick.
+        """
         known, ticks = masthead.database.version(), 0
         while not self._resting.wait(_TICK_S):
             ticks += 1
+            look = bool(self._waiting["sinks"]) or ticks % round(_LOOK_S / _TICK_S) == 0
             try:
                 masthead.tick(self._clock.time())
-                if ticks % round(_LOOK_S / _TICK_S) == 0 and (seen := masthead.database.version()) != known:
-                    known = seen
+                if look and (seen := masthead.database.version()) != known:
                     self._follow()
+                    known = seen
                 if ticks % round(_NOTE_S / _TICK_S) == 0:
                     self._note_time()
                 self._waiting["sinks"] = ""
             except Exception as error:
                 _TICK_ERRORS.inc()
-                self._waiting["sinks"] = f"{type(error).__name__}: {error}"
-                _LOG.error("a tick failed", error=repr(error), exc_info=error)
+                trouble = f"{type(error).__name__}: {error}"
+                if trouble != self._waiting["sinks"]:  # four lines a second would tell no more
+                    _LOG.error("a tick failed", error=repr(error), exc_info=error)
+                self._waiting["sinks"] = trouble
 
     def _follow(self) -> None:
         """Follow what other processes have changed. A server that runs no sinks reads the database each time anyway."""

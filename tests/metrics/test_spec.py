@@ -75,6 +75,8 @@ def test_short_forms_are_read() -> None:
         ({"source": {"kind": "cloudwatch"}}, "source.kind"),
         ({"source": {"kind": "stream"}}, "source.topic"),
         ({"source": {"kind": "stream", "topic": "a", "rule": "b"}}, "source.topic"),
+        ({"source": {"kind": "stream", "topic": "a/#/b"}}, "source.topic"),
+        ({"source": {"kind": "stream", "topic": "$SYS/#"}}, "source.topic"),
         ({"source": {"kind": "path", "template": "s3://b/x"}}, "source.template"),
         ({"source": {"kind": "path", "template": "s3://b/{{yyyyMMdd"}}, "template"),
         ({"source": {"kind": "files"}}, "source.paths"),

@@ -11,6 +11,7 @@ import pytest
 
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound
 from masthead.streams.readings import Batch, Reading
+from masthead.streams.records import Records, TopicRule
 from masthead.streams.router import DIRECT
 
 from .conftest import AIR, EVENT_TIME, RULE, START, House
@@ -245,6 +246,23 @@ def test_a_disabled_rule_does_nothing(air: House) -> None:
     air.send({"T": START})
     assert air.streams.flush()
     assert air.content() == {}
+
+
+def test_a_stored_rule_that_cannot_be_used_is_left_out_and_the_others_go_on(air: House) -> None:
+    """A row may be older than a check: neither its readings nor the next start may stop the others."""
+    bad = TopicRule("bad", "SELECT * FROM 'a/#/b'", actions=({"kind": "delivery_stream", "name": "air"},))
+    Records(air.database).insert(bad, air.clock.now())
+    air.streams.refresh()
+    air.send({"T": START})
+    air.crash()
+    air.send({"T": START + 1})
+    air.streams.flush()
+    assert [each["T"] for records in air.folders().values() for each in records] == [START, START + 1]
+    assert "takes no readings" in air.events("rule", "bad")
+    with pytest.raises(InvalidInput, match="sql: expected"):
+        air.streams.update_rule(bad)
+    air.streams.delete_rule("bad")
+    assert [rule.name for rule in air.streams.list_rules()] == ["all"]
 
 
 ERROR_STREAM = {"name": "errors", "destination": "s3://readings/errors"}

@@ -14,10 +14,7 @@ Source: MQTT 3.1.1 section 4.7; https://docs.nats.io/nats-concepts/subjects
 
 from collections.abc import Iterable
 
-from masthead.base.errors import InvalidInput, shown
-
-MOST_TOPIC_BYTES = 1024
-"""Longest topic that a policy or publish accepts; AWS IoT's own limit is 256, nats-server's line is 4,096."""
+from masthead.base.topics import check_filter, check_topic
 
 
 def subject_for(topic: str) -> str:
@@ -42,41 +39,18 @@ def topic_for(subject: str) -> str:
     return "/".join("" if token == "/" else token.replace("//", ".") for token in subject.split("."))
 
 
-def check_topic(topic: str) -> str:
-    """Return `topic` if a device may publish to it.
-
-    Raises:
-        InvalidInput: See `subject_for`.
-    """
-    _check_text(topic, "topic")
-    if "+" in topic or "#" in topic:
-        raise InvalidInput(f"topic: expected no wildcard '+' or '#', got {shown(topic)}")
-    return topic
-
-
 def patterns_for(topic_filter: str) -> tuple[str, ...]:
     """Return the subject patterns that together mean an MQTT topic filter.
 
     Raises:
-        InvalidInput: A wildcard does not fill its level, or `#` is not the last.
+        InvalidInput: It is no filter; see `check_filter`.
 
     >>> patterns_for("sensors/+/air/#")
     ('sensors.*.air', 'sensors.*.air.>')
     """
-    _check_text(topic_filter, "filter")
-    levels = topic_filter.split("/")
-    tokens = []
-    for place, level in enumerate(levels):
-        if level == "#" and place == len(levels) - 1:
-            tokens.append(">")
-        elif level == "+":
-            tokens.append("*")
-        elif "+" in level or "#" in level or level in ("*", ">"):
-            raise InvalidInput(
-                f"filter: expected '+' or a last '#' alone in its level, got {shown(topic_filter)}"
-            )
-        else:
-            tokens.append(_token(level))
+    wildcards = {"+": "*", "#": ">"}
+    levels = check_filter(topic_filter, "filter").split("/")
+    tokens = [wildcards.get(level) or _token(level) for level in levels]
     whole = ".".join(tokens)
     if tokens[-1] == ">" and len(tokens) > 1:
         return (whole[:-2], whole)
@@ -136,14 +110,3 @@ def without_covered(patterns: Iterable[str]) -> tuple[str, ...]:
 
 def _token(level: str) -> str:
     return level.replace(".", "//") if level else "/"
-
-
-def _check_text(text: str, field: str) -> None:
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        size = -1
-    if not 1 <= size <= MOST_TOPIC_BYTES:
-        raise InvalidInput(f"{field}: expected 1 to {MOST_TOPIC_BYTES} bytes of UTF-8, got {shown(text)}")
-    if any(character.isspace() or not character.isprintable() for character in text):
-        raise InvalidInput(f"{field}: expected no space or control character, got {shown(text)}")

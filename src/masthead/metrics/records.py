@@ -355,7 +355,7 @@ def _detector(row: RowMapping) -> Detector:
 
 @lru_cache(maxsize=1024)  # a specification is frozen; the same text is the same one
 def _spec(text: bytes) -> DetectorSpec:
-    return DetectorSpec.from_json(orjson.loads(text))
+    return DetectorSpec.read(orjson.loads(text))
 
 
 def set_state(

@@ -271,11 +271,10 @@ class Runner:
 
     def _open(self, row: Detector) -> None:
         try:
-            kind = (
-                PathDetector
-                if row.spec.source is not None and row.spec.source.kind == "path"
-                else LiveDetector
-            )
+            source = row.spec.source
+            if source is not None:
+                source.check()  # a row may be older than a check
+            kind = PathDetector if source is not None and source.kind == "path" else LiveDetector
             self._live[row.name] = kind(row, self._around)
             mark = _mark(self._folder, row)
             self._live[row.name].needed_from(_waiting_from(self._folder, row), mark)

@@ -17,6 +17,7 @@ from masthead.base.units import parse_duration_s, short_duration
 from masthead.metrics.raw import Format
 from masthead.metrics.toml import write_toml
 from masthead.metrics.zones import check_interval, zone_of
+from masthead.streams.topics import check_readings
 
 __all__ = [
     "AGGREGATIONS",
@@ -122,6 +123,13 @@ class Source:
     @classmethod
     def from_json(cls, value: object) -> "Source":
         """Return a checked source."""
+        source = cls.read(value)
+        source.check()
+        return source
+
+    @classmethod
+    def read(cls, value: object) -> "Source":
+        """Return a source whose fields are what they should be, each for itself; `check` judges them."""
         given = _table(value, "source", cls)
         kind = given.get("kind")
         if kind not in get_args(SourceKind):
@@ -129,21 +137,26 @@ class Source:
         texts = {
             key: _text(given.get(key, ""), f"source.{key}") for key in ("kind", "topic", "rule", "template")
         }
-        source = cls(
+        return cls(
             **texts,  # type: ignore[arg-type]
             paths=_texts(given.get("paths", ()), "source.paths"),
             format=_format(given.get("format", {}), "source.format"),
         )
-        source._check()
-        return source
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse a source from which no row could ever come.
+
+        Raises:
+            InvalidInput: A field does not fit the kind, or leads nowhere; named.
+        """
         wanted = {"stream": ("topic", "rule"), "path": ("template",), "files": ("paths",)}[self.kind]
         for name in ("topic", "rule", "template", "paths"):
             if name not in wanted and getattr(self, name):
                 raise InvalidInput(f"source.{name}: expected none for the kind {self.kind}")
         if self.kind == "stream" and bool(self.topic) == bool(self.rule):
             raise InvalidInput("source.topic: expected either a topic filter or the name of a rule")
+        if self.topic:
+            check_readings(self.topic, "source.topic")
         if self.kind == "path":
             from masthead.metrics.timestamps import folder_for
 
@@ -254,6 +267,16 @@ class DetectorSpec:
         Raises:
             InvalidInput: A field is unknown or outside its domain; the message names it.
         """
+        spec = cls.read(value)
+        spec.check()
+        return spec
+
+    @classmethod
+    def read(cls, value: object) -> "DetectorSpec":
+        """Return a specification as it was stored; `check` judges whether it would be taken today.
+
+        What came in before a check was there must not keep the others from being read.
+        """
         given = _table(value, "detector", cls)
         plain = {
             key: _text(item, key)
@@ -261,7 +284,7 @@ class DetectorSpec:
             if key in ("name", "mode", "zone", "rollups", "dedupe", "dedupe_key", "description")
         }
         check_name(plain.get("name"))
-        spec = cls(
+        return cls(
             **plain,  # type: ignore[arg-type]
             interval=_interval(given.get("interval", "5m")),
             delay_s=_delay(given.get("delay_s", 0)),
@@ -271,12 +294,10 @@ class DetectorSpec:
             measures=tuple(
                 Measure.from_json(item) for item in _listed(given.get("measures", ()), "measures")
             ),
-            source=None if given.get("source") is None else Source.from_json(given["source"]),
+            source=None if given.get("source") is None else Source.read(given["source"]),
             history=None if given.get("history") in (None, {}) else History.from_json(given["history"]),
             filters=_filters(given.get("filters", {})),
         )
-        spec._check()
-        return spec
 
     @classmethod
     def from_toml(cls, text: str) -> "DetectorSpec":
@@ -307,6 +328,7 @@ class DetectorSpec:
         """
         if self.source is None:
             raise InvalidInput("source: expected where the rows come from, got none")
+        self.source.check()
         if not self.measures:
             raise InvalidInput("measures: expected at least one, got none")
         if not self.time.column and self.source.kind != "stream":
@@ -318,7 +340,14 @@ class DetectorSpec:
         if self.mode == "backtest" and self.source.kind == "stream":
             raise InvalidInput("source.kind: expected files or path in backtest mode, got stream")
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse what cannot be a detector's settings, whole or in parts.
+
+        Raises:
+            InvalidInput: A field is outside its domain; named.
+        """
+        if self.source is not None:
+            self.source.check()
         for name, kinds in (("mode", Mode), ("rollups", Rollups)):
             if getattr(self, name) not in get_args(kinds):
                 raise InvalidInput(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from masthead.base.errors import MastheadError
+from masthead.base.errors import InvalidInput, MastheadError
 from masthead.metrics.feeds import SAMPLE_S, Feed, feeding
 from masthead.metrics.intervals import interval_start, interval_starts
 from masthead.metrics.raw import Format
@@ -44,6 +44,10 @@ def validate(spec: DetectorSpec, objects: Objects, feeds: Sequence[Feed] = ()) -
         return _joined(
             _bare(expected, "error", "source", "source: expected where the rows come from, got none"), past
         )
+    try:
+        spec.source.check()
+    except InvalidInput as error:  # stored before there was a check
+        return _joined(_bare(expected, "error", error.field or "source", error.message), past)
     if spec.source.kind == "stream":
         text = "a stream has no rows to look at yet; what cannot be used will be counted with its reason"
         return _joined(past or _bare(expected, "info", "source", text), None)

@@ -110,8 +110,7 @@ class TopicRule:
         Raises:
             InvalidInput: The SQL, an action or another field is wrong.
         """
-        given = _checked_fields(cls, value)
-        rule = cls(**{**given, "actions": tuple(_listed(given.get("actions", ()), "actions"))})
+        rule = cls.read(value)
         check_name(rule.name)
         parse_rule(rule.sql)
         if not isinstance(rule.enabled, bool):
@@ -123,6 +122,12 @@ class TopicRule:
         if rule.error_action is not None:
             _check_action(rule.error_action, "error_action")
         return rule
+
+    @classmethod
+    def read(cls, value: object) -> "TopicRule":
+        """Return a rule as it was stored; it may be older than a check, which must not keep the others from being read."""
+        given = _checked_fields(cls, value)
+        return cls(**{**given, "actions": tuple(_listed(given.get("actions", ()), "actions"))})
 
     def streams(self) -> set[str]:
         """Return the names of the delivery streams that it feeds."""
@@ -272,7 +277,7 @@ class Configuration:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Configuration":
-        rules = [TopicRule.from_json(each) for each in value["rules"]]
+        rules = [TopicRule.read(each) for each in value["rules"]]
         streams = [DeliveryStream.from_json(each) for each in value["streams"]]
         return cls({rule.name: rule for rule in rules}, {stream.name: stream for stream in streams})
 

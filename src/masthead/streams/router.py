@@ -1,7 +1,8 @@
 """Which reading goes where: rules evaluated once per reading, results sorted by receiver. Pure but for its counters."""
 
 import base64
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ import orjson
 from prometheus_client import Counter
 
 from masthead.base.clock import utc
+from masthead.base.errors import InvalidInput
 from masthead.base.log import Journal
 from masthead.base.telemetry import REGISTRY
 from masthead.streams.actions import Action
@@ -94,14 +96,16 @@ class Router:
     ) -> None:
         self._streams = configuration.streams
         self._journal = journal
-        self._rules = {
-            rule.name: _compiled(
-                rule, [name for name, wanted in (by_rule or {}).items() if wanted == rule.name]
-            )
-            for rule in configuration.rules.values()
-            if rule.enabled
-        }
-        self._routes = {name: compile_filter(text) for name, text in sorted(routes.items())}
+        self._rules: dict[str, _Compiled] = {}
+        for rule in configuration.rules.values():
+            if rule.enabled:
+                readers = [name for name, wanted in (by_rule or {}).items() if wanted == rule.name]
+                with self._alone("rule", rule.name):
+                    self._rules[rule.name] = _compiled(rule, readers)
+        self._routes: dict[str, Callable[[str], bool]] = {}
+        for name, text in sorted(routes.items()):
+            with self._alone("detector", name):
+                self._routes[name] = compile_filter(text)
         self._by_topic: dict[str, tuple[list[_Compiled], list[str]]] = {}
 
     def route(self, batch: Batch) -> Routing:
@@ -167,6 +171,14 @@ class Router:
                 FAILED.labels(name).inc(compiled.errors)
                 self._journal.write("rule", name, "failed", count=compiled.errors, error=compiled.last_error)
             compiled.matched = compiled.errors = 0
+
+    @contextlib.contextmanager
+    def _alone(self, kind: str, name: str) -> Iterator[None]:
+        """Leave out a stored rule or route that cannot be used: its log tells why, and the others are served."""
+        try:
+            yield
+        except InvalidInput as error:
+            self._journal.write(kind, name, "takes no readings", reason=error.message)
 
     def _receivers(self, topic: str) -> tuple[list[_Compiled], list[str]]:
         if len(self._by_topic) >= _MOST_TOPICS:

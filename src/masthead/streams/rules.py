@@ -34,7 +34,7 @@ from masthead.streams.closures import (
     within,
     within_or_equal,
 )
-from masthead.streams.topics import check_filter, compile_filter
+from masthead.streams.topics import check_readings, compile_filter
 from masthead.streams.values import (
     FUNCTIONS,
     UNDEFINED,
@@ -164,7 +164,7 @@ class _Parser:
             _refuse("the topic filter in single quotes", topic.text, topic.place)
         self._at += 1
         try:
-            check_filter(topic.text, "sql")
+            check_readings(topic.text, "sql")
         except InvalidInput as error:
             raise InvalidInput(f"{error.message} (at place {topic.place})", field="sql") from error
         where = self._expression() if self._take("keyword", "where") else None

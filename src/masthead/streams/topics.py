@@ -1,4 +1,4 @@
-"""MQTT topic filters: what is one, and which topics it takes. Pure.
+"""Topic filters of rules and detectors: which readings they take. Pure.
 
 Source: MQTT 3.1.1, OASIS 2014, section 4.7 (topic names and filters).
 """
@@ -7,31 +7,22 @@ import re
 from collections.abc import Callable
 
 from masthead.base.errors import InvalidInput, shown
+from masthead.base.topics import check_filter
 
-_MAX_BYTES = 65_535
 
-
-def check_filter(text: object, field: str = "topic") -> str:
-    """Return `text` if it is a topic filter.
+def check_readings(text: object, field: str = "topic") -> str:
+    """Return `text` if it is a topic filter that can take readings.
 
     Raises:
-        InvalidInput: It is empty or too long, holds NUL, or `+` or `#` stand where they may not.
+        InvalidInput: It is no topic filter, or one of topics that begin with `$`, to which no thing may publish.
     """
-    if (
-        not isinstance(text, str)
-        or not text
-        or "\0" in text
-        or len(text.encode(errors="replace")) > _MAX_BYTES
-    ):
-        raise InvalidInput(f"{field}: expected an MQTT topic filter, got {shown(text)}")
-    levels = text.split("/")
-    for place, level in enumerate(levels):
-        alone = level in ("+", "#") or not ("+" in level or "#" in level)
-        if not alone or (level == "#" and place != len(levels) - 1):
-            raise InvalidInput(
-                f"{field}: expected '+' as a whole level and '#' as the whole last one, got {shown(text)}"
-            )
-    return text
+    found = check_filter(text, field)
+    if found.startswith("$"):
+        raise InvalidInput(
+            f"{field}: expected topics that things publish to, not the broker's own that begin with '$', "
+            f"got {shown(text)}"
+        )
+    return found
 
 
 def compile_filter(text: str) -> Callable[[str], bool]:

@@ -17,8 +17,12 @@ import psutil
 import pytest
 import structlog
 from keyed import first_key_header
+from sqlalchemy import update
+from waiting import eventually
 
 from masthead.cli.main import run
+from masthead.metrics.records import detectors
+from masthead.store.engine import Database
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Serve = Callable[..., Any]
@@ -39,6 +43,24 @@ def test_it_says_where_it_listens_and_answers_there(serve: Serve, tmp_path: Path
     with socket.create_connection(("127.0.0.1", running.addresses["mqtt_port"]), timeout=5):
         pass
     assert oct((tmp_path / "data/serve.json").stat().st_mode & 0o777) == "0o600"
+
+
+def test_it_is_not_ready_while_it_cannot_follow_a_change(serve: Serve, tmp_path: Path) -> None:
+    running = serve(tmp_path / "data")
+    assert running.http.post("/detectors", json={"name": "x"}).status_code == 201
+
+    def write(kind: str) -> None:
+        spec = {"name": "x", "source": {"kind": kind, "topic": "a"}}
+        with Database.open(tmp_path / "data/masthead.db").write() as connection:
+            connection.execute(update(detectors).where(detectors.c.name == "x").values(spec=spec))
+
+    write("nothing that this version knows")
+    for _ in range(3):  # and stays so
+        eventually(lambda: running.http.get("/readyz").status_code == 503)
+        time.sleep(0.6)
+    assert "source.kind" in running.http.get("/readyz").json()["parts"]["sinks"]
+    write("stream")
+    eventually(lambda: running.http.get("/readyz").status_code == 200)
 
 
 def test_a_second_server_on_the_same_folder_names_the_first(
