@@ -51,10 +51,11 @@ HOOK = {"kind": "webhook", "url": "https://127.0.0.1/x"}
             "channel.command: expected a program by its absolute path",
         ),
         ({"kind": "command", "command": []}, "channel.command: expected a list"),
-        ({"kind": "subject", "subject": "a..b"}, "channel.subject: expected a subject"),
-        ({"kind": "subject", "subject": "alerts.>"}, "channel.subject: expected a subject"),
+        ({"kind": "subject", "subject": "a..b"}, "channel.subject: expected a NATS subject"),
+        ({"kind": "subject", "subject": "alerts.>"}, "channel.subject: expected a NATS subject"),
         ({"kind": "subject", "subject": "$JS.API"}, "channel.subject: expected"),
-        ({"kind": "subject", "subject": "_INBOX.x"}, "channel.subject: expected no system subject"),
+        ({"kind": "subject", "subject": "_INBOX.x"}, "channel.subject: expected a subject of your own"),
+        ({"kind": "subject", "subject": "masthead.clock"}, "channel.subject: expected a subject of your own"),
     ],
 )
 def test_a_channel_that_cannot_work_is_refused_with_the_field(channel: dict[str, Any], message: str) -> None:

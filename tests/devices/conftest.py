@@ -33,7 +33,8 @@ class Product:
         self.database.create_all()
         self.access = AccessService(self.database, self.folder, self.secrets, self.clock, self.journal)
         self.alerts = self.streams = self
-        self.senders: dict[str, Any] = {}
+        self.senders: dict[str, Any] = {}  # of rules' actions
+        self.channels: dict[str, Any] = {}  # of alerts
         self.ingest: Callable[[Sequence[Reading]], None] | None = None
         self.batches: list[Batch] = []
         self.failures = 0
@@ -69,7 +70,7 @@ class Product:
         self.ingest = ingest
 
     def register_channel(self, kind: str, sender: Any) -> None:
-        self.senders[kind] = sender
+        self.channels[kind] = sender
 
     @property
     def readings(self) -> list[Reading]:

@@ -157,6 +157,24 @@ def test_a_topic_that_no_device_could_hear_is_refused(host: DeviceHost) -> None:
         host.publish("a/#", b"1")
 
 
+def test_no_stored_rule_or_alert_publishes_where_the_broker_or_masthead_listens(
+    product: Any, host: DeviceHost
+) -> None:
+    reading = Reading("a", b"1", 1.0)
+    host.ingest([reading])
+    product.await_readings(1)
+    for name in ("$JS.API.STREAM.DELETE.READINGS", "masthead.clock", "a..b", "a b"):
+        with pytest.raises(InvalidInput, match="name: expected"):
+            product.senders["subject"]({"kind": "subject", "name": name}, b"", reading)
+        outcome = product.channels["subject"]({"subject": name}, None)
+        assert not outcome.delivered
+        assert "channel.subject: expected" in outcome.note
+    for name in ("commands.fan", "commands/fan", "masthead.fraud.cards"):
+        product.senders["subject"]({"kind": "subject", "name": name}, b"", reading)
+    host.ingest([reading])
+    product.await_readings(2)
+
+
 def test_the_store_is_encrypted(product: Any, host: DeviceHost) -> None:
     host.ingest([Reading("a", b"plain words that must not lie on disk", 1.0)])
     product.await_readings(1)

@@ -177,8 +177,9 @@ def test_a_subject_of_ones_own_is_checked_and_used(shop: Shop) -> None:
         **RULE,
         "actions": [{"kind": "fraud", "name": "cards", "subject": subject}],
     }
-    with pytest.raises(InvalidInput, match="without wildcards"):
-        shop.product.streams.update_rule(rule("tills/#"))
+    for wrong in ("tills/#", "$JS.API.STREAM.DELETE.READINGS", "masthead.clock"):
+        with pytest.raises(InvalidInput, match=r"actions\.subject: expected"):
+            shop.product.streams.update_rule(rule(wrong))
     shop.product.streams.update_rule(rule("tills/decisions"))
     shop.pay(flat(0))
     eventually(shop.settled, 20)

@@ -493,6 +493,55 @@ def test_both_hints_or_neither(house: House) -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "$JS.API.STREAM.DELETE.READINGS",
+        "masthead.clock",
+        "masthead/clock",
+        "_INBOX.x",
+        "a..b",
+        "a b",
+        "a.*",
+        "a/#",
+        "a/>",
+        "",
+    ],
+)
+@pytest.mark.parametrize("field", ["actions", "error_action"])
+def test_a_rule_publishes_on_no_subject_of_the_brokers_or_our_own(air: House, field: str, name: str) -> None:
+    action = {"kind": "subject", "name": name}
+    given = {**RULE, "name": "out", field: [action] if field == "actions" else action}
+    with pytest.raises(InvalidInput, match=rf"{field}\.name: expected"):
+        air.streams.create_rule(given)
+
+
+@pytest.mark.parametrize(
+    "name", ["commands.fan", "commands/fan", "commands//fan", "/fan", "a.b/c", "lüfter.1"]
+)
+def test_a_rule_publishes_on_subjects_and_topics(air: House, name: str) -> None:
+    made = air.streams.create_rule({**RULE, "name": "out", "actions": [{"kind": "subject", "name": name}]})
+    assert made.actions == ({"kind": "subject", "name": name},)
+
+
+def test_what_its_sender_refuses_is_not_tried_again(air: House) -> None:
+    tries: list[str] = []
+
+    def refuse(action: Any, payload: bytes, reading: Reading) -> None:
+        tries.append(action["name"])
+        raise InvalidInput("name: expected a subject of your own")
+
+    air.streams.register_action("subject", refuse)
+    target = {"kind": "delivery_stream", "name": "air"}
+    action = {"kind": "subject", "name": "alarm"}
+    air.streams.create_rule(
+        {"name": "out", "sql": "SELECT v FROM 'out'", "actions": [action], "error_action": target}
+    )
+    air.send({"v": 1}, topic="out")
+    wait_for(lambda: any("a subject of your own" in data.decode() for data in air.content().values()), air)
+    assert tries == ["alarm"]
+
+
+@pytest.mark.parametrize(
     ("change", "error"),
     [
         ({"sql": "SELECT"}, InvalidInput),

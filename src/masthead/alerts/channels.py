@@ -31,9 +31,11 @@ from urllib.parse import urlsplit, urlunsplit
 from masthead.alerts.commands import run_command
 from masthead.alerts.messages import Message
 from masthead.base.errors import InvalidInput, shown
+from masthead.base.topics import check_subject
 
 MASK = "***"
 NAMED = "named"
+SUBJECTS = "masthead.alerts."  # and the detector's name: where a channel publishes that names no subject
 HTTP_LIMIT_S = 10.0  # a receiver that needs longer to say "taken" is tried again
 SMTP_LIMIT_S = 15.0
 NOTE_CHARACTERS = 500
@@ -50,7 +52,6 @@ _FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {  # kind -> (needed
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,255}")
-_SUBJECT = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,11 +399,8 @@ def _check_command(channel: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_subject(channel: dict[str, Any]) -> dict[str, Any]:
-    subject = channel.get("subject")
-    if subject is not None and not (isinstance(subject, str) and _SUBJECT.fullmatch(subject)):
-        raise InvalidInput(f"channel.subject: expected a subject such as alerts.air, got {shown(subject)}")
-    if subject and subject.split(".")[0].startswith(("$", "_")):
-        raise InvalidInput(f"channel.subject: expected no system subject, got {shown(subject)}")
+    if channel.get("subject") is not None:
+        check_subject(channel["subject"], "channel.subject", own=SUBJECTS)
     return channel
 
 

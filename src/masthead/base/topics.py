@@ -5,10 +5,13 @@ Source: MQTT 3.1.1, OASIS 2014, section 4.7; https://docs.nats.io/nats-concepts/
 
 from masthead.base.errors import InvalidInput, shown
 
-__all__ = ["MOST_TOPIC_BYTES", "check_filter", "check_topic"]
+__all__ = ["MOST_TOPIC_BYTES", "check_filter", "check_subject", "check_target", "check_topic"]
 
 MOST_TOPIC_BYTES = 1024
 """Longest topic that a policy, a rule or a publish accepts; AWS IoT's own limit is 256, nats-server's line is 4,096."""
+
+_OWN = "masthead"
+"""The first word of our own subjects: beats of the clock, alerts, decisions. No thing may publish there."""
 
 
 def check_topic(text: object, field: str = "topic") -> str:
@@ -39,6 +42,50 @@ def check_filter(text: object, field: str = "topic") -> str:
             f"got {shown(text)}"
         )
     return found
+
+
+def check_subject(text: object, field: str = "subject", *, own: str = "") -> str:
+    """Return `text` if what a user lays down may be published on it: a NATS subject that is nobody else's.
+
+    The server publishes as a user who may do everything, so a subject of the broker's would be a command to it.
+
+    Args:
+        own: What the subject may begin with although it is Masthead's own.
+
+    Raises:
+        InvalidInput: It is no subject or holds a wildcard, or it is the broker's (`$`, `_`) or Masthead's own.
+
+    >>> check_subject("masthead.alerts.air", own="masthead.alerts.")
+    'masthead.alerts.air'
+    """
+    words = text.split(".") if isinstance(text, str) else [""]
+    if not isinstance(text, str) or not all(words) or any(char in "*>+#/" for char in text):
+        raise InvalidInput(
+            f"{field}: expected a NATS subject without wildcards, such as alerts.air, got {shown(text)}"
+        )
+    return _free(_checked_text(text, field), words, field, own)
+
+
+def check_target(text: object, field: str = "subject", *, own: str = "") -> str:
+    """Return `text` as `check_subject` does, or if it is such an MQTT topic: it holds a `/`.
+
+    Raises:
+        InvalidInput: See `check_subject`.
+    """
+    if not isinstance(text, str) or "/" not in text:
+        return check_subject(text, field, own=own)
+    if any(char in "*>+#" for char in text):
+        raise InvalidInput(f"{field}: expected a topic without wildcards, got {shown(text)}")
+    return _free(_checked_text(text, field), text.split("/"), field, own)
+
+
+def _free(text: str, words: list[str], field: str, own: str) -> str:
+    allowed = bool(own) and ".".join(words).startswith(own)
+    if words[0].startswith(("$", "_")) or (words[0] == _OWN and not allowed):
+        raise InvalidInput(
+            f"{field}: expected a subject of your own, none that begins with '$', '_' or '{_OWN}', got {shown(text)}"
+        )
+    return text
 
 
 def _is_level(text: str) -> bool:

@@ -14,11 +14,12 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from masthead.access.subjects import subject_for
-from masthead.alerts.channels import Outcome
+from masthead.alerts.channels import SUBJECTS, Outcome
 from masthead.alerts.messages import Message
 from masthead.base.clock import Beat, VirtualClock
 from masthead.base.errors import LimitReached, MastheadError
 from masthead.base.log import get_logger
+from masthead.base.topics import check_subject, check_target
 from masthead.devices import external
 from masthead.devices.beats import Beats
 from masthead.devices.doors import send
@@ -34,6 +35,7 @@ from masthead.devices.taking import Taking
 from masthead.devices.telemetry import LAG, LOG_BYTES
 from masthead.devices.unread import RESTORED, put_back, write_unread
 from masthead.streams.readings import Reading
+from masthead.streams.works import DECISIONS
 
 _Found = TypeVar("_Found")
 _LOG = get_logger("devices")
@@ -382,13 +384,19 @@ class DeviceHost:
     # ---------------------------------------------------------------- helpers
 
     def _send_action(self, action: Mapping[str, Any], payload: bytes, reading: Reading) -> None:
-        """Send what a rule says to a subject (`a.b`) or topic (`a/b`); to raise is to be asked again."""
-        name = str(action["name"])
+        """Send what a rule says to a subject (`a.b`) or topic (`a/b`); to raise is to be asked again.
+
+        Raises:
+            InvalidInput: Nobody may be let publish there; a stored rule may be older than the check.
+            LimitReached: The broker is not there right now.
+        """
+        name = check_target(action["name"], "name", own=DECISIONS)
         self.publish_subject(subject_for(name) if "/" in name else name, payload)
 
     def _send_alert(self, channel: Mapping[str, Any], message: Message) -> Outcome:
-        subject = channel.get("subject") or f"masthead.alerts.{message.event.detector}"
+        subject = channel.get("subject") or SUBJECTS + message.event.detector
         try:
+            check_subject(subject, "channel.subject", own=SUBJECTS)
             self.publish_subject(subject, message.body)
         except (MastheadError, TimeoutError) as error:
             return Outcome(False, str(error))

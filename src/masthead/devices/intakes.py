@@ -31,12 +31,14 @@ from nats.js.api import (
 )
 from nats.js.errors import BadRequestError, NotFoundError
 
+from masthead.base.errors import InvalidInput
 from masthead.base.log import get_logger
+from masthead.base.topics import check_subject
 from masthead.devices.jobs import end_all
 from masthead.devices.product import Product
 from masthead.devices.puller import Interrupted, Pulled, Puller
 from masthead.devices.telemetry import INTAKES
-from masthead.streams.works import Intake, Outcome, outcomes_of
+from masthead.streams.works import DECISIONS, Intake, Outcome, outcomes_of
 
 __all__ = ["Intakes"]
 
@@ -121,7 +123,7 @@ class _Consumer:
         while True:
             try:
                 await self._run()
-            except (Interrupted, NatsError, OSError, TimeoutError) as error:
+            except (Interrupted, NatsError, OSError, TimeoutError, InvalidInput) as error:
                 if not self._client.is_connected or self._stopping.is_set():
                     raise Interrupted("connection lost") from error
                 reason = f"{type(error).__name__}: {error}"
@@ -163,6 +165,9 @@ class _Consumer:
     async def _prepare(self) -> tuple[str, str]:
         """Return the streams of messages and of answers: those that their owner has made, else our own."""
         one = self._intake
+        check_subject(
+            one.answers, "decisions", own=DECISIONS
+        )  # a stored deployment may be older than the check
         source = await self._stream(
             StreamConfig(
                 name=_named(one, "in"),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from masthead.base.errors import InvalidInput
 from masthead.streams.readings import Reading
 
 MOST_WAITING = 5000
@@ -126,6 +127,8 @@ class Outbox:
                 return None
             try:
                 sender(action.action, action.payload, action.reading)
+            except InvalidInput as error:  # no later try would mend it
+                return error.message
             except Exception as error:  # whatever the receiver does: it is tried again, then told
                 reason = f"{type(error).__name__}: {error}"[:500]
             else:

@@ -25,12 +25,14 @@ from sqlalchemy import delete as delete_from
 
 from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
 from masthead.base.ids import check_name
+from masthead.base.topics import check_target
 from masthead.store.engine import Database
 from masthead.store.objects import check_bucket
 from masthead.store.schema import Blob, Json, UtcDateTime, metadata
 from masthead.streams.eventtime import EventTime, zone_of
 from masthead.streams.prefixes import check_prefixes
 from masthead.streams.rules import parse_rule
+from masthead.streams.works import DECISIONS
 
 ACTION_KINDS = ("delivery_stream", "detector", "fraud", "subject", "webhook")
 _MOST_ACTIONS = 10  # as in AWS IoT Core
@@ -229,12 +231,10 @@ def _check_action(action: object, name: str) -> None:
         )
     if kind in ("delivery_stream", "detector", "fraud"):
         check_name(action.get("name"), name)
-    if kind == "fraud":
-        subject = action.get("subject", "")
-        if not isinstance(subject, str) or any(char in subject for char in "*>+# \t\r\n\0"):
-            raise InvalidInput(f"{name}: expected a subject or topic without wildcards, got {shown(subject)}")
-    elif kind == "subject" and not (isinstance(action.get("name"), str) and action["name"].strip()):
-        raise InvalidInput(f"{name}: expected a subject's name, got {shown(action.get('name'))}")
+    if kind == "fraud" and action.get("subject", "") != "":
+        check_target(action["subject"], f"{name}.subject", own=DECISIONS)
+    elif kind == "subject":
+        check_target(action.get("name"), f"{name}.name")
     elif kind == "webhook" and urlsplit(str(action.get("url"))).scheme not in ("http", "https"):
         raise InvalidInput(f"{name}: expected the url of a webhook, got {shown(action.get('url'))}")
 

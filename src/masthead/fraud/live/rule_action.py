@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, MastheadError
-from masthead.fraud.live.terms import DECISIONS
 from masthead.streams.actions import Action
-from masthead.streams.works import Intake, Outcome
+from masthead.streams.works import DECISIONS, Intake, Outcome
 
 if TYPE_CHECKING:
     from masthead.fraud.service import FraudService

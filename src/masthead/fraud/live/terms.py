@@ -9,13 +9,11 @@ from typing import Any
 
 from masthead.access.subjects import intersection
 from masthead.base.errors import Conflict, InvalidInput, shown
-from masthead.streams.works import Intake
+from masthead.base.topics import check_subject
+from masthead.streams.works import DECISIONS, Intake
 
-__all__ = ["DECISIONS", "Terms", "is_released"]
+__all__ = ["Terms", "is_released"]
 
-DECISIONS = (
-    "masthead.fraud."  # and the deployment's name: the subject of its decisions, unless another is named
-)
 REFUSED = ".refused"
 _MOST_SUBJECT = 200
 Json = dict[str, Any]
@@ -124,12 +122,7 @@ def _pattern(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Return a subject without wildcards, or ""."""
-    if text and (not _is_subject(text) or "*" in text or ">" in text or text[0] in "$_"):
-        raise InvalidInput(
-            f"decisions: expected a NATS subject without wildcards, such as payments.decided, got {shown(text)}",
-            field="decisions",
-        )
-    return text
+    return check_subject(text, "decisions", own=DECISIONS) if text else text
 
 
 def _is_subject(text: str) -> bool:
