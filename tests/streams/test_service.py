@@ -309,6 +309,26 @@ def test_a_webhook_action_is_sent_and_the_position_waits_for_it(house: House) ->
     assert sent == [("http://127.0.0.1/x", b'{"a":1}'), ("http://127.0.0.1/x", b'{"a":2}')]
 
 
+def test_a_deleted_rule_owes_nothing_and_a_dead_target_holds_up_no_other_rule(house: House) -> None:
+    sent: list[str] = []
+
+    def send(action: Any, payload: bytes, reading: Reading) -> None:
+        if action["url"].endswith("dead"):
+            raise OSError("nobody there")
+        sent.append(action["url"])
+
+    house.streams.register_action("webhook", send)
+    for name in ("dead", "good"):
+        action = {"kind": "webhook", "url": f"http://127.0.0.1/{name}"}
+        house.streams.create_rule({**RULE, "name": name, "actions": [action]})
+    for number in range(5):
+        house.send({"a": number})
+    wait_for(lambda: len(sent) == 5, house)
+    assert house.streams.position() == 1
+    house.streams.delete_rule("dead")
+    assert house.streams.position() == 6
+
+
 def test_an_action_that_fails_for_good_goes_to_the_error_place(air: House) -> None:
     action = {"kind": "subject", "name": "alarm"}
     target = {"kind": "delivery_stream", "name": "air"}

@@ -438,6 +438,7 @@ class StreamsService:
             if name not in self._deliveries:
                 self._deliveries[name] = self._delivery(stream, *positions.get(name, (next_sequence, {})))
         self._applied, self._wanted = wanted, None
+        self._outbox.keep(wanted.rules)
         self._router.report()
         self._router = Router(wanted, self._routes, self._journal, self._by_rule)
 

@@ -6,14 +6,15 @@ that does not answer holds up nothing else. An action is owed until its answer i
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import TypeVar
 
 from masthead.base.errors import LimitReached
 from masthead.base.log import get_logger
-from masthead.streams.actions import Action, Failure, Outbox, Sender
+from masthead.streams.actions import Action, Failure, Outbox, Queue, Sender
 
 __all__ = ["DECISIONS", "MOST_TOGETHER", "Intake", "Outboxes", "Outcome", "Worker", "outcomes_of"]
 
@@ -98,13 +99,14 @@ def _one_by_one(
     return found
 
 
-class _Works(Outbox):
+class _Works(Queue):
     """The queue of what rooms do; the answers go to `told`."""
 
     def __init__(self, told: Outbox) -> None:
         super().__init__()
         self._told = told
         self._workers: dict[str, Worker] = {}
+        self._waiting: deque[Action] = deque()
 
     def register_work(self, kind: str, worker: Worker) -> None:
         self._workers[kind] = worker
@@ -112,10 +114,20 @@ class _Works(Outbox):
     def does(self, kind: str) -> bool:
         return kind in self._workers
 
+    def put(self, action: Action) -> None:
+        with self._lock:
+            self._waiting.append(action)
+            if not self._threads:
+                self._start_thread("rule-works")
+            self._work.notify()
+
+    def _waiting_now(self) -> Iterable[Action]:
+        return self._waiting
+
     def _run(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: bool(self._waiting) or self._stopping.is_set())
+            with self._lock:
+                self._work.wait_for(lambda: bool(self._waiting) or self._stopping.is_set())
                 if self._stopping.is_set():
                     return
                 batch = self._batch()
@@ -126,7 +138,7 @@ class _Works(Outbox):
                 if outcome.subject:  # owed there before it is no longer owed here
                     to = {"kind": "subject", "name": outcome.subject}
                     self._told.put(Action(action.sequence, action.rule, to, outcome.payload, action.reading))
-            with self._changed:
+            with self._lock:
                 for action, outcome in zip(batch, found, strict=True):
                     if outcome.reason:
                         self._failures.append(Failure(action, outcome.reason[:500]))
@@ -160,6 +172,11 @@ class Outboxes:
     def put(self, action: Action) -> None:
         """Queue an action; one that nobody can do fails at once."""
         (self._works if self._works.does(action.action["kind"]) else self._sent).put(action)
+
+    def keep(self, rules: Collection[str]) -> None:
+        """Forget what is still to be sent for rules that were deleted; what rooms were given they do."""
+        self._sent.keep(rules)
+        self._told.keep(rules)
 
     def has_room(self) -> bool:
         """Return whether more may come; while not, the log is not read on."""
