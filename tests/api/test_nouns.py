@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+from seen_group import GROUP, store_group
 
 from masthead.app import Masthead
 
@@ -161,6 +162,18 @@ def test_a_detector_is_set_up_in_parts_and_written_as_toml(api: httpx.Client) ->
 @pytest.mark.parametrize("path", ["", "/series", "/related", "/feedback"])
 def test_a_group_that_is_not_there_is_not_found(api: httpx.Client, path: str) -> None:
     assert api.get(f"/groups/group-x{path}").status_code == 404
+
+
+def test_a_word_on_a_group_is_of_the_series_that_is_named(api: httpx.Client, masthead: Masthead) -> None:
+    store_group(masthead)
+    url = f"/groups/{GROUP}/feedback"
+    for series in ({"dimensions": {"site": "A"}}, {"measure": "CO", "dimensions": {"site": "A"}}, 0):
+        (told,) = api.post(url, json={"is_anomaly": False, "series": series}).json()["items"]
+        assert (told["dimensions"], told["value"], told["is_anomaly"]) == ({"site": "A"}, 7.0, False)
+    wrong = api.post(url, json={"is_anomaly": False, "series": {"site": "A"}})
+    assert (wrong.status_code, wrong.json()["error"]["field"]) == (400, "series")
+    assert len(api.post(url, json={"is_anomaly": True}).json()["items"]) == 2
+    assert len(api.get(url).json()["items"]) == 5
 
 
 def test_a_word_on_a_group_must_be_whole(api: httpx.Client) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+from seen_group import GROUP, store_group
 
 from masthead.access.gate import Caller
 from masthead.app import Masthead
@@ -207,6 +208,26 @@ def test_a_detector_keeps_the_paths_of_the_folder_it_was_made_in(call: Call, tmp
     assert json.loads(call("detectors", "groups", "list", "air", "--json")[1]) == []
     assert call("detectors", "groups", "show", "group-x")[0] == 1
     assert call("detectors", "deactivate", "air")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--no-anomaly", "--dimension", "site=A"], {("A", False)}),
+        (["--anomaly", "--dimension", "site=B"], {("B", True)}),
+        (["--no-anomaly"], {("A", False), ("B", False)}),
+    ],
+)
+def test_a_word_on_a_group_is_of_the_series_that_is_named(
+    call: Call, tmp_path: Path, words: list[str], told: set[tuple[str, bool]]
+) -> None:
+    with Masthead.open(Settings(data=tmp_path / "data")) as masthead:
+        store_group(masthead)
+    status, text = call("detectors", "groups", "feedback", GROUP, *words, "--json")
+    assert status == 0
+    assert {(one["dimensions"]["site"], one["is_anomaly"]) for one in json.loads(text)} == told
+    status, text = call("detectors", "groups", "feedback", GROUP, "--anomaly", "--dimension", "site=C")
+    assert (status, "'site': 'C'" in text, "'site': 'A'" in text) == (1, True, True)
 
 
 def test_a_detector_whose_data_do_not_fit_is_told(call: Call, tmp_path: Path) -> None:

@@ -88,7 +88,9 @@ def feedback(
     ],
     dimensions: Annotated[
         list[str] | None,
-        typer.Option("--dimension", metavar="NAME=VALUE", help="Only this series; repeatable."),
+        typer.Option(
+            "--dimension", metavar="NAME=VALUE", help="Only the series with these values; repeatable."
+        ),
     ] = None,
     as_json: AsJson = False,
     data: Data = None,
@@ -96,7 +98,7 @@ def feedback(
     """Tell whether a group, or one of its series, is an anomaly; later severities follow."""
     from masthead.metrics.spec import dimension_values
 
-    series = dimension_values(dimensions) if dimensions else None
+    series = {"dimensions": dimension_values(dimensions)} if dimensions else None
     with installation(data) as masthead:
         given = masthead.metrics.give_feedback(group, series=series, is_anomaly=is_anomaly)
     rows = given if isinstance(given, list | tuple) else [given]

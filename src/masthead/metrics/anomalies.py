@@ -166,7 +166,7 @@ class AnomalyVerbs:
 
         Raises:
             NotFound: There is no such group or series.
-            InvalidInput: The group is a silence: there is no value to learn.
+            InvalidInput: The series is told by something else, or the group is a silence: there is no value to learn.
         """
         now = self._clock.now()
         with self._database.write() as connection:
@@ -257,8 +257,11 @@ def _chosen(group: AnomalyGroup, series: Mapping[str, Any] | int | str | None) -
         if not 0 <= series < len(group.series):
             raise NotFound(f"series: expected 0 to {len(group.series) - 1}, got {series}")
         return [group.series[series]]
+    if set(series) - {"measure", "dimensions"}:
+        raise InvalidInput(f"series: expected measure and dimensions, got {shown(dict(series))}")
     wanted = (series.get("measure", group.measure), dict(series.get("dimensions", {})))
     found = [one for one in group.series if (one["measure"], one["dimensions"]) == wanted]
     if not found:
-        raise NotFound(f"series: the group has none with {shown(dict(series))}")
+        known = [one["dimensions"] for one in group.series if one["measure"] == wanted[0]]
+        raise NotFound(f"series: the group has none with {shown(dict(series))}; there are {shown(known)}")
     return found
