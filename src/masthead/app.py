@@ -203,6 +203,7 @@ class Masthead:
             endpoints=self.endpoints,
         )
         made.follow_feeds(lambda: self.streams.feeds())
+        made.follow_rules(lambda: {rule.name: rule.enabled for rule in self.streams.list_rules()})
         return made
 
     @cached_property

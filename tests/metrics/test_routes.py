@@ -74,3 +74,10 @@ def test_a_stored_filter_that_cannot_be_used_fails_its_own_detector_alone(tmp_pa
         again.metrics.update_detector("bad", {"source": {"kind": "stream", "topic": "air/b"}})
         again.metrics.activate("bad")
         assert heard_by(again, 3) == ["air", "bad"]
+
+
+def test_validation_knows_the_rules(masthead: Masthead) -> None:
+    spec = {**DETECTOR, "source": {"kind": "stream", "rule": "all-air"}}
+    assert [one.field for one in masthead.metrics.validate(spec).findings] == ["source.rule", "source"]
+    masthead.streams.create_rule({"name": "all-air", "sql": "SELECT * FROM 'air/#'"})
+    assert [one.field for one in masthead.metrics.validate(spec).findings] == ["source"]

@@ -195,6 +195,35 @@ def test_an_incomplete_or_unfit_detector_is_not_activated(house: House, tmp_path
     assert house.service.get_detector("air").state == "created"
 
 
+def test_a_rule_that_selects_nothing_now_is_told_and_may_be_made_later(house: House) -> None:
+    house.service.follow_rules(lambda: {"all-air": True, "off": False})
+    found = house.service.validate(_stream(source={"kind": "stream", "rule": "al-air"}))
+    assert found.valid
+    assert (found.findings[0].level, found.findings[0].field) == ("warning", "source.rule")
+    assert found.findings[0].message.startswith("there is no rule al-air")
+    assert found.findings[0].action == "create it, or name one that exists, such as all-air"
+    found = house.service.validate(_stream(source={"kind": "stream", "rule": "off"}))
+    assert "disabled" in found.findings[0].message
+    found = house.service.validate(_stream(source={"kind": "stream", "rule": "all-air"}))
+    assert [finding.level for finding in found.findings] == ["info"]
+
+
+def test_what_no_activation_or_back_test_would_take_is_told_before(house: House, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"source\.kind: expected files or path in backtest mode"):
+        house.service.create_detector(_stream(mode="backtest"))
+    source = {"kind": "path", "template": "s3://nowhere/in/{{yyyyMMdd}}"}
+    house.service.create_detector(_stream(mode="backtest", source=source))
+    (finding,) = house.service.validate("air").findings
+    assert (finding.level, finding.field) == ("error", "source.template")
+    assert finding.message == "nothing lies below s3://nowhere/in/, so there is nothing to score"
+    with pytest.raises(InvalidInput, match="nothing lies below"):
+        house.service.backtest("air")
+    (tmp_path / "data.csv").write_text("t,CO,at\n1,2,B\n")
+    files = {"kind": "files", "paths": [str(tmp_path / "data.csv")]}
+    (finding,) = house.service.validate(_stream(source=files)).findings
+    assert (finding.level, finding.field) == ("error", "source.kind")
+
+
 def test_a_process_that_only_changes_rows_runs_nothing(house: House) -> None:
     house.service.create_detector(_stream())
     house.service.activate("air")

@@ -79,6 +79,7 @@ def test_short_forms_are_read() -> None:
         ({"source": {"kind": "stream", "topic": "$SYS/#"}}, "source.topic"),
         ({"source": {"kind": "path", "template": "s3://b/x"}}, "source.template"),
         ({"source": {"kind": "path", "template": "s3://b/{{yyyyMMdd"}}, "template"),
+        ({"mode": "backtest"}, "source.kind"),
         ({"source": {"kind": "files"}}, "source.paths"),
         ({"source": {"kind": "stream", "topic": "a", "paths": ["b"]}}, "source.paths"),
         ({"history": {"paths": []}}, "history.paths"),
@@ -98,7 +99,6 @@ def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:
         ({"source": None}, "source"),
         ({"measures": []}, "measures"),
         ({"source": {"kind": "files", "paths": ["a"]}}, "source.kind"),
-        ({"mode": "backtest"}, "source.kind"),
         ({"time": {}, "source": {"kind": "path", "template": "s3://abc/{{yyyyMMdd}}"}}, "time"),
     ],
 )

@@ -95,6 +95,7 @@ class MetricsService(AnomalyVerbs):
         self._running: Runner | None = None
         self._feeds, self._jobs = Feeds(), jobs
         self._changed: Callable[[], None] = lambda: None
+        self._rules: Callable[[], Mapping[str, bool] | None] = lambda: None
 
     @property
     def _runner(self) -> "Runner":
@@ -386,7 +387,7 @@ class MetricsService(AnomalyVerbs):
         spec = detector if isinstance(detector, DetectorSpec) else DetectorSpec.from_json(detector)
         self._require_fit(spec)
         self._feeds.forget()
-        return validate(spec, self._objects, self._feeds.of(spec))
+        return validate(spec, self._objects, self._feeds.of(spec), self._rules())
 
     def sample_rows(self, source: Source | Mapping[str, Any], *, limit: int = 20) -> "Sample":
         """Return the first rows of a source of files, as they stand; no detector is needed.
@@ -551,6 +552,10 @@ class MetricsService(AnomalyVerbs):
     def follow_feeds(self, ask: Callable[[], Sequence[Feed]]) -> None:
         """Learn who knows the delivery streams: validation judges their folders, detectors wait for their word."""
         self._feeds.follow(ask)
+
+    def follow_rules(self, ask: Callable[[], Mapping[str, bool]]) -> None:
+        """Learn who knows the topic rules, each with whether it is enabled: validation looks for those of a source."""
+        self._rules = ask
 
     def sealed(self, stream: str, start_s: int) -> None:
         """Learn that a delivery stream has put all of an interval: its folder is read at the next tick."""

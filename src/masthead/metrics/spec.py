@@ -333,12 +333,23 @@ class DetectorSpec:
             raise InvalidInput("measures: expected at least one, got none")
         if not self.time.column and self.source.kind != "stream":
             raise InvalidInput("time: expected the column of the event time, got none")
-        if self.mode == "continuous" and self.source.kind == "files":
+        self.require_fit()
+
+    def require_fit(self) -> None:
+        """Refuse a source that the mode cannot read.
+
+        Raises:
+            InvalidInput: Files in continuous mode, or a stream, which is never at its end, in a backtest.
+        """
+        kind = None if self.source is None else self.source.kind
+        if self.mode == "continuous" and kind == "files":
             raise InvalidInput(
                 "source.kind: expected stream or path in continuous mode, got files; use mode backtest"
             )
-        if self.mode == "backtest" and self.source.kind == "stream":
-            raise InvalidInput("source.kind: expected files or path in backtest mode, got stream")
+        if self.mode == "backtest" and kind == "stream":
+            raise InvalidInput(
+                "source.kind: expected files or path in backtest mode, got stream; use mode continuous"
+            )
 
     def check(self) -> None:
         """Refuse what cannot be a detector's settings, whole or in parts.
@@ -348,6 +359,8 @@ class DetectorSpec:
         """
         if self.source is not None:
             self.source.check()
+        if self.mode == "backtest":  # the other mode is what nobody chose yet: it may follow its data
+            self.require_fit()
         for name, kinds in (("mode", Mode), ("rollups", Rollups)):
             if getattr(self, name) not in get_args(kinds):
                 raise InvalidInput(

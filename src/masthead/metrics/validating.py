@@ -1,10 +1,10 @@
 """The look at a detector's data before it is activated: its history and its source, each by `validation`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from masthead.base.errors import InvalidInput, MastheadError
+from masthead.base.errors import InvalidInput, MastheadError, nearest
 from masthead.metrics.feeds import SAMPLE_S, Feed, feeding
 from masthead.metrics.intervals import interval_start, interval_starts
 from masthead.metrics.raw import Format
@@ -20,13 +20,19 @@ __all__ = ["validate"]
 _DAY_S, _MINUTE_S = 86_400, 60
 
 
-def validate(spec: DetectorSpec, objects: Objects, feeds: Sequence[Feed] = ()) -> Validation:
+def validate(
+    spec: DetectorSpec,
+    objects: Objects,
+    feeds: Sequence[Feed] = (),
+    rules: Mapping[str, bool] | None = None,
+) -> Validation:
     """Return what the data look like under `spec`; what it leaves open (time, measures) is guessed from them.
 
     Columns, sample and counts are those of the source where it has files, else of the history.
 
     Args:
         feeds: The delivery streams there are: those that fill the folders of a template are judged, too.
+        rules: Topic rule -> whether it is enabled; None: not known here.
     """
     expected = Expectation(
         time=spec.time.column,
@@ -45,12 +51,14 @@ def validate(spec: DetectorSpec, objects: Objects, feeds: Sequence[Feed] = ()) -
             _bare(expected, "error", "source", "source: expected where the rows come from, got none"), past
         )
     try:
-        spec.source.check()
-    except InvalidInput as error:  # stored before there was a check
+        spec.source.check()  # it may have been stored before there was a check
+        spec.require_fit()
+    except InvalidInput as error:
         return _joined(_bare(expected, "error", error.field or "source", error.message), past)
     if spec.source.kind == "stream":
         text = "a stream has no rows to look at yet; what cannot be used will be counted with its reason"
-        return _joined(past or _bare(expected, "info", "source", text), None)
+        found = past or _bare(expected, "info", "source", text)
+        return _joined(replace(found, findings=(*_selected(spec.source.rule, rules), *found.findings)), None)
     names = tuple(column.name for column in past.columns) if past is not None else ()
     if spec.source.kind == "files":
         found = _look(spec.source.paths, spec.source.format, expected, objects, "source.paths", names)
@@ -86,8 +94,11 @@ def _template(
     except MastheadError as error:
         return _bare(expected, "error", "source.template", error.message)
     if not sources:
+        level: Literal["error", "warning"] = "warning"
         text = f"nothing lies below {prefix} yet"
-        return _bare(expected, "warning", "source.template", text, "check the bucket and the path")
+        if spec.mode == "backtest":  # which waits for nothing
+            level, text = "error", f"nothing lies below {prefix}, so there is nothing to score"
+        return _bare(expected, level, "source.template", text, "check the bucket and the path")
     return validate_files(
         sources,
         expected,
@@ -95,6 +106,18 @@ def _template(
         inherited=inherited,
         judge=lambda rows: _misplaced(rows, spec) if spec.mode == "continuous" else (),
     )
+
+
+def _selected(rule: str, rules: Mapping[str, bool] | None) -> list[Finding]:
+    """Return why nothing comes from a rule as long as it stays so; it may be made or enabled later."""
+    if not rule or rules is None or rules.get(rule):
+        return []
+    if rule in rules:
+        text = f"the rule {rule} is disabled: nothing comes from it"
+        return [Finding("warning", "source.rule", text, f"enable the rule {rule}")]
+    near = nearest(rule, rules)
+    action = "create it" + (f", or name one that exists, such as {near}" if near else "")
+    return [Finding("warning", "source.rule", f"there is no rule {rule}: nothing comes from it", action)]
 
 
 def _fed(spec: DetectorSpec, feeds: Sequence[Feed]) -> list[Finding]:
