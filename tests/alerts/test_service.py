@@ -382,6 +382,35 @@ def test_a_test_sends_a_marked_message_and_reports_the_outcome(
     assert alerts.counts()["undelivered"] == 0  # tests do not count
 
 
+def test_a_test_about_an_event_is_sent_where_the_rule_tells_it(
+    alerts: AlertsService, receiver: Receiver
+) -> None:
+    alerts.create_rule(
+        {"name": "r", "channel": SUBJECT, "measures": ["SO2"], "dimensions": {"site": ["A"]}, "form": "short"}
+    )
+    site: dict[str, Any] = {"dimensions": {"site": "A"}, "value": 7.5, "expected": 2.0}
+    given: dict[str, Any] = {
+        "measure": "SO2",
+        "severity": 91,
+        "value": 7.5,
+        "expected": 2.0,
+        "series": [site],
+    }
+    assert alerts.test_rule("r", given).state == "delivered"
+    assert receiver.seen[0].text.startswith("TEST: SO2 7.5 at A, expected 2, severity 91")
+    for change, why in (
+        ({"measure": "CO"}, "measure: the rule is about SO2, the event about CO"),
+        ({"severity": 69}, "severity: the rule tells 70 and more, the event has 69"),
+        ({"series": [{"dimensions": {"site": "B"}}]}, "dimensions: no series has the values"),
+        ({"series": ["A"]}, "series: expected a list of objects"),
+        ({"colour": "red"}, "colour: expected one of"),
+        ({"start": "soon"}, "expected an alert event"),
+    ):
+        with pytest.raises(InvalidInput, match=why):
+            alerts.test_rule("r", {**given, **change})
+    assert len(receiver.seen) == 1
+
+
 def test_a_channel_that_only_the_server_has_is_tested_through_the_outbox(
     alerts: AlertsService, any_database: Database, clock: ManualClock, journal: Journal, receiver: Receiver
 ) -> None:

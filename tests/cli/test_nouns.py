@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,56 @@ def test_an_alert_test_says_how_it_ended(call: Call, tmp_path: Path) -> None:
     assert (status, json.loads(text)["state"]) == (1, "undelivered")
     told = json.loads(call("alerts", "deliveries", "--json")[1])
     assert [one["rule"] for one in told] == ["night"]
+
+
+def test_an_alert_and_a_detector_are_tried_with_a_message(call: Call, tmp_path: Path) -> None:
+    channel = {"kind": "command", "command": ["/bin/cat"]}
+    call(
+        "alerts",
+        "create",
+        "night",
+        "--file",
+        written(tmp_path, "a.json", {"channel": channel, "measures": ["CO"]}),
+    )
+    event = written(tmp_path, "e.json", {"measure": "CO", "severity": 90})
+    status, text = call("alerts", "test", "night", "--message", event, "--json")
+    assert (status, json.loads(text)["severity"]) == (0, 90)
+    status, text = call(
+        "alerts", "test", "night", "--message", written(tmp_path, "e.json", {"measure": "NO2"})
+    )
+    assert (status, "the rule is about CO" in text) == (2, True)
+
+    detector = {
+        "time": {"column": "t", "format": "epoch_s"},
+        "measures": ["CO"],
+        "dimensions": ["site"],
+        "source": {"kind": "stream", "topic": "air/#"},
+    }
+    call("detectors", "create", "air", "--file", written(tmp_path, "d.json", detector))
+    now = int(time.time())
+    message = written(tmp_path, "m.json", {"t": now, "CO": 2.5, "site": "A"})
+    status, text = call("detectors", "test", "air", "--message", message, "--json")
+    found = json.loads(text)
+    assert (status, found["refused"], len(found["rows"])) == (0, [], 1)
+    assert (found["rows"][0]["dimensions"], found["rows"][0]["measures"]) == (
+        {"site": "A"},
+        {"CO": {"CO": 2.5}},
+    )
+    for wrong, reason in (
+        ({"CO": 1}, "t"),
+        ({"t": now + 9_000, "CO": 1}, "future"),
+        ("nothing", "no JSON object"),
+    ):
+        status, text = call("detectors", "test", "air", "--message", written(tmp_path, "m.json", wrong))
+        assert (status, reason in text) == (2, True)
+
+    source = {"kind": "path", "template": "s3://air/{{yyyyMMdd}}", "format": {"columns": ["t", "CO", "site"]}}
+    call("detectors", "update", "air", "--file", written(tmp_path, "d.json", {**detector, "source": source}))
+    message = written(tmp_path, "m.csv", "1648164600,2.5,A\n1648164600,many,B\n")
+    found = json.loads(call("detectors", "test", "air", "--message", message, "--json")[1])
+    assert [one["dimensions"]["site"] for one in found["rows"]] == ["A", "B"]
+    assert found["rows"][0]["interval"] == "2022-03-24T23:30:00+00:00"
+    assert [(one["row"], one["field"]) for one in found["refused"]] == [(2, "CO")]
 
 
 def test_a_detector_keeps_the_paths_of_the_folder_it_was_made_in(call: Call, tmp_path: Path) -> None:

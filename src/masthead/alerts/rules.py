@@ -160,12 +160,23 @@ def matches(rule: AlertRule, event: AlertEvent) -> bool:
 
     The severity is another question: it depends on what the rule has told before (`next_stage`).
     """
-    if not rule.enabled or event.muted:
-        return False
+    return not why_not(rule, event)
+
+
+def why_not(rule: AlertRule, event: AlertEvent) -> str:
+    """Return why `rule` is not about the subject of `event`; "" when it is."""
+    if not rule.enabled:
+        return "enabled: the rule is disabled"
+    if event.muted:
+        return "muted: the group is muted"
     if rule.detector and rule.detector != event.detector:
-        return False
+        return f"detector: the rule is about {rule.detector}, the event about {event.detector}"
     if rule.measures and event.measure not in rule.measures:
-        return False
+        return f"measure: the rule is about {', '.join(rule.measures)}, the event about {event.measure}"
+    return "" if _has_values(rule, event) else "dimensions: no series has the values that the rule is about"
+
+
+def _has_values(rule: AlertRule, event: AlertEvent) -> bool:
     if not rule.dimensions:
         return True
     if event.series:
@@ -275,4 +286,5 @@ __all__ = [
     "next_stage",
     "quiet_until",
     "warnings_of",
+    "why_not",
 ]

@@ -17,7 +17,7 @@ from masthead.alerts.events import AlertEvent
 from masthead.alerts.messages import Arns, plain_arn
 from masthead.alerts.named import NamedChannel, NamedChannels
 from masthead.alerts.records import STATES, Delivery, State
-from masthead.alerts.rules import AlertRule, matches, next_stage, quiet_until
+from masthead.alerts.rules import AlertRule, matches, next_stage, quiet_until, why_not
 from masthead.alerts.sealing import open_secrets, secret_context
 from masthead.alerts.watch import STUCK_TRIES, Facts, changes
 from masthead.base.clock import Clock
@@ -190,28 +190,32 @@ class AlertsService:
         names = records.names_of_detector(connection, detector)
         return records.remove_rules(connection, names) if names else 0
 
-    def test_rule(self, name: str, *, wait_s: float = TEST_WAIT_S) -> Delivery:
+    def test_rule(
+        self, name: str, event: Mapping[str, Any] | None = None, *, wait_s: float = TEST_WAIT_S
+    ) -> Delivery:
         """Send a message marked as a test and return how it ended.
+
+        Args:
+            event: Fields of an event, as `AlertEvent` has them, in place of those of the example; None: the example.
 
         A channel that only the server can use (a subject) is asked through the outbox: the result is then
         awaited for `wait_s`, and a delivery that still says `pending` means that no server runs.
 
         Raises:
             NotFound: There is no such rule.
+            InvalidInput: It is no event, or none that the rule tells; the reason is named.
         """
         now = self._clock.now()
         with self._database.write() as connection:
             rule, _ = self._get(connection, name)
-            event = _example(rule, now)
+            told = _example(rule, now) if event is None else _given(rule, event, now)
             # Out of the worker's reach while this thread sends it.
             kind = _kind(connection, rule)
             here = (
                 kind in self._senders or kind == NAMED
             )  # of one that does not exist nobody hears: told at once
             due = now + timedelta(days=1) if here else now
-            key = records.add_delivery(
-                self._database, connection, rule, event, stage="test", now=now, due=due
-            )
+            key = records.add_delivery(self._database, connection, rule, told, stage="test", now=now, due=due)
         assert key is not None  # a fresh group id
         if here:
             self._worker.attempt(self.get_delivery(key))
@@ -446,3 +450,24 @@ def _example(rule: AlertRule, now: datetime) -> AlertEvent:
         series=({"dimensions": dimensions, "value": value, "expected": expected},),
         zone=rule.zone or "UTC",
     )
+
+
+def _given(rule: AlertRule, event: Mapping[str, Any], now: datetime) -> AlertEvent:
+    """Return an event with the fields that somebody gives, if `rule` tells it, marked as a test."""
+    example = _example(rule, now)
+    if unknown := sorted(set(event) - set(AlertEvent.__slots__)):
+        raise InvalidInput(
+            f"event.{unknown[0]}: expected one of {', '.join(AlertEvent.__slots__)}, got an unknown field"
+        )
+    base = example.to_json()
+    if {"series", "contributions"} & set(event):  # the example's would match what is given does not
+        base |= {"series": [], "contributions": {}}
+    made = AlertEvent.from_json({**base, **event, "group": example.group, "stage": "test"})
+    if not all(isinstance(one, dict) for one in made.series):
+        raise InvalidInput(f"event.series: expected a list of objects, got {shown(event['series'])}")
+    why = why_not(rule, made)
+    if not why and made.severity < rule.threshold:
+        why = f"severity: the rule tells {rule.threshold:g} and more, the event has {made.severity:g}"
+    if why:
+        raise InvalidInput(f"event: expected one that {rule.name} tells; {why}")
+    return made

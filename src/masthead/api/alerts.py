@@ -6,8 +6,9 @@ from fastapi import APIRouter
 
 from masthead.alerts.rules import AlertRule
 from masthead.api.factory import Product
-from masthead.api.shapes import Json, Limit, Token, body, page_by_name, page_json
+from masthead.api.shapes import Json, Limit, Token, body, only, page_by_name, page_json
 from masthead.app import Masthead
+from masthead.base.errors import InvalidInput, shown
 
 router = APIRouter(tags=["alerts"])
 _EXAMPLE = {
@@ -93,9 +94,14 @@ def delete_alert_rule(masthead: Product, name: str) -> None:
 
 
 @router.post("/alerts/{name}/test")
-def test_alert_rule(masthead: Product, name: str) -> Json:
-    """Send a message that is marked as a test, and return how it ended."""
-    return masthead.alerts.test_rule(name).to_json()
+def try_alert_rule(
+    masthead: Product, name: str, given: Annotated[Json | None, body({"event": {"severity": 90}})] = None
+) -> Json:
+    """Send a message that is marked as a test, about an `event` if fields of one are given; return how it ended."""
+    event = only(given or {}, "event").get("event")
+    if event is not None and not isinstance(event, dict):
+        raise InvalidInput(f"event: expected an object, got {shown(event)}")
+    return masthead.alerts.test_rule(name, event).to_json()
 
 
 def _with_warnings(masthead: Masthead, rule: AlertRule) -> Json:

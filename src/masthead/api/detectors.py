@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from masthead.api.factory import Product
-from masthead.api.shapes import Json, Limit, Token, body, page_by_name, page_json, read_time
+from masthead.api.shapes import Json, Limit, Token, body, only, page_by_name, page_json, read_time, text
 from masthead.metrics.spec import DetectorSpec, dimension_values
 
 router = APIRouter(tags=["detectors"])
@@ -90,9 +90,13 @@ def validate(masthead: Product, name: str) -> Json:
 
 
 @router.post("/detectors/{name}/test")
-def test_detector(masthead: Product, name: str) -> Json:
-    """Do the same as `validate`."""
-    return _json(masthead.metrics.validate(name))
+def try_detector(
+    masthead: Product, name: str, given: Annotated[Json | None, body({"message": '{"CO": 2.4}'})] = None
+) -> Json:
+    """Return what the detector would make of a `message`; without one do the same as `validate`."""
+    if not given:
+        return _json(masthead.metrics.validate(name))
+    return masthead.metrics.try_message(name, text(only(given, "message"), "message"))
 
 
 @router.post("/detectors/{name}/activate", status_code=202)

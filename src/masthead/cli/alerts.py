@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from masthead.cli.documents import read_document
 from masthead.cli.grammar import Noun, add_create, add_verbs, answer, new_room
-from masthead.cli.installation import AsJson, Data, Name, installation, warn
+from masthead.cli.installation import AsJson, Data, Message, Name, installation, warn
 from masthead.cli.output import print_json, print_table
 from masthead.cli.rooms import ROOMS
 
@@ -54,10 +55,15 @@ def _created(masthead: "Masthead", given: dict[str, Any]) -> _Checked:
 
 
 @app.command("test")
-def try_one(name: Name, as_json: AsJson = False, data: Data = None) -> None:
-    """Send a message that is marked as a test, and say how it ended."""
+def try_one(name: Name, message: Message = None, as_json: AsJson = False, data: Data = None) -> None:
+    """Send a message that is marked as a test, and say how it ended.
+
+    With --message it is about the event in the file: any of its fields, the others as without. One that the rule does
+    not tell is not sent, and the reason is told.
+    """
+    event = read_document(message) if message else None
     with installation(data) as masthead:
-        sent = masthead.alerts.test_rule(name)
+        sent = masthead.alerts.test_rule(name, event)
     answer(sent, as_json=as_json)
     if sent.state != "delivered":
         raise typer.Exit(1)

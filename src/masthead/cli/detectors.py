@@ -10,9 +10,9 @@ import typer
 
 from masthead.base.errors import Conflict
 from masthead.cli import groups
-from masthead.cli.documents import read_document
+from masthead.cli.documents import read_bytes, read_document
 from masthead.cli.grammar import Noun, add_verbs, answer, new_room
-from masthead.cli.installation import INVALID, AsJson, Data, File, Name, installation
+from masthead.cli.installation import INVALID, AsJson, Data, File, Message, Name, installation
 from masthead.cli.output import print_json, print_table
 from masthead.cli.portraits import tell_detector, tell_quality
 from masthead.cli.progress import follow
@@ -123,7 +123,18 @@ def validate(name: Name, as_json: AsJson = False, data: Data = None) -> None:
         raise typer.Exit(INVALID)
 
 
-app.command("test", help="The same as validate.")(validate)
+@app.command("test")
+def try_one(name: Name, message: Message = None, as_json: AsJson = False, data: Data = None) -> None:
+    """Show what a detector would make of a message; nothing is taken. Without --message the same as validate."""
+    if message is None:
+        validate(name, as_json, data)
+        return
+    payload = read_bytes(message)
+    with installation(data) as masthead:
+        found = masthead.metrics.try_message(name, payload)
+    answer(found, as_json=as_json)
+    if not found["rows"]:
+        raise typer.Exit(INVALID)
 
 
 @app.command("activate")

@@ -389,6 +389,17 @@ class MetricsService(AnomalyVerbs):
         self._feeds.forget()
         return validate(spec, self._objects, self._feeds.of(spec), self._rules())
 
+    def try_message(self, name: str, payload: bytes | str) -> dict[str, Any]:
+        """Return what a detector would make of one message: its rows by series, or why it cannot be used.
+
+        Raises:
+            NotFound: There is no such detector. InvalidInput: Its specification is not complete.
+        """
+        from masthead.metrics.trying import try_message
+
+        data = payload.encode() if isinstance(payload, str) else payload
+        return try_message(self.get_detector(name).spec, data, self._clock.time())
+
     def sample_rows(self, source: Source | Mapping[str, Any], *, limit: int = 20) -> "Sample":
         """Return the first rows of a source of files, as they stand; no detector is needed.
 
