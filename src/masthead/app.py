@@ -582,8 +582,10 @@ class Masthead:
                 get_logger("app").warning("housekeeping failed", part=name, error=repr(error))
 
     def _link(self, event: "AlertEvent") -> str:
-        """Return the address of an event's page in the console."""
-        return f"http://{self.settings.host}:{self.settings.port}/ui/groups/{event.group}"
+        """Return the address of an event's page in the console: of the server that runs, whoever asks, else as set."""
+        served = self.folder.served_at() or {}
+        url = served.get("url") or f"http://{self.settings.host}:{self.settings.port}"
+        return f"{url}/ui/groups/{event.group}"
 
     def _arn(self, kind: str, name: str) -> str:
         """Return the resource name that a client was given when it made an alert rule or a detector, else a plain one."""

@@ -38,7 +38,7 @@ from masthead.aws.serving import listener_config
 from masthead.base.addresses import read_networks
 from masthead.base.clock import Beat, Clock, SystemClock, VirtualClock
 from masthead.base.errors import Conflict, InvalidInput, LimitReached
-from masthead.base.folder import DataFolder, write_atomic
+from masthead.base.folder import ADDRESSES, DataFolder, write_atomic
 from masthead.base.log import get_logger
 from masthead.base.settings import Settings
 from masthead.base.telemetry import REGISTRY
@@ -46,9 +46,6 @@ from masthead.devices.host import DeviceHost
 from masthead.devices.product import Product
 from masthead.store.archive import write_archive
 from masthead.streams.readings import Batch
-
-ADDRESSES = "serve.json"
-"""In the data folder while a server runs: where it listens, and the token for what only the folder's owner may ask."""
 
 _TICK_S = 0.25
 _LOOK_S = 0.5

@@ -1,5 +1,6 @@
 """Every noun on the command line, with one grammar, against a data folder and no server."""
 
+import contextlib
 import json
 import re
 import time
@@ -14,6 +15,7 @@ from seen_group import GROUP, store_group
 from masthead.access.gate import Caller
 from masthead.app import Masthead
 from masthead.base.errors import NotFound
+from masthead.base.folder import DataFolder
 from masthead.base.settings import Settings
 from masthead.base.telemetry import exposition
 from masthead.cli.main import run
@@ -236,6 +238,23 @@ def test_an_alert_and_a_detector_are_tried_with_a_message(call: Call, tmp_path: 
     assert [one["dimensions"]["site"] for one in found["rows"]] == ["A", "B"]
     assert found["rows"][0]["interval"] == "2022-03-24T23:30:00+00:00"
     assert [(one["row"], one["field"]) for one in found["refused"]] == [(2, "CO")]
+
+
+def test_an_alert_that_a_command_sends_leads_to_the_console_of_the_server_that_runs(
+    call: Call, tmp_path: Path
+) -> None:
+    channel = {"kind": "command", "command": ["/usr/bin/tee", str(tmp_path / "told")]}
+    call("alerts", "create", "night", "--file", written(tmp_path, "a.json", {"channel": channel}))
+    folder, links = DataFolder(tmp_path / "data"), []
+    written(folder.path, "serve.json", {"url": "https://127.0.0.1:18600", "token": "t", "mqtt_port": 0})
+    for holding in (folder.lock(), contextlib.nullcontext()):
+        with holding:
+            assert call("alerts", "test", "night")[0] == 0
+        links.append(json.loads((tmp_path / "told").read_text())["masthead"]["link"])
+    assert links[0].startswith("https://127.0.0.1:18600/ui/groups/")
+    assert links[1].startswith(
+        "http://127.0.0.1:8400/ui/groups/"
+    )  # what an ended server left behind says nothing
 
 
 def test_a_detector_keeps_the_paths_of_the_folder_it_was_made_in(call: Call, tmp_path: Path) -> None:

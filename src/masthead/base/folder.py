@@ -2,13 +2,18 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from masthead.base.errors import Conflict
+
+ADDRESSES = "serve.json"
+"""In the data folder while a server runs: where it listens, and the token for what only the folder's owner may ask."""
 
 _LOCK = "serve.lock"
 
@@ -120,6 +125,16 @@ class DataFolder:
         finally:
             os.close(handle)
         return None
+
+    def served_at(self) -> dict[str, Any] | None:
+        """Return what the server that holds the folder wrote down when it was ready: `url`, ports, `token`; None without."""
+        if self.served_by() is None:
+            return None
+        try:
+            found = json.loads((self.path / ADDRESSES).read_bytes())
+        except (OSError, ValueError):  # not ready yet, or about to end
+            return None
+        return found if isinstance(found, dict) else None
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:

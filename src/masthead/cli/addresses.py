@@ -1,6 +1,5 @@
 """Where the server of a data folder listens: what it wrote down when it was ready, else what the settings say."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,6 @@ if TYPE_CHECKING:
 
     from masthead.base.settings import Settings
 
-ADDRESSES = "serve.json"
 FOLLOW_S = 5.0
 
 
@@ -27,12 +25,10 @@ def served(folder: Path) -> Served | None:
     """Return how to reach the server of a folder, or None when none runs there."""
     from masthead.base.folder import DataFolder
 
-    if DataFolder(folder).served_by() is None:
-        return None
+    found = DataFolder(folder).served_at()
     try:
-        found = json.loads((folder / ADDRESSES).read_text())
-        return Served(found["url"], found["token"], int(found["mqtt_port"]))
-    except (OSError, ValueError, KeyError):
+        return None if found is None else Served(found["url"], found["token"], int(found["mqtt_port"]))
+    except (ValueError, KeyError):
         return None
 
 
