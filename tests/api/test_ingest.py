@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from masthead.app import Masthead
 from masthead.base.errors import LimitReached
-from masthead.streams.readings import Reading
+from masthead.streams.readings import Reading, json_value
 
 CSV = "TIMESTAMP,LOCATION_ID,CO\r\n2022-03-24 23:30,B-101,2.4\r\n2022-03-24 23:35,007,\r\n"
 
@@ -46,10 +46,18 @@ def test_a_line_is_stored_as_it_was_sent(api: httpx.Client, stored: list[Reading
 
 
 def test_a_broken_line_is_told_and_the_rest_is_stored(api: httpx.Client, stored: list[Reading]) -> None:
-    answer = post(api, b'{"CO": 1}\n{"CO": \n5\n{"CO": NaN}\n{"CO": 2}\n').json()
+    answer = post(api, b'{"CO": 1}\n{"CO": \n5\n{"CO": Nan}\n{"CO": 2}\n').json()
     assert (answer["stored"], answer["refused"]) == (2, 3)
     assert [problem["line"] for problem in answer["problems"]] == [2, 3, 4]
     assert len(stored) == 2
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"CO": NaN, "NO2": Infinity, "SO2": 3}', b'[{"CO": NaN, "NO2": Infinity, "SO2": 3}]']
+)
+def test_nan_is_a_missing_value_as_in_files(api: httpx.Client, stored: list[Reading], body: bytes) -> None:
+    assert post(api, body).json()["stored"] == 1
+    assert json_value(stored[0].payload) == {"CO": None, "NO2": float("inf"), "SO2": 3}
 
 
 @pytest.mark.parametrize("body", [b"", b"\n\n", b"not json", b"5", b"[]", b"\x1f\x8b\x00", b"[" * 5000])

@@ -56,6 +56,18 @@ def test_columns_can_be_named_and_a_lower_sensitivity_prints_more() -> None:
     assert len(json.loads(done.stdout)["groups"]) >= 2
 
 
+def test_what_was_read_and_what_taught_is_told_as_it_is(tmp_path: Path) -> None:
+    rows = "".join(f"2022-03-2{day},Città,{day}\n" for day in range(1, 5))
+    (tmp_path / "days.csv").write_bytes(f"day,place,CO\n{rows}".encode("latin-1"))
+    done = masthead(
+        "backtest", str(tmp_path / "days.csv"), "--timestamp", "day", "--measure", "CO", "--interval", "1d"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "all 4 intervals served to learn, none was tested" in done.stderr
+    assert "refused" not in done.stderr
+    assert "not utf-8 text (1)" in done.stderr
+
+
 def test_no_groups_is_still_a_success() -> None:
     done = masthead("backtest", LIVE, "--history", HISTORY, *OPTIONS, "--sensitivity", "100")
     assert (done.returncode, done.stdout) == (0, "")

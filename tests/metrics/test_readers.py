@@ -235,6 +235,7 @@ def test_bytes_that_are_no_text_are_told() -> None:
     rows, problems = read(SOME + b"2022-03-24 23:40,\xff\xfe,3\n")
     assert len(rows) == 3
     assert [(p.line, p.reason) for p in problems.kept] == [(4, "not utf-8 text")]
+    assert (len(problems), dict(problems.notes)) == (0, {"not utf-8 text": 1})  # no row was refused
 
 
 def test_a_charset_that_is_named_is_used() -> None:

@@ -16,6 +16,8 @@ from masthead.streams.router import DIRECT
 
 from .conftest import AIR, EVENT_TIME, RULE, START, House
 
+DETECTOR_ACTION = {"kind": "detector", "name": "d"}
+
 
 def test_records_land_in_the_folder_of_the_interval_they_happened_in(air: House) -> None:
     air.send({"T": START + 10, "v": 1})
@@ -99,7 +101,9 @@ def test_a_clock_far_ahead_goes_to_the_error_place_and_seals_nothing(air: House)
     ("payload", "reason"),
     [
         (b"not json", "JSON object"),
-        (b'{"T": NaN}', "JSON object"),
+        (b'{"T": NaN}', "T: expected a time"),
+        (b'{"T": Nan}', "JSON object"),
+        (b'{"T": NaN', "JSON object"),
         (b"[1]", "JSON object"),
         (b"\xff\xfe", "JSON object"),
         (b"", "JSON object"),
@@ -128,6 +132,28 @@ def test_the_senders_own_bytes_are_kept_on_one_line(air: House) -> None:
     air.streams.flush()
     (data,) = air.content().values()
     assert data.splitlines() == [exact, b'{"T":1648164601}', b'{"T":1648164602}']
+
+
+def test_a_reading_with_nan_is_taken_without_that_value(air: House) -> None:
+    """Python's json writes it: the other values count, and what is delivered is JSON for everybody."""
+    air.streams.create_rule(
+        {
+            "name": "hot",
+            "sql": "SELECT T, a, isnull(b) AS gone FROM '#' WHERE a > 2",
+            "actions": [DETECTOR_ACTION],
+        }
+    )
+    air.streams.set_topic_routes({"e": "air/#"})
+    sent = b'{"T": %d, "a": 2.50, "b": NaN, "c": Infinity}' % START
+    batch = air.send(sent, b'{"T": %d, "a": 1.50, "b": "no NaN"}' % START, take=False)
+    routed = {each.detector: each.records for each in air.streams.take(batch)}
+    assert [record.fields for record in routed["d"]] == [{"T": START, "a": 2.5, "gone": True}]
+    assert routed["e"][0].fields == {"T": START, "a": 2.5, "b": None, "c": float("inf")}
+    assert routed["e"][0].raw == sent
+    air.streams.flush()
+    (lines,) = air.content().values()
+    assert orjson.loads(lines.splitlines()[0]) == {"T": START, "a": 2.5, "b": None, "c": None}
+    assert b'"a": 1.50, "b": "no NaN"' in lines
 
 
 def test_without_event_time_the_arrival_of_the_oldest_record_names_the_object(house: House) -> None:

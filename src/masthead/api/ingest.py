@@ -3,6 +3,7 @@
 An answer means that the readings are stored durably. What is no JSON is told with its line and not stored; the rest is.
 """
 
+import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ from masthead.base.topics import check_topic
 from masthead.metrics.files import Source, load
 from masthead.metrics.problems import Problems
 from masthead.metrics.raw import Format, Raw, Wanted
-from masthead.streams.readings import Reading
+from masthead.streams.readings import Reading, is_strict_json, json_value
 
 router = APIRouter(tags=["ingest"])
 
@@ -134,9 +135,12 @@ def _payloads(content: bytes, problems: Problems) -> Iterator[bytes]:
     """Yield the JSON objects of a body: of its lines, or of one document over several lines."""
     whole = _document(content)
     if whole is not None:
+        infinite = not is_strict_json(
+            content
+        )  # which orjson would write as null, as if nothing had been sent
         for place, one in enumerate(whole, start=1):
             if isinstance(one, dict):
-                yield orjson.dumps(one)
+                yield json.dumps(one).encode() if infinite else orjson.dumps(one)
             else:
                 problems.add("body", place, "", one, "no JSON object")
         return
@@ -144,7 +148,7 @@ def _payloads(content: bytes, problems: Problems) -> Iterator[bytes]:
         if not line.strip():
             continue
         try:
-            found = orjson.loads(line)
+            found = json_value(line)
         except orjson.JSONDecodeError as error:
             problems.add("body", number, "", line.decode(errors="replace"), f"no JSON: {error.msg}")
             continue
@@ -160,7 +164,7 @@ def _document(content: bytes) -> list[Any] | None:
     first_line = content.lstrip().partition(b"\n")[0]
     if head == b"[" or (head == b"{" and not _is_json(first_line)):
         try:
-            found = orjson.loads(content)
+            found = json_value(content)
         except orjson.JSONDecodeError:
             return None
         return found if isinstance(found, list) else [found]
@@ -169,7 +173,7 @@ def _document(content: bytes) -> list[Any] | None:
 
 def _is_json(text: bytes) -> bool:
     try:
-        orjson.loads(text)
+        json_value(text)
     except orjson.JSONDecodeError:
         return False
     return True

@@ -239,8 +239,12 @@ def _tell(result: "Backtest", sensitivity: float) -> None:
         )
     quality = result.quality
     notes = [f"{len(told)} groups at severity {sensitivity:g} or more in {quality.rows:,} rows"]
-    if result.learned:
+    if result.learned and result.tested:
         notes[0] += f"; the first {result.learned} intervals served to learn"
+    elif result.learned:
+        notes[0] += (
+            f"; all {result.learned} intervals served to learn, none was tested: give more, or --history"
+        )
     for part, source in (("data", quality), ("history", result.history)):
         notes += [f"{part}: {line}" for line in (describe(source) if source is not None else [])]
     for line in [*notes, f"configuration {result.configuration}"]:

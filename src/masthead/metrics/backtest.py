@@ -91,7 +91,8 @@ class Backtest:
         groups: In order of start, most severe first; of any severity from the opening bar on.
         quality: Of DATA. history: Of the history, or None.
         configuration: Hash of the kernel's configuration.
-        keys: Every series. learned: Intervals of DATA whose groups were not reported.
+        keys: Every series. learned: Intervals of DATA whose groups were not reported. tested: Whether there
+            are others.
     """
 
     groups: tuple[Group, ...]
@@ -100,6 +101,7 @@ class Backtest:
     configuration: str
     keys: Sequence[SeriesKey]
     learned: int
+    tested: bool
 
     def to_json(self, severity: float = 0.0) -> dict[str, Any]:
         """Return groups of at least `severity`, quality and configuration as JSON values."""
@@ -158,15 +160,16 @@ def run_backtest(
         configuration=trial.scorer.configuration_hash,
         keys=trial.cube.keys,
         learned=learned,
+        tested="tested_first" in trial.split,
     )
 
 
 def _learned(plan: Plan, steps: int, *, after_history: bool) -> int:
     if plan.learn is not None:
-        return plan.learn
+        return min(plan.learn, steps)
     if plan.learning_share and not after_history:
         return _learned_by_share(plan.learning_share, steps)
-    return 0 if after_history else min(max(int(_LEARN_SHARE * steps), _LEARN_LEAST), _LEARN_MOST)
+    return 0 if after_history else min(max(int(_LEARN_SHARE * steps), _LEARN_LEAST), _LEARN_MOST, steps)
 
 
 def _learned_by_share(share: float, steps: int) -> int:
@@ -218,7 +221,7 @@ class Trial:
         dedupe: Any = plan.dedupe
         self.cube = Cube(plan.measures, plan.dimensions, plan.rollups, plan.limits, dedupe)
         self.scorer = SeriesScorer(0, plan.interval_s, silence=False, zone=plan.zone)
-        self.tested: tuple[float, ...] = ()
+        self.split: dict[str, float] = {}
 
     def read(
         self, sources: Sequence[Source], format: Format, names: tuple[str, ...] = ()
@@ -282,8 +285,13 @@ class Trial:
 
         def steps_known(times: NDArray[np.float64]) -> None:
             finder.skip = _learned(self.plan, len(times), after_history=after_history)
-            parts = [part for part in (times[: finder.skip], times[finder.skip :]) if len(part)]
-            self.tested = tuple(float(part[place]) for part in parts for place in (0, -1))
+            parts = {"learned": times[: finder.skip], "tested": times[finder.skip :]}
+            self.split = {
+                f"{name}_{end}": float(part[place])
+                for name, part in parts.items()
+                for end, place in (("first", 0), ("last", -1))
+                if len(part)
+            }
 
         self._score(rows, took, progress, steps_known)
         return finder.groups(), finder.skip

@@ -118,8 +118,7 @@ def test(work: Work) -> dict[str, Any]:
 
 def _split(trial: Trial) -> dict[str, str]:
     """Return the starts of the first and the last interval that taught, and that were tested, ISO 8601."""
-    names = ("learned_first", "learned_last", "tested_first", "tested_last")[-len(trial.tested) :]
-    return {name: utc(at).isoformat() for name, at in zip(names, trial.tested, strict=True)}
+    return {name: utc(at).isoformat() for name, at in trial.split.items()}
 
 
 def store(work: Work, read: dict[str, Any], found: dict[str, Any]) -> None:

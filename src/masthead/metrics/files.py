@@ -157,7 +157,7 @@ def _gunzip(data: bytes, name: str, problems: Problems) -> bytes:
 
 
 def _utf8(data: bytes, charset: str, name: str, problems: Problems) -> bytes:
-    """Return the text as UTF-8 without byte order mark; bytes that are no text become U+FFFD, with a problem."""
+    """Return the text as UTF-8 without byte order mark; bytes that are no text become U+FFFD, with a note."""
     for mark, marked in _BOMS:
         if data.startswith(mark):
             data, charset = data[len(mark) :], marked
@@ -167,7 +167,7 @@ def _utf8(data: bytes, charset: str, name: str, problems: Problems) -> bytes:
         return data if charset.lower().replace("-", "") == "utf8" else text.encode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        problems.add(name, line, "", repr(data[error.start : error.start + 8]), f"not {charset} text")
+        problems.note(name, line, repr(data[error.start : error.start + 8]), f"not {charset} text")
         return data.decode(charset, errors="replace").encode(errors="replace")
     except UnicodeEncodeError:
         return data.decode(charset, errors="replace").encode(errors="replace")

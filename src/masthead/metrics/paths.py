@@ -159,7 +159,7 @@ class PathDetector(LiveDetector):
         except (InvalidInput, MastheadError) as error:
             rows = None
             problems.add(folder, 0, "", "", str(error))
-        if len(problems):
+        if problems.kept:
             self.intervals.counts.refused.update(problems.by_reason)
             lines = "\n".join(str(problem.to_json()) for problem in problems.kept)
             place = f"{error_place(self.name)}{utc(start_s):%Y%m%dT%H%M%S}-{len(known):06d}.jsonl"
@@ -167,9 +167,9 @@ class PathDetector(LiveDetector):
             self._around.journal.write(
                 "detector",
                 self.name,
-                "files refused in part",
+                "files refused in part" if len(problems) else "files read in spite of flaws",
                 folder=folder,
-                reasons=dict(problems.by_reason),
+                reasons=dict(problems.by_reason + problems.notes),
             )
         return rows
 

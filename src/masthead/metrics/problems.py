@@ -33,11 +33,12 @@ class Problem:
 
 
 class Problems:
-    """The first 1,000 problems and the count of all, by reason."""
+    """The first 1,000 problems and the count of all, by reason; apart, what was read in spite of a flaw."""
 
     def __init__(self) -> None:
         self.kept: list[Problem] = []
         self.by_reason: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return self.by_reason.total()
@@ -47,6 +48,12 @@ class Problems:
         self.by_reason[reason] += 1
         if len(self.kept) < KEPT:
             self.kept.append(Problem(file, line, field, shorten(value), reason))
+
+    def note(self, file: str, line: int, value: object, reason: str) -> None:
+        """Keep, as one of the problems, what refused nothing: it is counted apart."""
+        self.notes[reason] += 1
+        if len(self.kept) < KEPT:
+            self.kept.append(Problem(file, line, "", shorten(value), reason))
 
     def add_rows(
         self, file: str, lines: Sequence[int], field: str, values: Iterable[object], reason: str

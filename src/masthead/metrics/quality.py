@@ -1,7 +1,7 @@
 """What can be said about data before anything is learned from it: gaps, duplicates, order, refusals."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class DataQuality:
         missing: Measure column -> rows without a value.
         series: Tuples of dimension values. labels: Dimension -> different values.
         records_per_interval: min, median and max over the intervals with rows.
-        problems: The first 1,000.
+        problems: The first 1,000. notes: What was read in spite of a flaw, by reason.
     """
 
     rows: int
@@ -67,6 +67,7 @@ class DataQuality:
     labels: dict[str, int]
     records_per_interval: dict[str, float]
     problems: tuple[Problem, ...]
+    notes: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as JSON values."""
@@ -109,6 +110,7 @@ def measure_quality(rows: Rows, problems: Problems, *, interval_s: int, zone: st
         labels={name: len(np.unique(column.codes)) for name, column in rows.labels.items()},
         records_per_interval=_spread(per_interval),
         problems=tuple(problems.kept),
+        notes=dict(problems.notes.most_common()),
     )
 
 
@@ -144,6 +146,10 @@ def describe(quality: DataQuality) -> list[str]:
     if quality.refused:
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in quality.refused_by_reason.items())
         lines.append(f"{quality.refused:,} refused: {reasons}")
+    lines += [
+        f"{reason} ({count:,}): bytes that are none are read as \ufffd"
+        for reason, count in quality.notes.items()
+    ]
     if quality.intervals_empty:
         longest = quality.gaps[0]
         lines.append(

@@ -25,7 +25,7 @@ from masthead.store.objects import Objects
 from masthead.streams.buffers import ARRIVAL, BUFFERS_HELD, ERROR, Buffers, Chunk
 from masthead.streams.eventtime import MOST_AHEAD_S, EventTime
 from masthead.streams.prefixes import DEFAULT_ERROR_PREFIX, PROCESSING_FAILED, object_key, parse_prefix
-from masthead.streams.readings import Reading
+from masthead.streams.readings import Reading, json_value
 from masthead.streams.records import DeliveryStream, LedgerRow, Records
 from masthead.streams.seen import MOST, Seen, digest_of
 
@@ -478,7 +478,7 @@ class Delivery:
 def parsed_object(data: bytes) -> dict[str, Any] | None:
     """Return the JSON object in `data`, a byte-order mark before it allowed; None when there is none."""
     try:
-        found = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
+        found = json_value(data.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError:
         return None
     return found if isinstance(found, dict) else None

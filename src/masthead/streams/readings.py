@@ -7,11 +7,14 @@ Integers are little-endian; texts are UTF-8; a thing length of 65535 says that n
 Pure: bytes in, values out.
 """
 
+import json
 import math
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import orjson
 
 from masthead.base.errors import InvalidInput
 
@@ -116,3 +119,43 @@ def _encoded(text: str, field: str) -> bytes:
     if len(data) > _MAX_TEXT:
         raise InvalidInput(f"{field}: expected at most {_MAX_TEXT} bytes, got {len(data)}")
     return data
+
+
+def json_value(data: bytes) -> Any:
+    """Return the JSON value that a reading holds; NaN, which Python's json and others write, is null, as it is in files.
+
+    Infinity is infinite: whoever wants a number refuses that value and no other.
+
+    Raises:
+        orjson.JSONDecodeError: It is no JSON.
+
+    >>> json_value(b'{"CO": NaN, "NO2": 3}')
+    {'CO': None, 'NO2': 3}
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        if not _may_hold_constants(data):
+            raise
+        try:
+            return json.loads(
+                data.decode(), parse_constant=lambda name: None if name == "NaN" else float(name)
+            )
+        except (ValueError, RecursionError):
+            pass
+        raise
+
+
+def is_strict_json(data: bytes) -> bool:
+    """Return whether what `json_value` reads is JSON for everybody: no number in it is NaN or infinite."""
+    if not _may_hold_constants(data):
+        return True
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _may_hold_constants(data: bytes) -> bool:
+    return b"NaN" in data or b"Infinity" in data

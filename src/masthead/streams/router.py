@@ -15,7 +15,7 @@ from masthead.base.log import Journal
 from masthead.base.telemetry import REGISTRY
 from masthead.streams.actions import Action
 from masthead.streams.delivery import Entry, parsed_object
-from masthead.streams.readings import Batch, Reading
+from masthead.streams.readings import Batch, Reading, is_strict_json, json_value
 from masthead.streams.records import Configuration, TopicRule
 from masthead.streams.rules import Rule, parse_rule
 from masthead.streams.topics import compile_filter
@@ -286,15 +286,15 @@ def _separator_of(action: Mapping[str, Any]) -> bytes | None:
 
 
 def _line(result: dict[str, Any], raw: bytes | None) -> bytes:
-    """Return the record as one line; `SELECT *` passes the sender's own bytes, so that no digit changes."""
-    if raw is not None and b"\n" not in raw and b"\r" not in raw:
+    """Return the record as one line of JSON; `SELECT *` passes the sender's own bytes, so that no digit changes."""
+    if raw is not None and b"\n" not in raw and b"\r" not in raw and is_strict_json(raw):
         return raw.removeprefix(b"\xef\xbb\xbf").strip()
     return orjson.dumps(result)
 
 
 def _parsed_array(data: bytes) -> list[dict[str, Any]]:
     try:
-        found = orjson.loads(data)
+        found = json_value(data)
     except orjson.JSONDecodeError:
         return []
     is_list = isinstance(found, list) and all(isinstance(each, dict) for each in found)
