@@ -351,7 +351,18 @@ def test_a_series_fits_in_eight_kilobytes() -> None:
     assert SERIES.itemsize <= 8000
 
 
-@pytest.mark.parametrize("series", [-1, 2.5])
+@pytest.mark.parametrize("interval_s", [-1, 2.5, "5m", None, True, float("nan")])
+def test_an_interval_is_whole_seconds(interval_s: object) -> None:
+    with pytest.raises(InvalidInput, match="interval_s: expected whole seconds"):
+        SeriesScorer(1, interval_s)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("series", [-1, 2.5, "3", None, True, float("nan"), float("inf")])
 def test_the_number_of_series_is_a_whole_one(series: float) -> None:
     with pytest.raises(InvalidInput, match="series: expected a whole number"):
         SeriesScorer(series=series)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("series", [2, 2.0, np.int64(2)])
+def test_any_type_of_whole_number_counts_series(series: int) -> None:
+    assert SeriesScorer(series).series == 2

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from masthead.base.errors import Conflict, InvalidInput
+from masthead.base.errors import Conflict, InvalidInput, shown
 from masthead.metrics.archive import read_archive, write_archive
 from masthead.metrics.configuration import DEFAULT, Configuration, configuration_hash
 from masthead.metrics.feedback import learn_feedback
@@ -35,7 +35,7 @@ class SeriesScorer:
     """Scores each value of many series by how surprising it is for its own series so far.
 
     Args:
-        series: How many series there are; `grow` adds more.
+        series: How many series there are, 0 where none is known yet; `grow` adds more.
         interval_s: Length of an interval in seconds. 0: every call is the next point, and times serve the season
             only; they may repeat or fall.
         silence: Whether a series that falls silent is reported.
@@ -58,10 +58,12 @@ class SeriesScorer:
         configuration: Configuration = DEFAULT,
         zone: str | None = None,
     ) -> None:
-        if series < 0 or series != int(series):
-            raise InvalidInput(f"series: expected a whole number, 0 or more, got {series}")
-        if interval_s < 0 or interval_s != int(interval_s):
-            raise InvalidInput(f"interval_s: expected whole seconds, 0 or more, got {interval_s}")
+        for name, what, value in (
+            ("series", "a whole number", series),
+            ("interval_s", "whole seconds", interval_s),
+        ):
+            if not _is_count(value):
+                raise InvalidInput(f"{name}: expected {what}, 0 or more, got {shown(value)}")
         self.interval_s = int(interval_s)
         self.silence = silence
         self.configuration = configuration
@@ -286,6 +288,13 @@ class SeriesScorer:
                 done.result()
         self._moments.last_s = last
         return scores
+
+
+def _is_count(value: object) -> bool:
+    """Return whether a value is a whole number of at least 0, of any type of numbers."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer)):
+        return False
+    return bool(math.isfinite(value) and value >= 0 and value == int(value))
 
 
 def _no_scores(steps: int, series: int) -> NDArray[np.void]:
