@@ -18,6 +18,8 @@ from masthead.base.errors import Conflict, InvalidInput
 from masthead.fraud import FraudModel
 from masthead.fraud.data.columns import Labels
 from masthead.fraud.data.schema import Schema
+from masthead.fraud.scoring import fitting
+from masthead.fraud.scoring.fitting import fit
 from masthead.fraud.scoring.learning import Material, learn
 from masthead.fraud.scoring.truth import training_rows
 from masthead.learn.scores import average_precision
@@ -326,3 +328,30 @@ def test_any_number_of_relations_will_do(relations, tmp_path):
     metrics = found.evaluate(tmp_path / "t.parquet", test_from=600 * 3600, test_until=801 * 3600).metrics
     assert metrics["n"] == 200
     assert metrics["roc_auc"] > 0.7
+
+
+def test_of_many_rows_a_sample_teaches_in_which_the_rarer_outcome_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "MOST_TAUGHT", 3_000)
+    draw = np.random.default_rng(3)
+    x = draw.normal(size=(20_000, 4)).astype(np.float32)
+    y = (draw.random(20_000) < 0.02 + 0.3 * (x[:, 0] > 1.5)).astype(np.int8)
+    *_, (found, _) = fit(x, y, np.zeros(len(x), bool), names=list("abcd"), categoricals=[], seed=0, threads=1)
+    assert found is not None
+    told = lgb.Booster(model_str=found.text)
+    assert told.predict(x).mean() == pytest.approx(y.mean(), rel=0.3)  # 0.26 if those left out did not count
+    assert average_precision(y, told.predict(x)) > 0.15
+
+
+def test_who_teaches_of_many_is_bounded_also_where_both_outcomes_are_frequent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "MOST_TAUGHT", 1_000)
+    y, rows = np.tile(np.array([0, 1, 0], np.int8), 3_000), np.arange(0, 9_000, 2)
+    taught, weight = fitting._taught(y, rows, 1)
+    assert weight is not None
+    assert len(taught) == len(set(taught.tolist())) == 1_000
+    assert set(taught.tolist()) <= set(rows.tolist())
+    assert (y[taught] == 1).sum() == 500
+    assert weight.sum() == pytest.approx(len(rows), rel=1e-4)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from masthead.metrics.contributions import MAX_VALUES, OTHER, contributions, leaves_of, shares
@@ -29,11 +29,12 @@ def test_shares_of_anything_positive_sum_to_exactly_one_hundred(given_weights: d
     assert all(round(percent, 2) > 0 for percent in answer.values())
 
 
+@example([56, 466, 466, 466])  # no order of 32.05, 32.05, 32.05 and 3.85 sums to 100.0
 @given(st.lists(st.integers(1, 10_000), min_size=1, max_size=8))
-def test_hundredths_of_few_values_stay_hundredths_and_sum_to_the_bit(amounts: list[int]) -> None:
+def test_few_values_sum_to_the_bit_and_all_but_one_at_most_are_hundredths(amounts: list[int]) -> None:
     answer = shares({f"v{place}": float(amount) for place, amount in enumerate(amounts)})
     assert sum(answer.values()) == 100.0
-    assert all(percent == round(percent, 2) for percent in answer.values())
+    assert sum(percent != round(percent, 2) for percent in answer.values()) <= 1
 
 
 @pytest.mark.parametrize("count", range(1, 121))

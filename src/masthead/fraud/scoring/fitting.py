@@ -32,8 +32,11 @@ CONFIGURATION: dict[str, Any] = {
 
 ROUNDS = 1_000
 PATIENCE = 30
+MOST_TAUGHT = 160_000
+"""So many rows teach at most: all of the rarer outcome, and of the others some, each of which counts for those left out.
+LightGBM tells each tree's answer to all rows that it was given, drawn or not: that is what half a million would pay for."""
 MOST_ROWS = 80_000
-"""So many rows, drawn anew for each tree, teach it: more rows then cost more drawing, and not more of everything."""
+"""So many of them, drawn anew for each tree, teach it."""
 _BLIND_ROUNDS = 150
 
 
@@ -69,9 +72,10 @@ def fit(
         rounds: How many where the rows to check do not say when to stop: there are none, or all have one outcome.
     """
     lgb = lightgbm()
+    taught, weight = _taught(y, np.flatnonzero(~check), seed)
     settings = {
         **CONFIGURATION,
-        "bagging_fraction": min(CONFIGURATION["bagging_fraction"], MOST_ROWS / max(1, int((~check).sum()))),
+        "bagging_fraction": min(CONFIGURATION["bagging_fraction"], MOST_ROWS / len(taught)),
         **(parameters or {}),
         "seed": seed,
         "num_threads": threads or os.cpu_count() or 1,
@@ -83,7 +87,7 @@ def fit(
         "categorical_feature": categoricals,
         "params": settings,
     }
-    learn = lgb.Dataset(x[~check], y[~check], **columns)
+    learn = lgb.Dataset(x[taught], y[taught], weight=weight, **columns)
     booster = lgb.Booster(settings, learn)
     blind = len(np.unique(y[check])) < 2
     if not blind:
@@ -100,3 +104,20 @@ def fit(
     text = booster.model_to_string(num_iteration=best_round)
     text = re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", text)  # how it was made is no part of it
     yield Fit(text, best_round), done
+
+
+def _taught(
+    y: NDArray[np.int8], rows: NDArray[np.int64], seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+    """Return the rows that teach, at most `MOST_TAUGHT`, and how much each counts; None: all the same."""
+    if len(rows) <= MOST_TAUGHT:
+        return rows, None
+    draw = np.random.default_rng(seed)
+    fraud = y[rows] == 1
+    few, many = sorted((rows[fraud], rows[~fraud]), key=len)
+    some = draw.choice(few, min(len(few), MOST_TAUGHT // 2), replace=False)
+    others = draw.choice(many, MOST_TAUGHT - len(some), replace=False)
+    weight = np.zeros(len(y), np.float32)
+    weight[some], weight[others] = len(few) / len(some), len(many) / len(others)
+    taught = np.sort(np.concatenate([some, others]))
+    return taught, weight[taught]
