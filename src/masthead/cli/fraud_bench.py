@@ -51,7 +51,7 @@ def throughput(
     rate: Annotated[
         float,
         typer.Option(
-            "--rate", metavar="N", help="So many come a second in the second half, which is what is timed."
+            "--rate", metavar="N", help="So many come a second in the first half, which is what is timed."
         ),
     ] = 1_000.0,
     history: History = 97_000,
@@ -59,7 +59,7 @@ def throughput(
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Many callers at once, whose transactions share commits: how many can be, then how long each takes at a rate."""
+    """Many callers at once, whose transactions share commits: how long each takes at a rate, then how many can be."""
     from masthead.cli import fraud_measures
 
     found = fraud_measures.throughput(

@@ -15,11 +15,11 @@ from masthead.store.engine import Database
 
 __all__ = ["BRAKE_PAGES", "Checkpoints"]
 
-BRAKE_PAGES = 32_000
-"""From here on the writer itself does it after all: a log of 125 MB that nobody shortens."""
+BRAKE_PAGES = 48_000
+"""From here on the writer itself does it after all: a log of 190 MB that nobody shortens."""
 
 _EVERY_S = 0.5
-_LONG_PAGES = 8_000
+_LONG_PAGES = 16_000  # 64 MB
 
 
 class Checkpoints:
@@ -48,6 +48,7 @@ class Checkpoints:
     def _copy(self) -> None:
         try:
             if self._pages() > _LONG_PAGES:
+                self._pages()  # what came meanwhile, so that as little as can be is left
                 with self._turn:
                     self._pages()
         except Exception as error:  # a full disk, say: the next time, or the brake

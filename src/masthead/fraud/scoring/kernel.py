@@ -28,6 +28,7 @@ HOUR, DAY = 3_600_000_000, 86_400_000_000
 SLOTS = 32  # buckets of each kind: 30 days and the day under way, 24 hours and the hour under way
 EVENTS, LABELS = 0, 1
 NEVER = -(2**62)
+CELLS = 128  # of the hash table, twice as many as a ring has values
 
 ENTITY = np.dtype(
     [
@@ -77,7 +78,7 @@ class Plan(NamedTuple):
     windows: (
         Array  # (7, 4) float64: counts, known, sums of events in 1 h, 1, 7, 30 d; then of labels; scratch
     )
-    stamps: Array  # (256, 2) int64: scratch of a small hash table
+    stamps: Array  # (CELLS + 1, 2) int64: scratch of a small hash table
 
 
 class Rows(NamedTuple):
@@ -89,6 +90,12 @@ class Rows(NamedTuple):
     missing: Array  # (n,) int32: relations without a value
     numerics: Array  # (n, numerics) float32
     categories: Array  # (n, categoricals) float32
+
+
+@compiled
+def slot(start: int, head: int, i: int, room: int) -> int:
+    """Return the place of the i-th of a ring, the oldest is 0. Rooms are powers of two: a division takes ten times as long."""
+    return start + ((head + i) & (room - 1))
 
 
 @compiled
@@ -111,7 +118,7 @@ def widen(m: Memory, e: int, line: int) -> None:
     room, old = one.room[line], one.start[line]
     new = allot(m, max(4, 4 * room))
     for i in range(one.size[line]):
-        source = old + (one.head[line] + i) % room
+        source = slot(old, one.head[line], i, room)
         m.pool[new + i] = m.pool[source]
         m.partners[new + i] = m.partners[source]
     if room > 0:
@@ -146,7 +153,7 @@ def open_buckets(m: Memory, e: int, line: int) -> None:
     for i in range(2 * SLOTS):
         m.buckets[slab, i].tag = NEVER
     for i in range(one.size[line]):
-        entry = m.pool[one.start[line] + (one.head[line] + i) % one.room[line]]
+        entry = m.pool[slot(one.start[line], one.head[line], i, one.room[line])]
         fill(m.buckets[slab], entry.ts, np.float64(entry.value), 1)
 
 
@@ -170,26 +177,26 @@ def insert(
         widen(m, e, line)
     start, room, size = one.start[line], one.room[line], one.size[line]
     if size == K:
-        oldest, newest = m.pool[start + one.head[line]], m.pool[start + (one.head[line] + size - 1) % room]
+        oldest, newest = m.pool[start + one.head[line]], m.pool[slot(start, one.head[line], size - 1, room)]
         if ts < oldest.ts or (ts == oldest.ts and seq < oldest.seq):
             lose(m, e, line, ts, newest.ts)
             if one.slab[line] > 0:
                 fill(m.buckets[one.slab[line]], ts, value, 1)
             return
         lose(m, e, line, oldest.ts, max(ts, newest.ts))
-        one.head[line] = (one.head[line] + 1) % room
+        one.head[line] = slot(0, one.head[line], 1, room)
         size -= 1
     at = size
     while at > 0:
-        source = start + (one.head[line] + at - 1) % room
+        source = slot(start, one.head[line], at - 1, room)
         before = m.pool[source]
         if before.ts < ts or (before.ts == ts and before.seq < seq):
             break
-        target = start + (one.head[line] + at) % room
+        target = slot(start, one.head[line], at, room)
         m.pool[target] = before
         m.partners[target] = m.partners[source]
         at -= 1
-    place = start + (one.head[line] + at) % room
+    place = slot(start, one.head[line], at, room)
     entry = m.pool[place]
     entry.ts, entry.seq, entry.value, entry.log = ts, seq, value, log
     m.partners[place] = partners
@@ -204,11 +211,11 @@ def remove(m: Memory, e: int, line: int, ts: int, seq: int, value: float) -> Non
     one = m.entities[e]
     start, room, size = one.start[line], one.room[line], one.size[line]
     at = 0
-    while at < size and m.pool[start + (one.head[line] + at) % room].seq != seq:
+    while at < size and m.pool[slot(start, one.head[line], at, room)].seq != seq:
         at += 1
     if at < size:
         for i in range(at, size - 1):
-            target, source = start + (one.head[line] + i) % room, start + (one.head[line] + i + 1) % room
+            target, source = slot(start, one.head[line], i, room), slot(start, one.head[line], i + 1, room)
             m.pool[target] = m.pool[source]
             m.partners[target] = m.partners[source]
         one.size[line] = size - 1
@@ -239,11 +246,11 @@ def measure(m: Memory, e: int, line: int, now: int, windows: Array) -> int:
     one = m.entities[e]
     size, start, room, head = one.size[line], one.start[line], one.room[line], one.head[line]
     seen = size
-    while seen > 0 and m.pool[start + (head + seen - 1) % room].ts > now:
+    while seen > 0 and m.pool[slot(start, head, seen - 1, room)].ts > now:
         seen -= 1
     windows[:, :] = 0.0
     for i in range(seen - 1, -1, -1):  # from the newest back, each into the narrowest window that holds it
-        entry = m.pool[start + (head + i) % room]
+        entry = m.pool[slot(start, head, i, room)]
         age = now - entry.ts
         if age >= 30 * DAY:
             break
@@ -263,7 +270,7 @@ def measure(m: Memory, e: int, line: int, now: int, windows: Array) -> int:
             continue
         from_buckets(m.buckets[one.slab[line]], now, width, unit, 0 if w < 2 else SLOTS, windows[:, w])
         for i in range(seen, size):  # of the bucket under way, what a late event must not see
-            entry = m.pool[start + (head + i) % room]
+            entry = m.pool[slot(start, head, i, room)]
             if entry.ts // unit == now // unit:
                 windows[0, w] -= 1
                 if entry.value == entry.value:
@@ -276,15 +283,16 @@ def measure(m: Memory, e: int, line: int, now: int, windows: Array) -> int:
 def distinct(m: Memory, e: int, seen: int, which: int, stamps: Array) -> int:
     """Return how many values of one counterparty the last transactions of an entity have."""
     one = m.entities[e]
+    start, head, room = one.start[EVENTS], one.head[EVENTS], one.room[EVENTS]
     stamps[-1, 1] += 1  # the last cell counts the calls, so that nothing has to be wiped
     stamp, found = stamps[-1, 1], 0
     for i in range(seen):
-        value = m.partners[one.start[0] + (one.head[0] + i) % one.room[0], which]
+        value = m.partners[slot(start, head, i, room), which]
         if value < 0:
             continue
-        cell = (value * 40503) % 255
+        cell = (value * 40503) & (CELLS - 1)
         while stamps[cell, 1] == stamp and stamps[cell, 0] != value:
-            cell = (cell + 1) % 255
+            cell = (cell + 1) & (CELLS - 1)
         if stamps[cell, 1] != stamp:
             stamps[cell, 0], stamps[cell, 1] = value, stamp
             found += 1
@@ -295,9 +303,10 @@ def distinct(m: Memory, e: int, seen: int, which: int, stamps: Array) -> int:
 def amounts(m: Memory, e: int, seen: int, log: float, out: Array) -> None:
     """Fill `out` (2,) with the distance of an amount from the last ones, and the same in their deviations."""
     one = m.entities[e]
+    start, head, room = one.start[EVENTS], one.head[EVENTS], one.room[EVENTS]
     n, total, squares = 0, 0.0, 0.0
     for i in range(seen):
-        value = np.float64(m.pool[one.start[0] + (one.head[0] + i) % one.room[0]].log)
+        value = np.float64(m.pool[slot(start, head, i, room)].log)
         if value == value:
             n += 1
             total += value
@@ -321,7 +330,7 @@ def look(plan: Plan, m: Memory, r: int, e: int, ts: int, log: float, out: Array,
     out[p + 1] = np.nan
     out[p + 2] = np.nan
     if seen > 0:
-        last = m.pool[one.start[0] + (one.head[0] + seen - 1) % one.room[0]].ts
+        last = m.pool[slot(one.start[0], one.head[0], seen - 1, one.room[0])].ts
         out[p + 1] = np.log1p((ts - last) / 1e6)
         out[p + 2] = np.log1p(max(0, ts - one.first) / 1e6)
     for i in range(1, 4):

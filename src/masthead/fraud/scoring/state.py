@@ -17,6 +17,7 @@ from masthead.fraud.data.columns import Event, Events, Labels
 from masthead.fraud.scoring.features import Encoder, Layout
 from masthead.fraud.scoring.kernel import (
     BUCKET,
+    CELLS,
     ENTITY,
     ENTRY,
     EVENTS,
@@ -56,7 +57,7 @@ class GraphState:
             hubs=np.array([name in layout.hubs for name in layout.tracked], bool),
             partners=np.array([layout.tracked.index(name) for name in layout.counterparties], np.int64),
             windows=np.zeros((6, 4)),
-            stamps=np.zeros((256, 2), np.int64),
+            stamps=np.zeros((CELLS + 1, 2), np.int64),
         )
         self._memory = Memory(
             entities=np.zeros(_ROOMY, ENTITY),
