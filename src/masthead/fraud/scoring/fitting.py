@@ -32,7 +32,7 @@ CONFIGURATION: dict[str, Any] = {
 
 ROUNDS = 1_000
 PATIENCE = 30
-MOST_TAUGHT = 160_000
+MOST_TAUGHT = 128_000
 """So many rows teach at most: all of the rarer outcome, and of the others some, each of which counts for those left out.
 LightGBM tells each tree's answer to all rows that it was given, drawn or not: that is what half a million would pay for."""
 MOST_ROWS = 80_000
