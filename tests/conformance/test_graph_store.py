@@ -10,14 +10,15 @@ import pytest
 from masthead.base.errors import NotFound
 from masthead.fraud.data.columns import Labels
 from masthead.fraud.data.schema import Schema
-from masthead.fraud.live import links
-from masthead.fraud.live.graph_store import GraphStore
-from masthead.fraud.live.links import LinkReader, link
-from masthead.fraud.live.live_data import read_live, write_live
-from masthead.fraud.live.live_results import Span, marks, scores, vectors
-from masthead.fraud.live.loading import load_labels
-from masthead.fraud.live.records import LIVE, NewDecision, NewLabel, NewTransaction
-from masthead.fraud.live.results import (
+from masthead.fraud.store import links
+from masthead.fraud.store.link_records import LinkRows, MarkRow, Moment
+from masthead.fraud.store.links import LinkReader, link
+from masthead.fraud.store.live_data import read_live, write_live
+from masthead.fraud.store.live_results import Span, marks, scores, vectors
+from masthead.fraud.store.loading import load_labels
+from masthead.fraud.store.log import TransactionLog
+from masthead.fraud.store.records import LIVE, NewDecision, NewLabel, NewTransaction
+from masthead.fraud.store.results import (
     Space,
     empty_space,
     erase_entity,
@@ -29,22 +30,23 @@ from masthead.fraud.live.results import (
     spaces,
     stats,
 )
-from masthead.fraud.reasons.link_records import LinkRows, MarkRow, Moment
 from masthead.store.engine import Database
 
 RELATIONS = ("card", "device")
 
 
 @pytest.fixture
-def store(any_database: Database) -> GraphStore:
-    found = GraphStore(any_database)
+def store(any_database: Database) -> TransactionLog:
+    found = TransactionLog(any_database)
     with found.group() as group:
         put_space(group, Space(LIVE, "live", "the schema", "digest", datetime(2026, 1, 2, tzinfo=UTC)))
     yield found
     found.close()
 
 
-def put(store: GraphStore, id: str, ts: int, *keys: str | None, space: str = LIVE, score: float = 0.1) -> int:
+def put(
+    store: TransactionLog, id: str, ts: int, *keys: str | None, space: str = LIVE, score: float = 0.1
+) -> int:
     """Write one transaction with its decision; return its number."""
     with store.group() as group:
         pairs = [pair for pair in zip(RELATIONS, keys, strict=True) if pair[1] is not None]
@@ -70,14 +72,14 @@ def put(store: GraphStore, id: str, ts: int, *keys: str | None, space: str = LIV
     return seq
 
 
-def mark(store: GraphStore, id: str, value: int = 1) -> int:
+def mark(store: TransactionLog, id: str, value: int = 1) -> int:
     with store.group() as group:
         seq = group.head.last + 1
         group.note([NewLabel(seq, LIVE, id, value, "analyst", 77)])
     return seq
 
 
-def load(store: GraphStore, said: list[tuple[str, int, int]], **options: int) -> int:
+def load(store: TransactionLog, said: list[tuple[str, int, int]], **options: int) -> int:
     """Load labels as (id, value, arrival); return how many were stored."""
     ids, value, at = zip(*sorted(said, key=lambda one: one[2]), strict=True)
     rows = np.full(len(said), -1, np.int64)
@@ -85,12 +87,12 @@ def load(store: GraphStore, said: list[tuple[str, int, int]], **options: int) ->
     return load_labels(store, LIVE, labels, source="import", **options)
 
 
-def test_one_sequence_numbers_transactions_and_labels(store: GraphStore) -> None:
+def test_one_sequence_numbers_transactions_and_labels(store: TransactionLog) -> None:
     assert [put(store, "a", 1, "c1", None), mark(store, "a"), put(store, "b", 2, "c1", "d")] == [1, 2, 3]
     assert store.head().last == 3
 
 
-def test_labels_that_are_loaded_again_are_stored_once(store: GraphStore) -> None:
+def test_labels_that_are_loaded_again_are_stored_once(store: TransactionLog) -> None:
     put(store, "a", 1, "c1", None)
     said = [("a", 1, 50), ("b", 0, 60), ("b", 0, 60), ("a", 0, 70)]
     assert load(store, said) == 3
@@ -109,7 +111,7 @@ def test_labels_that_are_loaded_again_are_stored_once(store: GraphStore) -> None
     ]
 
 
-def test_an_exception_takes_the_whole_group_back_and_the_next_one_goes_on(store: GraphStore) -> None:
+def test_an_exception_takes_the_whole_group_back_and_the_next_one_goes_on(store: TransactionLog) -> None:
     put(store, "a", 1, "c1", "d1")
 
     def fail() -> None:
@@ -123,7 +125,7 @@ def test_an_exception_takes_the_whole_group_back_and_the_next_one_goes_on(store:
     assert [key for _, _, key in store.entity_keys()] == ["c1", "d1", "c2"]
 
 
-def test_what_was_stored_is_given_back_whole(store: GraphStore) -> None:
+def test_what_was_stored_is_given_back_whole(store: TransactionLog) -> None:
     put(store, "a", 4, 'odd, "key"-1', None, score=0.9)
     mark(store, "a", 0)
     with store.database.read() as connection:
@@ -134,7 +136,7 @@ def test_what_was_stored_is_given_back_whole(store: GraphStore) -> None:
     assert (found.decision, found.labels[0].value, found.labels[0].source) == (b'{"id": "x"}', 0, "analyst")
 
 
-def test_the_newest_neighbours_come_first_ties_by_number_and_a_hub_is_cut(store: GraphStore) -> None:
+def test_the_newest_neighbours_come_first_ties_by_number_and_a_hub_is_cut(store: TransactionLog) -> None:
     for place in range(30):
         put(store, f"h{place}", 10 + place // 2, "hub", None)
     with store.database.read() as connection:
@@ -144,7 +146,7 @@ def test_the_newest_neighbours_come_first_ties_by_number_and_a_hub_is_cut(store:
 
 
 def test_neighbours_of_one_entity_cost_one_statement_beside_those_of_all(
-    store: GraphStore, monkeypatch: pytest.MonkeyPatch
+    store: TransactionLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place in range(9):
         put(store, str(place), place, "c", "d" if place % 2 else None)
@@ -167,14 +169,14 @@ def test_neighbours_of_one_entity_cost_one_statement_beside_those_of_all(
     assert len(asked) == 2 + (2 if store.database.is_sqlite else 1) + 1
 
 
-def linked(store: GraphStore, *eids: int, **bounds: int) -> list[list[tuple[int, int]]]:
+def linked(store: TransactionLog, *eids: int, **bounds: int) -> list[list[tuple[int, int]]]:
     """Return (ts, seq) of each entity's newest transactions."""
     with store.database.read() as connection:
         found = LinkReader(connection).newest_of(eids, **{"until": 2**60, "limit": 9_999, **bounds})
     return [list(zip(found[eid].ts.tolist(), found[eid].seq.tolist(), strict=True))[::-1] for eid in eids]
 
 
-def test_links_are_the_same_whenever_they_are_written(store: GraphStore) -> None:
+def test_links_are_the_same_whenever_they_are_written(store: TransactionLog) -> None:
     draw = np.random.default_rng(3)
     truth: dict[int, list[tuple[int, int]]] = {1: [], 2: []}
     for place in range(700):  # a hub of three blocks; some transactions come late, some at the same time
@@ -202,7 +204,7 @@ def test_links_are_the_same_whenever_they_are_written(store: GraphStore) -> None
 
 
 def test_links_of_what_is_taken_away_while_they_are_written_do_not_come_back(
-    store: GraphStore, monkeypatch: pytest.MonkeyPatch
+    store: TransactionLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with store.group() as group:
         put_space(group, Space("live", "live", "s", "g", datetime(2026, 1, 2, tzinfo=UTC)))
@@ -228,7 +230,7 @@ def test_links_of_what_is_taken_away_while_they_are_written_do_not_come_back(
     assert linked(store, 9) == [[]]  # c7
 
 
-def test_numbers_that_are_given_again_are_linked_again(store: GraphStore) -> None:
+def test_numbers_that_are_given_again_are_linked_again(store: TransactionLog) -> None:
     with store.group() as group:
         put_space(group, Space("live", "live", "s", "g", datetime(2026, 1, 2, tzinfo=UTC)))
     put(store, "a", 1, "c1", "d")
@@ -241,7 +243,7 @@ def test_numbers_that_are_given_again_are_linked_again(store: GraphStore) -> Non
         link(store)
 
 
-def test_a_late_transaction_stands_at_its_time(store: GraphStore) -> None:
+def test_a_late_transaction_stands_at_its_time(store: TransactionLog) -> None:
     for id, ts in (("a", 10), ("b", 30), ("late", 20)):
         put(store, id, ts, "c", None)
     with store.database.read() as connection:
@@ -249,7 +251,7 @@ def test_a_late_transaction_stands_at_its_time(store: GraphStore) -> None:
         assert [one.id for one in recent(connection, LIVE, ("card", "c"), before=30)] == ["late", "a"]
 
 
-def test_replay_gives_what_came_in_order_and_labels_once_both_are_there(store: GraphStore) -> None:
+def test_replay_gives_what_came_in_order_and_labels_once_both_are_there(store: TransactionLog) -> None:
     put(store, "a", 5, "c", None)
     mark(store, "b")
     put(store, "b", 3, "c", "d")
@@ -267,7 +269,7 @@ def test_replay_gives_what_came_in_order_and_labels_once_both_are_there(store: G
     assert store.replay(9, relations=2).ents.shape == (0, 2)
 
 
-def test_pages_go_from_new_to_old_and_flagged_ones_can_be_asked_for(store: GraphStore) -> None:
+def test_pages_go_from_new_to_old_and_flagged_ones_can_be_asked_for(store: TransactionLog) -> None:
     for place in range(6):
         put(store, str(place), 10 + place // 2, None, "d", score=0.6 if place % 2 else 0.2)
     with store.database.read() as connection:
@@ -286,7 +288,7 @@ def test_pages_go_from_new_to_old_and_flagged_ones_can_be_asked_for(store: Graph
 
 
 def test_a_simulation_shares_nothing_with_real_transactions_and_goes_without_a_trace(
-    store: GraphStore,
+    store: TransactionLog,
 ) -> None:
     put(store, "a", 1, "c", "d")
     with store.group() as group:
@@ -308,7 +310,7 @@ def test_a_simulation_shares_nothing_with_real_transactions_and_goes_without_a_t
         assert recent(connection, "sim-1", ("card", "c"), before=9) == []
 
 
-def test_an_erased_entity_leaves_nothing_and_others_keep_theirs(store: GraphStore) -> None:
+def test_an_erased_entity_leaves_nothing_and_others_keep_theirs(store: TransactionLog) -> None:
     put(store, "a", 1, "ann-1234567", "shared")
     put(store, "b", 2, "ann-1234567", "hers-7654321")
     put(store, "c", 3, "bob", "shared")
@@ -327,7 +329,7 @@ def test_an_erased_entity_leaves_nothing_and_others_keep_theirs(store: GraphStor
         assert not any(text in file for file in files for text in (b"ann-123", b"hers-765"))
 
 
-def test_many_rows_at_once_are_the_same_rows(store: GraphStore) -> None:
+def test_many_rows_at_once_are_the_same_rows(store: TransactionLog) -> None:
     with store.group() as group:
         known = group.new_entities(LIVE, [("card", f"c{place}") for place in range(600)])
         rows = [
@@ -355,7 +357,7 @@ def test_many_rows_at_once_are_the_same_rows(store: GraphStore) -> None:
     assert store.replay(relations=2).ents[:, 0].tolist() == list(range(1, 601))
 
 
-def test_what_explanations_ask_is_answered_as_of_a_moment(store: GraphStore) -> None:
+def test_what_explanations_ask_is_answered_as_of_a_moment(store: TransactionLog) -> None:
     a, b, x = (
         put(store, "a", 10, "c1", "d1"),
         put(store, "b", 20, "c1", None),
@@ -397,7 +399,7 @@ device = "device"
 """
 
 
-def test_what_a_model_said_and_what_became_of_it_is_read_by_window(store: GraphStore) -> None:
+def test_what_a_model_said_and_what_became_of_it_is_read_by_window(store: TransactionLog) -> None:
     for place, score in enumerate((0.1, 0.9, 0.4)):
         put(store, f"t{place}", 10 * place, "c1", None, score=score)
     put(store, "else", 10, "c1", None, space="sim")
@@ -420,7 +422,7 @@ def test_what_a_model_said_and_what_became_of_it_is_read_by_window(store: GraphS
         assert marks(connection, span, until=76)[0].tolist() == []
 
 
-def test_all_that_is_stored_is_written_and_read_back_alike(store: GraphStore, tmp_path: Path) -> None:
+def test_all_that_is_stored_is_written_and_read_back_alike(store: TransactionLog, tmp_path: Path) -> None:
     put(store, "b", 7, "c1", None)
     put(store, "a", 5, "c2", "d1")
     put(store, "else", 6, "c1", "d1", space="sim")

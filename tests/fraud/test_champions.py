@@ -20,7 +20,6 @@ from masthead.base.settings import Settings
 from masthead.cli.main import run
 from masthead.fraud.data.events import Labels, read_labels
 from masthead.fraud.live.ledger import Mark
-from masthead.fraud.live.live_data import describe_live, read_live, write_live
 from masthead.fraud.scoring.drift import (
     contest,
     feature_stability,
@@ -33,6 +32,7 @@ from masthead.fraud.scoring.drift import (
 from masthead.fraud.scoring.engines import Trees
 from masthead.fraud.scoring.model import FraudModel
 from masthead.fraud.scoring.reference import histogram
+from masthead.fraud.store.live_data import describe_live, read_live, write_live
 from masthead.learn.calibration import Calibration
 
 DAY = 86_400_000_000

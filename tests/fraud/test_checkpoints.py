@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from masthead.fraud.live import checkpoints
-from masthead.fraud.live.graph_store import GraphStore
+from masthead.fraud.store import checkpoints
+from masthead.fraud.store.log import TransactionLog
 from masthead.store.engine import Database
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> GraphStore:
+def store(tmp_path: Path) -> TransactionLog:
     database = Database.open(tmp_path / "db.sqlite")
     database.create_all()
-    return GraphStore(database)
+    return TransactionLog(database)
 
 
-def write(store: GraphStore, first: int, count: int = 200) -> None:
+def write(store: TransactionLog, first: int, count: int = 200) -> None:
     """Write so many rows, of a kilobyte each."""
     with store.group() as group:
         group.each(
@@ -26,7 +26,7 @@ def write(store: GraphStore, first: int, count: int = 200) -> None:
         )
 
 
-def test_a_commit_is_copied_beside_the_writer(store: GraphStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_is_copied_beside_the_writer(store: TransactionLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "_EVERY_S", 0.0)
     size = Path(str(store.database.engine.url.database)).stat().st_size
     write(store, 1)
@@ -34,7 +34,7 @@ def test_a_commit_is_copied_beside_the_writer(store: GraphStore, monkeypatch: py
     assert Path(str(store.database.engine.url.database)).stat().st_size > size + 200_000
 
 
-def test_a_log_that_grows_on_begins_anew(store: GraphStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_grows_on_begins_anew(store: TransactionLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "_EVERY_S", 0.0)
     monkeypatch.setattr(checkpoints, "_LONG_PAGES", 200)
     for turn in range(60):
@@ -45,7 +45,7 @@ def test_a_log_that_grows_on_begins_anew(store: GraphStore, monkeypatch: pytest.
     assert log.stat().st_size < 6_000_000  # of some 17 MB that were written
 
 
-def test_who_writes_does_not_copy(store: GraphStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_writes_does_not_copy(store: TransactionLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "_EVERY_S", 3_600.0)
     write(store, 1)  # the first commit is copied at once
     store.close()

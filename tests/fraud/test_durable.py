@@ -14,12 +14,12 @@ from masthead.fraud.data.columns import Event
 from masthead.fraud.data.events import read_labels
 from masthead.fraud.live.durable import DurableStream
 from masthead.fraud.live.graph_store import GraphStore
-from masthead.fraud.live.loading import load_events, load_labels
-from masthead.fraud.live.packing import event_of
-from masthead.fraud.live.records import LIVE
-from masthead.fraud.live.results import erase_entity, get_transaction
 from masthead.fraud.live.writer import MOST_TOGETHER, Writer
 from masthead.fraud.scoring.stream import Stream
+from masthead.fraud.store.loading import load_events, load_labels
+from masthead.fraud.store.packing import event_of
+from masthead.fraud.store.records import LIVE
+from masthead.fraud.store.results import erase_entity, get_transaction
 from masthead.store.engine import Database
 
 DAY = 86_400_000_000

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masthead.fraud.live.link_blocks import MOST, Links, pack, unpack
+from masthead.fraud.store.link_blocks import MOST, Links, pack, unpack
 
 LINK = st.tuples(st.integers(1, 5), st.integers(-(2**60), 2**60), st.integers(1, 2**31 - 1))
 

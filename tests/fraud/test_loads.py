@@ -21,7 +21,7 @@ from masthead.base.errors import Conflict, InvalidInput, NotFound
 from masthead.base.settings import load_settings
 from masthead.cli.main import run
 from masthead.fraud.data.generate import generate
-from masthead.fraud.live import loading
+from masthead.fraud.store import loading
 
 ROWS = 500
 FURTHER = (
@@ -185,7 +185,7 @@ DYING = textwrap.dedent("""
     from pathlib import Path
     from masthead.app import Masthead
     from masthead.base.settings import load_settings
-    from masthead.fraud.live import loading
+    from masthead.fraud.store import loading
 
     data, cards, worker = sys.argv[1:]
     loading.AT_ONCE = 100

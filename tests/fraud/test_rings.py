@@ -3,8 +3,8 @@
 import card_events
 import numpy as np
 
-from masthead.fraud.reasons.link_records import Recent
 from masthead.fraud.reasons.rings import RARE, Ring, Rings
+from masthead.fraud.store.link_records import Recent
 
 NOW = 1_000_000
 

@@ -10,8 +10,8 @@ from card_records import flat
 
 from masthead.app import Masthead
 from masthead.base.settings import Settings
-from masthead.fraud.live.records import LIVE
 from masthead.fraud.scoring.stream import Stream
+from masthead.fraud.store.records import LIVE
 
 DAY = 86_400_000_000
 FIRST, THEN = range(120), range(120, 170)

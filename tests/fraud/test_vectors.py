@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masthead.fraud.live.vectors import pack_vector, unpack_vector
+from masthead.fraud.store.vectors import pack_vector, unpack_vector
 
 BITS = st.one_of(
     st.integers(0, 2**32 - 1),

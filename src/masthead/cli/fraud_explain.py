@@ -105,9 +105,9 @@ def _measured(n: int, history: int, hub: int, model: Path | None) -> dict[str, A
     """Return how long explanations, graphs and the rings of a store took."""
     from masthead.cli.fraud_measures import figures, ground, machine, opened
     from masthead.fraud.data.events import read_labels
-    from masthead.fraud.live.loading import load_labels
-    from masthead.fraud.live.records import LIVE
     from masthead.fraud.reasons.explaining import Explainer
+    from masthead.fraud.store.loading import load_labels
+    from masthead.fraud.store.records import LIVE
 
     with ground(history, n, hub=hub, model=model) as here, opened(here) as (store, _):
         marks = read_labels(here.model.schema, here.events, None)

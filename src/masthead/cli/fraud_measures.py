@@ -27,13 +27,13 @@ from masthead.fraud.data.events import read_events
 from masthead.fraud.data.generate import generate
 from masthead.fraud.live.durable import DurableStream
 from masthead.fraud.live.graph_store import GraphStore
-from masthead.fraud.live.link_blocks import unpack
-from masthead.fraud.live.links import link
-from masthead.fraud.live.loading import load_events
-from masthead.fraud.live.records import LIVE
-from masthead.fraud.live.results import neighbours
 from masthead.fraud.scoring.model import FraudModel
 from masthead.fraud.scoring.stream import Stream
+from masthead.fraud.store.link_blocks import unpack
+from masthead.fraud.store.links import link
+from masthead.fraud.store.loading import load_events
+from masthead.fraud.store.records import LIVE
+from masthead.fraud.store.results import neighbours
 from masthead.store.engine import Database
 from masthead.store.migrate import migrate
 

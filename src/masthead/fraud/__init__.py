@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from masthead.fraud.data.schema import Schema
+    from masthead.fraud.live.graph_store import GraphStore
     from masthead.fraud.scoring.model import FraudModel
 
-__all__ = ["FraudModel", "Schema"]
+__all__ = ["FraudModel", "GraphStore", "Schema"]
 
 
 def __getattr__(name: str) -> Any:
@@ -15,6 +16,10 @@ def __getattr__(name: str) -> Any:
         from masthead.fraud.scoring.model import FraudModel
 
         return FraudModel
+    if name == "GraphStore":
+        from masthead.fraud.live.graph_store import GraphStore
+
+        return GraphStore
     if name == "Schema":
         from masthead.fraud.data.schema import Schema
 

@@ -13,13 +13,13 @@ from masthead.base.folder import DataFolder
 from masthead.base.ids import new_id
 from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
-from masthead.fraud.live import results
 from masthead.fraud.live.champions import Champions
 from masthead.fraud.live.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
-from masthead.fraud.live.graph_store import GraphStore
-from masthead.fraud.live.records import LIVE
-from masthead.fraud.live.results import Space, Stored
 from masthead.fraud.reasons.explanations import Explanations
+from masthead.fraud.store import results
+from masthead.fraud.store.log import TransactionLog
+from masthead.fraud.store.records import LIVE
+from masthead.fraud.store.results import Space, Stored
 from masthead.learn.endpoints import Endpoints
 from masthead.store.engine import Database
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from masthead.fraud.data.schema import Schema
     from masthead.fraud.live.book import Book
     from masthead.fraud.live.ledger import Mark
-    from masthead.fraud.live.loading import Loaded, Loading
+    from masthead.fraud.store.loading import Loaded, Loading
 
-__all__ = ["SOURCES", "FraudService", "read_value"]
+__all__ = ["SOURCES", "FraudService"]
 
 SOURCES = ("chargeback", "analyst", "import")
 MOST_AT_ONCE = 10_000
@@ -49,7 +49,7 @@ class FraudService(Explanations, Champions):
         database: Holds all of it.
         folder: Its `models` hold what was deployed.
         endpoints: Where a deployment gets its name.
-        sync: As in `GraphStore`.
+        sync: As in `TransactionLog`.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class FraudService(Explanations, Champions):
         *,
         sync: Literal["full", "normal"] = "full",
     ) -> None:
-        super().__init__(database, folder, clock, journal, endpoints, GraphStore(database, sync=sync))
+        super().__init__(database, folder, clock, journal, endpoints, TransactionLog(database, sync=sync))
 
     # ------------------------------------------------------------------ scoring
 
@@ -101,7 +101,7 @@ class FraudService(Explanations, Champions):
         """
         began = time.perf_counter()
         from masthead.fraud.data.events import parse_record
-        from masthead.fraud.live.packing import check_event
+        from masthead.fraud.store.packing import check_event
 
         if len(records) > MOST_AT_ONCE:
             raise InvalidInput(f"transactions: expected at most {MOST_AT_ONCE:,}, got {len(records):,}")
@@ -169,7 +169,7 @@ class FraudService(Explanations, Champions):
         return {**found, "latency_ms": round(seconds * 1e3, 3), "time": round(seconds, 6)}
 
     def _both_shown(self, book: "Book", error: Any) -> Conflict:
-        from masthead.fraud.live.packing import event_of, record_of
+        from masthead.fraud.store.packing import event_of, record_of
 
         with self._database.read() as connection:
             stored = results.get_transaction(connection, book.space, error.event.id)
@@ -257,8 +257,9 @@ class FraudService(Explanations, Champions):
         return {"id": str(id), "known": known}
 
     def _mark(self, id: object, value: object, source: str, arrived_at: int | None) -> "Mark":
+        from masthead.fraud.data.values import read_value
         from masthead.fraud.live.ledger import Mark
-        from masthead.fraud.live.packing import MOST_TEXT
+        from masthead.fraud.store.packing import MOST_TEXT
 
         if source not in SOURCES:
             raise InvalidInput(f"source: expected one of {', '.join(SOURCES)}, got {shown(source)}")
@@ -348,7 +349,7 @@ class FraudService(Explanations, Champions):
         Args:
             problems: A file that is made for all problems, if there are any.
         """
-        from masthead.fraud.live.loading import loading
+        from masthead.fraud.store.loading import loading
 
         known = self.schema_to_load(paths, schema, space)
         self._make_space(space, "live", known)
@@ -418,27 +419,10 @@ class FraudService(Explanations, Champions):
         return count
 
 
-def read_value(value: object) -> int:
-    """Return 1 for fraud and 0 for legitimate.
-
-    Raises:
-        InvalidInput: It is neither.
-
-    >>> read_value("fraud"), read_value(0), read_value(True)
-    (1, 0, 1)
-    """
-    text = str(value).strip().lower()
-    if text in ("1", "1.0", "true", "fraud"):
-        return 1
-    if text in ("0", "0.0", "false", "legit", "legitimate"):
-        return 0
-    raise InvalidInput(f"value: expected fraud or legit, got {shown(value)}")
-
-
 def _shown(schema: "Schema", found: Stored) -> Json:
     """Return a stored transaction as JSON values."""
     from masthead.base.clock import utc
-    from masthead.fraud.live.packing import event_of, record_of
+    from masthead.fraud.store.packing import event_of, record_of
 
     words = {1: "fraud", 0: "legit"}
     latest = max(found.labels, key=lambda one: one.arrived_at, default=None)

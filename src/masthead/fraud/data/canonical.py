@@ -215,7 +215,7 @@ def _tidied(raw: "ibis.Table", shape: Shape) -> "ibis.Table":
     columns |= {f"n_{name}": number(raw[name], schema.missing) for name in sorted(numbers)}
     columns |= {f"w_{name}": raw[name] for name in sorted(numbers) if raw[name].type().is_string()}
     if schema.label_column in raw.columns:
-        columns["said"] = plain(raw[schema.label_column]).lower()
+        columns["said"] = plain(raw[schema.label_column]).lower().strip()
     return raw.select(**columns)
 
 
@@ -223,13 +223,6 @@ def _columns(tidy: "ibis.Table", shape: Shape) -> dict[str, Any]:
     import ibis
 
     schema = shape.schema
-    faults = [tidy.ts.isnull(), tidy.id.isnull()]
-    for name in tidy.columns:
-        if name.startswith("w_"):
-            # The second question only where the first is answered by yes: of most values nobody asks it.
-            number_is_none = tidy[name].notnull() & tidy[f"n_{name[2:]}"].isnull()
-            words = sorted({*NO_NUMBER, *schema.missing, *_NOT_FINITE})
-            faults.append(ibis.ifelse(number_is_none, ~tidy[name].strip().isin(words), False))
 
     def numbered(name: str) -> Any:
         derived = schema.derive.get(name)
@@ -247,8 +240,7 @@ def _columns(tidy: "ibis.Table", shape: Shape) -> dict[str, Any]:
     columns: dict[str, Any] = {"id": tidy.id, "ts": tidy.ts, "label": ibis.null("int8")}
     columns["amount"] = numbered(schema.amount) if shape.amount and schema.amount else ibis.null("float64")
     if "said" in tidy.columns:
-        columns["label"], wrong = verdict(tidy.said)
-        faults.append(wrong)
+        columns["label"] = verdict(tidy.said)
     for place in shape.relations:
         columns[f"k{place}"] = entity([text(name) for name in schema.relations[place].columns])
     for place in shape.numerics:
@@ -257,7 +249,32 @@ def _columns(tidy: "ibis.Table", shape: Shape) -> dict[str, Any]:
         columns[f"n{place}"] = ibis.ifelse(value.abs() <= _FLOAT32, value, None)
     for place in shape.categoricals:
         columns[f"c{place}"] = text(schema.categoricals[place])
-    return {**columns, FAULTS: ibis.or_(*faults).fill_null(True).cast("int32")}
+    return {**columns, FAULTS: _faults(tidy, schema)}
+
+
+def _faults(tidy: "ibis.Table", schema: Schema) -> Any:
+    """Return 1 for a row that the reader of single rows must look at, else 0.
+
+    A text that gave no number or verdict is suspected, and only of those the words are read: of most rows nobody asks.
+    """
+    import ibis
+
+    suspected, wrong = [], []
+    words = sorted({*NO_NUMBER, *schema.missing, *_NOT_FINITE})
+    for name in tidy.columns:
+        if name.startswith("w_"):
+            suspected.append(tidy[name].notnull() & tidy[f"n_{name[2:]}"].isnull())
+            wrong.append(suspected[-1] & ~tidy[name].strip().isin(words))
+    if "said" in tidy.columns:
+        suspected.append(tidy.said.notnull() & verdict(tidy.said).isnull())
+        wrong.append(suspected[-1] & key(tidy.said, ()).notnull())
+    unusable = (tidy.ts.isnull() | tidy.id.isnull()).cast("int32")
+    if not suspected:
+        return unusable
+    # Numbers, since of truths an engine makes one condition, all of which it evaluates.
+    return ibis.greatest(
+        unusable, ibis.ifelse(ibis.or_(*suspected), ibis.or_(*wrong).fill_null(True).cast("int32"), 0)
+    )
 
 
 def plain(value: Any) -> Any:
@@ -323,13 +340,11 @@ def moment(value: Any, schema: Schema) -> Any:
     return stamp.epoch_seconds().cast("int64") * 1_000_000 + stamp.microsecond().cast("int64")
 
 
-def verdict(value: Any) -> tuple[Any, Any]:
-    """Return 1, 0 or null, and whether something else is said."""
+def verdict(value: Any) -> Any:
+    """Return 1, 0 or null of what is said in trimmed small letters."""
     import ibis
 
-    text = key(value.strip(), ())
-    found = ibis.cases(*((text.isin(words), ibis.literal(said, "int8")) for said, words in _VERDICTS.items()))
-    return found, text.notnull() & found.isnull()
+    return ibis.cases(*((value.isin(words), ibis.literal(said, "int8")) for said, words in _VERDICTS.items()))
 
 
 def entity(parts: list[Any]) -> Any:

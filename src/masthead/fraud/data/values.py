@@ -12,7 +12,7 @@ from typing import Any
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.data.schema import UNITS_US, Schema, TimeColumn
 
-__all__ = ["DAY_US", "key_text", "number_of", "parse_time", "time_us", "verdict_of"]
+__all__ = ["DAY_US", "key_text", "number_of", "parse_time", "read_value", "time_us", "verdict_of"]
 
 DAY_US = 86_400_000_000
 EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
@@ -125,6 +125,22 @@ def verdict_of(value: Any) -> int:
     verdict = _VERDICTS.get(text.strip().lower())
     if verdict is None:
         raise InvalidInput(f"label: expected 1/0, true/false, fraud/legit or nothing, got {shown(value)}")
+    return verdict
+
+
+def read_value(value: Any) -> int:
+    """Return 1 for fraud and 0 for legitimate, of a label that must say one of them.
+
+    Raises:
+        InvalidInput: It is neither.
+
+    >>> read_value("fraud"), read_value(0), read_value(True), read_value("legitimate")
+    (1, 0, 1, 0)
+    """
+    text = (key_text(value) or "").strip().lower()
+    verdict = 0 if text == "legitimate" else _VERDICTS.get(text)
+    if verdict is None:
+        raise InvalidInput(f"value: expected fraud or legit, got {shown(value)}")
     return verdict
 
 

@@ -11,7 +11,7 @@ from masthead.base.errors import InvalidInput, NotFound, shown
 from masthead.base.log import Journal
 from masthead.fraud.desk import desk_records
 from masthead.fraud.desk.desk_records import Cut, Listed
-from masthead.fraud.live.packing import MOST_TEXT
+from masthead.fraud.store.packing import MOST_TEXT
 from masthead.store.engine import Database
 
 __all__ = ["KINDS", "Desk"]

@@ -14,9 +14,9 @@ from masthead.base.log import Journal
 from masthead.fraud.desk import feed_results
 from masthead.fraud.desk.desk_records import Listed
 from masthead.fraud.desk.feed_results import Fed
-from masthead.fraud.live import results
 from masthead.fraud.live.counting import LATENCY
-from masthead.fraud.live.records import LIVE
+from masthead.fraud.store import results
+from masthead.fraud.store.records import LIVE
 from masthead.store.engine import Database
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""The durable graph: its tables, the writer, deployments, and what follows a decision."""
+"""Serving: what waits is written together, who is deployed decides, and states in memory follow the log."""

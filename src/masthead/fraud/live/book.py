@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from masthead.base.errors import Conflict, shown
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.schema import Schema
-from masthead.fraud.live.graph_store import GraphStore, Head, History
 from masthead.fraud.live.replaying import take_history
 from masthead.fraud.live.snapshots import read_snapshot, snapshot_path
 from masthead.fraud.live.terms import is_released
-from masthead.fraud.live.vectors import pack_vector, unpack_vector
 from masthead.fraud.scoring.state import GraphState
+from masthead.fraud.store.log import Head, History, TransactionLog
+from masthead.fraud.store.vectors import pack_vector, unpack_vector
 
 if TYPE_CHECKING:
     from masthead.fraud.scoring.model import FraudModel
@@ -119,7 +119,7 @@ class Book:
             )
             take_history(state, one, {1: "rehearsal"})
 
-    def rebuild(self, store: GraphStore, head: Head) -> None:
+    def rebuild(self, store: TransactionLog, head: Head) -> None:
         """Begin anew and take all that the log holds; what a snapshot holds of it is not read again."""
         self.last, self.newest, self.epoch = 0, 0, head.epoch
         self._begin()
@@ -138,7 +138,7 @@ class Book:
         self.waiting = set(told["waiting"])
         self.coming = list(zip(*coming.T.tolist(), strict=True))  # a heap stays one
 
-    def follow(self, store: GraphStore, last: int) -> None:
+    def follow(self, store: TransactionLog, last: int) -> None:
         """Take what the log holds behind what was taken, up to a number."""
         history = store.replay(self.last + 1, space=self.space, relations=len(self.relations), until=last)
         self.newest = max(self.newest, int(history.ts.max()) if len(history.ts) else 0)

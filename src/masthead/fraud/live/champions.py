@@ -9,9 +9,9 @@ from masthead.base.clock import utc
 from masthead.base.errors import Conflict, InvalidInput, MastheadError, NotFound, shown
 from masthead.base.log import get_logger
 from masthead.fraud.desk import feed_results
-from masthead.fraud.live import live_results
 from masthead.fraud.live.deployments import Deployments
-from masthead.fraud.live.live_results import Scores, Span
+from masthead.fraud.store import live_results
+from masthead.fraud.store.live_results import Scores, Span
 from masthead.learn.records import Endpoint
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Champions(Deployments):
         """Return what a model said in a window, and (rows, columns) what it saw of at most 5,000 of them."""
         import numpy as np
 
-        from masthead.fraud.live.vectors import unpack_vector
+        from masthead.fraud.store.vectors import unpack_vector
 
         with self._database.read() as connection:
             said = live_results.scores(connection, span, model.id, limit=_MOST_SCORES)

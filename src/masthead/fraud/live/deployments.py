@@ -22,11 +22,11 @@ from masthead.base.folder import DataFolder
 from masthead.base.ids import check_name, new_id
 from masthead.base.log import Journal
 from masthead.fraud.desk.desk import Desk
-from masthead.fraud.live import results
-from masthead.fraud.live.graph_store import GraphStore
-from masthead.fraud.live.records import LIVE
-from masthead.fraud.live.results import Space
 from masthead.fraud.live.terms import Terms
+from masthead.fraud.store import results
+from masthead.fraud.store.log import TransactionLog
+from masthead.fraud.store.records import LIVE
+from masthead.fraud.store.results import Space
 from masthead.learn.endpoints import Endpoints, check_endpoint_name
 from masthead.learn.records import Endpoint
 from masthead.store.engine import Database
@@ -62,7 +62,7 @@ class Deployments:
         clock: Clock,
         journal: Journal,
         endpoints: Endpoints,
-        store: GraphStore,
+        store: TransactionLog,
     ) -> None:
         self._database, self._folder, self._clock, self._journal = database, folder, clock, journal
         self._endpoints, self.store = endpoints, store
@@ -105,12 +105,11 @@ class Deployments:
             NotFound: The folder holds no model.
             Conflict: The space's transactions have another schema than the model, or the endpoint serves another kind.
         """
-        from masthead.fraud.live.endpoint import is_graph
         from masthead.fraud.scoring.model import FraudModel
 
         check_endpoint_name(name)
         check_name(space, "space")
-        if is_graph(model):
+        if _is_graph(model):
             if subject or decisions or release_share:
                 raise InvalidInput(
                     "subject: expected none with a graph network, which scores no stored transactions"
@@ -405,3 +404,12 @@ def _parsed(text: str, source: str) -> "Schema":
 def _card_id(model: Path) -> str:
     found: Json = orjson.loads((model / "card.json").read_bytes())
     return str(found["id"])
+
+
+def _is_graph(folder: Path) -> bool:
+    """Return whether a model's folder holds a graph network, which answers to the article's payload and keeps nothing."""
+    try:
+        card = orjson.loads((folder / "card.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(card, dict) and card.get("kind") == "fraud-graph"

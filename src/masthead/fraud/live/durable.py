@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
@@ -12,18 +12,17 @@ from masthead.base.clock import Clock, SystemClock
 from masthead.base.errors import Conflict, MastheadError, NotFound, shown
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.messages import parse_record
-from masthead.fraud.data.values import parse_time
-from masthead.fraud.live import results
+from masthead.fraud.data.values import parse_time, read_value
 from masthead.fraud.live.book import Book, Lane
-from masthead.fraud.live.graph_store import GraphStore
 from masthead.fraud.live.ledger import Ledger, Mark, Marking, Scoring, Swap
-from masthead.fraud.live.packing import check_event
-from masthead.fraud.live.records import LIVE
-from masthead.fraud.live.results import Space
 from masthead.fraud.live.writer import Writer
 from masthead.fraud.reasons.explaining import Explainer
 from masthead.fraud.scoring.stream import Decision
-from masthead.fraud.service import read_value
+from masthead.fraud.store import results
+from masthead.fraud.store.log import TransactionLog
+from masthead.fraud.store.packing import check_event
+from masthead.fraud.store.records import LIVE
+from masthead.fraud.store.results import Space
 
 if TYPE_CHECKING:
     from masthead.fraud.scoring.model import FraudModel
@@ -45,7 +44,7 @@ class DurableStream:
     def __init__(
         self,
         model: "FraudModel",
-        store: GraphStore,
+        store: TransactionLog,
         *,
         space: str = LIVE,
         clock: Clock | None = None,
@@ -113,6 +112,12 @@ class DurableStream:
         )
         return bool(known)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Write what waits, and the state where it is kept; the store stays open."""
         self._writer.close()
@@ -130,7 +135,7 @@ def _decision(found: "tuple[bytes, bool] | MastheadError", latency_ms: float) ->
     return Decision(**given, reasons=(), latency_ms=latency_ms)
 
 
-def _require_space(model: "FraudModel", store: GraphStore, space: str, clock: Clock) -> None:
+def _require_space(model: "FraudModel", store: TransactionLog, space: str, clock: Clock) -> None:
     with store.database.read() as connection:
         known = {one.name: one for one in results.spaces(connection)}.get(space)
     if known is None:

@@ -14,7 +14,7 @@ from masthead.learn.payloads import JSON, chosen_type, read_rows, write_rows
 if TYPE_CHECKING:
     from masthead.fraud.service import FraudService
 
-__all__ = ["FraudEndpoint", "GraphEndpoint", "is_graph"]
+__all__ = ["FraudEndpoint", "GraphEndpoint"]
 
 _COLUMNS = ("id", "flag", "pred_prob", "threshold", "action", "model", "latency_ms")
 _GRAPH = frozenset({"graph", "n_feats", "target_id"})
@@ -79,15 +79,6 @@ class FraudEndpoint:
 
     def close(self) -> None:
         """Do nothing: the model is the service's."""
-
-
-def is_graph(folder: Path) -> bool:
-    """Return whether a model's folder holds a graph network, which answers to the article's payload and keeps nothing."""
-    try:
-        card = orjson.loads((folder / "card.json").read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(card, dict) and card.get("kind") == "fraud-graph"
 
 
 class GraphEndpoint:

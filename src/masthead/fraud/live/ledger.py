@@ -16,16 +16,16 @@ from masthead.base.errors import Conflict, MastheadError, shown
 from masthead.base.log import get_logger
 from masthead.fraud.data.events import Event
 from masthead.fraud.desk.desk import Desk
-from masthead.fraud.live.aside import Aside
 from masthead.fraud.live.book import Book, Lane, present
 from masthead.fraud.live.counting import LATE, REBUILD_S, REBUILDS
-from masthead.fraud.live.graph_store import GraphStore, Group, Head
-from masthead.fraud.live.links import EVERY, link
-from masthead.fraud.live.packing import amount_of, body_of, ents_of, feat_of
-from masthead.fraud.live.records import NewDecision, NewLabel, NewTransaction
 from masthead.fraud.live.snapshots import Frozen, freeze, write_snapshot
-from masthead.fraud.live.vectors import pack_vector
 from masthead.fraud.live.writer import Job
+from masthead.fraud.store.aside import Aside
+from masthead.fraud.store.links import EVERY, link
+from masthead.fraud.store.log import Group, Head, TransactionLog
+from masthead.fraud.store.packing import amount_of, body_of, ents_of, feat_of
+from masthead.fraud.store.records import NewDecision, NewLabel, NewTransaction
+from masthead.fraud.store.vectors import pack_vector
 
 __all__ = ["Differs", "Ledger", "Mark", "Marking", "Scoring", "Swap"]
 
@@ -105,7 +105,7 @@ class _Broken(Exception):
 class Ledger:
     """Writes groups of requests and keeps the states of the served spaces. `work` is for one thread."""
 
-    def __init__(self, store: GraphStore, clock: Clock, desk: Desk | None = None) -> None:
+    def __init__(self, store: TransactionLog, clock: Clock, desk: Desk | None = None) -> None:
         self._store, self._clock, self._desk = store, clock, desk
         self.books: Mapping[str, Book] = {}
         self._head = Head(0, 0)
@@ -306,14 +306,14 @@ class Ledger:
         return row is not None
 
 
-def _link(store: GraphStore) -> None:
+def _link(store: TransactionLog) -> None:
     try:
         link(store, gently=True)
     except Exception as error:  # a full disk, say: readers look into the transactions until the next time
         get_logger("fraud").warning("links were not written", error=repr(error))
 
 
-def _keep_one(path: Path, frozen: Frozen, store: GraphStore) -> None:
+def _keep_one(path: Path, frozen: Frozen, store: TransactionLog) -> None:
     try:
         write_snapshot(path, frozen, store)
     except Exception as error:  # a full disk, say: the next start reads the tables

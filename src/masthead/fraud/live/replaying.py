@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masthead.fraud.data.events import Events, Labels
-from masthead.fraud.live.graph_store import History
 from masthead.fraud.scoring.state import GraphState
+from masthead.fraud.store.log import History
 
 __all__ = ["take_history"]
 

@@ -18,8 +18,8 @@ import orjson
 
 from masthead.base.folder import write_atomic
 from masthead.base.log import get_logger
-from masthead.fraud.live.graph_store import GraphStore, Head
 from masthead.fraud.scoring import kernel, state
+from masthead.fraud.store.log import Head, TransactionLog
 
 if TYPE_CHECKING:
     from masthead.fraud.live.book import Book
@@ -71,7 +71,7 @@ def freeze(book: "Book") -> Frozen:
     return found
 
 
-def write_snapshot(path: Path, frozen: Frozen, store: GraphStore) -> None:
+def write_snapshot(path: Path, frozen: Frozen, store: TransactionLog) -> None:
     """Write a snapshot, unless something was taken away meanwhile."""
     told = orjson.loads(frozen["told"].tobytes())
     if store.head().epoch != told["epoch"]:
@@ -84,7 +84,7 @@ def write_snapshot(path: Path, frozen: Frozen, store: GraphStore) -> None:
         path.unlink(missing_ok=True)
 
 
-def read_snapshot(path: Path, book: "Book", store: GraphStore, head: Head) -> bool:
+def read_snapshot(path: Path, book: "Book", store: TransactionLog, head: Head) -> bool:
     """Let an empty book take a snapshot; return whether it did. One that does not fit is removed."""
     if not path.exists():
         return False

@@ -44,7 +44,7 @@ class Task:
 
         if not self.config.live:
             return Table.read(self.schema, list(self.data), self.labels)
-        from masthead.fraud.live.live_data import read_live
+        from masthead.fraud.store.live_data import read_live
 
         events, labels = read_live(self.schema, self.run.path / "ingest")
         return Table(events, labels, True)
@@ -68,7 +68,7 @@ def ingest(task: Task) -> Told:
 def describe(task: Task) -> Told:
     """Tell what the columns hold."""
     if task.config.live:
-        from masthead.fraud.live.live_data import describe_live
+        from masthead.fraud.store.live_data import describe_live
 
         yield from describe_live(task.run.path / "ingest")
         return

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from masthead.base.clock import utc
 from masthead.base.errors import Conflict, InvalidInput, shown
 from masthead.base.folder import DataFolder
-from masthead.fraud.live.records import LIVE
 from masthead.fraud.pipeline.config import STEPS, Config, read_config, retraining
 from masthead.fraud.pipeline.run_verbs import RunVerbs
 from masthead.fraud.pipeline.runs import Runs
+from masthead.fraud.store.records import LIVE
 
 if TYPE_CHECKING:
     from masthead.flows.run import Run

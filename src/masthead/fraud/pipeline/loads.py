@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from masthead.base.errors import InvalidInput, MastheadError, shown
 from masthead.base.folder import DataFolder
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
-from masthead.fraud.live.records import LIVE
 from masthead.fraud.pipeline.run_verbs import RunVerbs, Worker
 from masthead.fraud.pipeline.runs import RunFolder, Runs
+from masthead.fraud.store.records import LIVE
 
 if TYPE_CHECKING:
     from masthead.flows.run import Run
     from masthead.flows.service import Flows
-    from masthead.fraud.live.loading import Loaded
     from masthead.fraud.service import FraudService
+    from masthead.fraud.store.loading import Loaded
     from masthead.store.engine import Database
 
 __all__ = ["LOAD", "Loads"]

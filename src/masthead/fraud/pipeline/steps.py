@@ -112,8 +112,8 @@ def ingest(work: Work, into: Path) -> Output:
     if not work.config.live:
         return run_child(work, "ingest", into)
     from masthead.fraud.data.schema import Schema
-    from masthead.fraud.live.live_data import write_live
-    from masthead.fraud.live.records import LIVE
+    from masthead.fraud.store.live_data import write_live
+    from masthead.fraud.store.records import LIVE
 
     schema = Schema.read(work.folder.schema)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from masthead.fraud.live.graph_store import Head
-from masthead.fraud.reasons.link_records import LinkRows, Moment
+from masthead.fraud.store.link_records import LinkRows, Moment
+from masthead.fraud.store.log import Head
 
 __all__ = ["Evidence", "Fraud"]
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from masthead.base.clock import utc
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.schema import Schema
-from masthead.fraud.live.vectors import unpack_vector
 from masthead.fraud.reasons.evidence import Evidence, Fraud
-from masthead.fraud.reasons.link_records import Around, Decided, Linked, LinkRows, Moment
 from masthead.fraud.reasons.reasons import MOST, count_distinct, find_reasons, noun_of, spelled
+from masthead.fraud.store.link_records import Around, Decided, Linked, LinkRows, Moment
+from masthead.fraud.store.vectors import unpack_vector
 
 if TYPE_CHECKING:
     from masthead.fraud.scoring.model import FraudModel

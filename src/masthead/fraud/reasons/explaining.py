@@ -13,12 +13,12 @@ from masthead.base.clock import utc
 from masthead.base.errors import MastheadError
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.data.values import DAY_US
-from masthead.fraud.live.graph_store import GraphStore, Head
 from masthead.fraud.reasons.evidence import Evidence
 from masthead.fraud.reasons.explain import Scene
-from masthead.fraud.reasons.link_records import LinkRows
 from masthead.fraud.reasons.reasons import noun_of, spelled
 from masthead.fraud.reasons.rings import WINDOW_US, Ring, Rings
+from masthead.fraud.store.link_records import LinkRows
+from masthead.fraud.store.log import Head, TransactionLog
 
 if TYPE_CHECKING:
     from masthead.fraud.scoring.model import FraudModel
@@ -39,7 +39,7 @@ class Explainer:
     """
 
     def __init__(
-        self, store: GraphStore, model: "Callable[[str], FraudModel]", schema: Callable[[str], Schema]
+        self, store: TransactionLog, model: "Callable[[str], FraudModel]", schema: Callable[[str], Schema]
     ) -> None:
         self._store, self._model, self._schema = store, model, schema
         self._lock, self._joining = threading.Lock(), threading.Lock()

@@ -6,8 +6,8 @@ from masthead.base.errors import NotFound
 from masthead.base.log import get_logger
 from masthead.base.pages import check_limit
 from masthead.fraud.live.deployments import Deployments
-from masthead.fraud.live.records import LIVE
 from masthead.fraud.live.terms import Terms
+from masthead.fraud.store.records import LIVE
 
 if TYPE_CHECKING:
     from masthead.fraud.reasons.explaining import Explainer

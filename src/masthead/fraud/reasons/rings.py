@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from masthead.fraud.data.schema import Schema
-from masthead.fraud.reasons.link_records import Recent
+from masthead.fraud.store.link_records import Recent
 
 __all__ = ["WINDOW_US", "Ring", "Rings"]
 

@@ -19,11 +19,11 @@ from masthead.base.errors import InvalidInput
 from masthead.fraud.data.events import Events, Labels, read_events, read_labels
 from masthead.fraud.data.neptune import is_neptune, read_neptune
 from masthead.fraud.data.schema import Schema
-from masthead.fraud.live.graph_store import GraphStore, Group
-from masthead.fraud.live.links import link
-from masthead.fraud.live.packing import MOST_TEXT
-from masthead.fraud.live.records import NewLabel, NewTransaction
-from masthead.fraud.live.results import has_labels, known_labels
+from masthead.fraud.store.links import link
+from masthead.fraud.store.log import Group, TransactionLog
+from masthead.fraud.store.packing import MOST_TEXT
+from masthead.fraud.store.records import NewLabel, NewTransaction
+from masthead.fraud.store.results import has_labels, known_labels
 
 __all__ = ["Loaded", "Loading", "load_events", "load_labels", "loading", "read_transactions"]
 
@@ -130,7 +130,7 @@ Loading = Iterator[tuple[Loaded, float | None, str]]
 
 
 def loading(
-    store: GraphStore,
+    store: TransactionLog,
     space: str,
     schema: Schema,
     paths: Sequence[Path],
@@ -263,7 +263,7 @@ def _pieces(rows: NDArray[Any]) -> list[bytes]:
 
 
 def load_events(
-    store: GraphStore,
+    store: TransactionLog,
     space: str,
     schema: Schema,
     events: Events,
@@ -284,7 +284,7 @@ def load_events(
 
 
 def _storing(
-    store: GraphStore,
+    store: TransactionLog,
     space: str,
     schema: Schema,
     events: Events,
@@ -350,7 +350,7 @@ def _unfit(text: str) -> bool:
 
 
 def load_labels(
-    store: GraphStore, space: str, labels: Labels, *, source: str, at_once: int = LABELS_AT_ONCE
+    store: TransactionLog, space: str, labels: Labels, *, source: str, at_once: int = LABELS_AT_ONCE
 ) -> int:
     """Store labels in the order of their arrival; return how many were not there already.
 
@@ -362,7 +362,7 @@ def load_labels(
 
 
 def _noting(
-    store: GraphStore, space: str, labels: Labels, *, source: str, at_once: int
+    store: TransactionLog, space: str, labels: Labels, *, source: str, at_once: int
 ) -> Iterator[tuple[int, int]]:
     """Store labels; yield after each commit how many were looked at, and how many of them stored."""
     rows = list(

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from masthead.base.errors import NotFound, shown
-from masthead.fraud.live.link_blocks import Links
-from masthead.fraud.live.links import LinkReader
+from masthead.fraud.store.link_blocks import Links
+from masthead.fraud.store.links import LinkReader
 
 __all__ = ["Around", "Decided", "LinkRows", "Linked", "MarkRow", "Moment", "Recent"]
 

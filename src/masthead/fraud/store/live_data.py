@@ -18,8 +18,8 @@ from masthead.base.errors import Conflict
 from masthead.fraud.data.columns import Events, Labels
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.data.tables import PROBLEMS
-from masthead.fraud.live import live_results
-from masthead.fraud.live.graph_store import GraphStore
+from masthead.fraud.store import live_results
+from masthead.fraud.store.log import TransactionLog
 from masthead.learn.packages import file_sha256
 
 __all__ = ["describe_live", "read_live", "write_live"]
@@ -28,7 +28,7 @@ _EVENTS, _LABELS = "transactions.parquet", "labels.parquet"
 
 
 def write_live(
-    store: GraphStore, space: str, schema: Schema, folder: Path, told: Callable[[int, int], None]
+    store: TransactionLog, space: str, schema: Schema, folder: Path, told: Callable[[int, int], None]
 ) -> dict[str, Any]:
     """Write what a space holds now into a folder; return counts, checksums and up to which number of the log.
 

@@ -10,7 +10,7 @@ import threading
 import time
 
 from masthead.base.log import get_logger
-from masthead.fraud.live.aside import Aside
+from masthead.fraud.store.aside import Aside
 from masthead.store.engine import Database
 
 __all__ = ["BRAKE_PAGES", "Checkpoints"]

@@ -13,7 +13,7 @@ from masthead.base.clock import utc
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.data.events import Event
 from masthead.fraud.data.schema import Schema
-from masthead.fraud.live.results import Stored
+from masthead.fraud.store.results import Stored
 
 __all__ = ["amount_of", "body_of", "check_event", "ents_of", "event_of", "feat_of", "record_of"]
 

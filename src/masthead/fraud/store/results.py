@@ -9,8 +9,8 @@ import numpy as np
 from sqlalchemy import Connection, text
 
 from masthead.base.errors import NotFound, shown
-from masthead.fraud.live.graph_store import GraphStore, Group
-from masthead.fraud.live.links import LinkReader, all_of, link_rest, links_of, settle_links, unlink
+from masthead.fraud.store.links import LinkReader, all_of, link_rest, links_of, settle_links, unlink
+from masthead.fraud.store.log import Group, TransactionLog
 
 __all__ = [
     "LabelRow",
@@ -310,7 +310,7 @@ def empty_space(group: Group, space: str) -> int:
     return int(count)
 
 
-def erase_entity(store: GraphStore, space: str, rel: str, key: str) -> dict[str, int]:
+def erase_entity(store: TransactionLog, space: str, rel: str, key: str) -> dict[str, int]:
     """Take away every transaction of an entity with its labels and decisions, and entities that nobody has any more.
 
     What is freed is overwritten, so that it cannot be read out of the file either.

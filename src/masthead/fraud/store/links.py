@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Engine
 
-from masthead.fraud.live.graph_store import GraphStore, Group
-from masthead.fraud.live.link_blocks import MOST, Block, Links, latest, pack, unpack
+from masthead.fraud.store.link_blocks import MOST, Block, Links, latest, pack, unpack
+from masthead.fraud.store.log import Group, TransactionLog
 
 __all__ = ["EVERY", "LinkReader", "all_of", "link", "link_rest", "links_of", "settle_links", "unlink"]
 
@@ -47,7 +47,7 @@ _BEFORE_EACH = f"{_EACH} ({_BEFORE.replace('?', 'w.eid', 1).replace('?', 'w.at',
 # ---------------------------------------------------------------------- writing
 
 
-def link(store: GraphStore, *, gently: bool = False) -> None:
+def link(store: TransactionLog, *, gently: bool = False) -> None:
     """Link what has no links yet, beside whoever writes; only finished blocks are written under the lock of all writers.
 
     Args:
@@ -57,7 +57,7 @@ def link(store: GraphStore, *, gently: bool = False) -> None:
         pass
 
 
-def _link_some(store: GraphStore, gently: bool) -> bool:
+def _link_some(store: TransactionLog, gently: bool) -> bool:
     """Link some of it; return whether there is more."""
     with store.group(durable=False) as group:
         (done, turn), head = group.run(_LINKED).fetchone(), group.head.last
