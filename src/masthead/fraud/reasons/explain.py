@@ -198,23 +198,8 @@ class Scene:
                 yield _Path(via.cost, fraud, at, (via,))
 
     def _far(self, best: "_Best") -> None:
-        """Look for paths over a second transaction; rare entities come first, 200 transactions in all."""
-        asked = {via.eid for via in self.links()}
-        behind: dict[int, tuple[_Via, int, int]] = {}
-        left = _LOOKED_AT
-        for via in self.links():
-            if best.most(via) < 2 or left <= 0:
-                break
-            seen = self.rows.around(via.eid, self.moment, left)
-            left -= len(seen.seq)
-            for seq, eid, place in self._suspicious(seen):
-                if eid not in asked:
-                    asked.add(eid)
-                    # Of frauds that were not known then an entity may not even take a place among those looked at.
-                    if next(self.evidence.of(eid, self.moment), None) is not None:
-                        behind[eid] = (via, seq, place)
-        found = [(via, eid, seq, place) for eid, (via, seq, place) in behind.items()][:_BEHIND]
-        for via, group in groupby(found, lambda one: one[0]):
+        """Look for paths over a second transaction."""
+        for via, group in groupby(islice(self._behind(best), _BEHIND), lambda one: one[0]):
             together = list(group)
             self.rows.look((eid for _, eid, _, _ in together), self.moment, best.most(via) + 1)
             for _, eid, seq, place in together:
@@ -226,6 +211,25 @@ class Scene:
                     for fraud, at in self.evidence.of(eid, self.moment):
                         if fraud.seq != seq:
                             best.take(_Path(via.cost + second.cost, fraud, at, (via, second), (seq,)))
+
+    def _behind(self, best: "_Best") -> Iterator[tuple[_Via, int, int, int]]:
+        """Yield (entity, a further entity with a known fraud, the transaction between them, the further one's relation).
+
+        Rare entities come first, 200 transactions in all; of each the newest.
+        """
+        asked = {via.eid for via in self.links()}
+        left = _LOOKED_AT
+        for via in self.links():
+            if best.most(via) < 2 or left <= 0:
+                return
+            seen = self.rows.around(via.eid, self.moment, left)
+            left -= len(seen.seq)
+            for seq, eid, place in self._suspicious(seen):
+                if eid not in asked:
+                    asked.add(eid)
+                    # Of frauds that were not known then an entity may not even take a place among those looked at.
+                    if next(self.evidence.of(eid, self.moment), None) is not None:
+                        yield via, eid, seq, place
 
     def _suspicious(self, seen: Around) -> Iterator[tuple[int, int, int]]:
         """Yield transaction, entity and relation where an entity ever had a fraud, the newest transaction first."""
