@@ -138,6 +138,35 @@ def test_thresholds_that_are_set_count_from_the_next_decision_on(visit, world, s
     assert own["by_hand"] is False
 
 
+def test_how_decisions_turned_out_is_told_beside_what_was_released(visit, world, simulated):
+    fraud = world.masthead.fraud
+    fraud.deploy("sampled", small_fraud.folder() / "model", release_share=0.25, subject="cards.in")
+    said = {9_200_001: "fraud", 9_200_002: "legit", 9_200_003: None}
+    for place, value in said.items():
+        one = {"TransactionID": str(place), "TransactionDT": 15_000_000, "TransactionAmt": 5, "card1": "told"}
+        fraud.score(one, alias="sampled")
+        if value:
+            fraud.label(str(place), value, "chargeback")
+    page = visit.open("/fraud/models", "Models")
+    row = page.get_by_role("row").filter(has=page.get_by_role("cell", name="sampled", exact=True))
+    expect(row).to_contain_text("25 %")
+    expect(row).to_contain_text("cards.in")
+    part = page.locator(".mh-card").filter(has=page.get_by_role("heading", name="Outcomes", level=2))
+    every = part.get_by_role("row").filter(has=page.get_by_role("cell", name="All", exact=True))
+    expect(every).to_be_visible()
+    found = fraud.outcomes()["all"]
+    assert (found["decided"], found["known"], found["frauds"]) == (3, 2, 1)
+    expect(every.get_by_role("cell")).to_have_text(
+        ["All", "3", "2", str(found["flagged"]), str(found["caught"]), "1", *_shares(found)]
+    )
+    fraud.undeploy("sampled")
+    fraud.erase("card1", "told")
+
+
+def _shares(told: dict[str, Any]) -> list[str]:
+    return ["-" if told[name] is None else f"{told[name]:.3f}" for name in ("precision", "recall")]
+
+
 def test_what_is_stored_of_a_customer_is_erased_on_the_page(visit, world, simulated):
     masthead = world.masthead
     found = next(

@@ -24,7 +24,10 @@ PAGES = {
     "/alerts": ("Alerts", ("Delivered", "tell-the-night", "webhook", "delivered")),
     "/fraud": ("Fraud", ("Counted back from the newest transaction", "Recent frauds", "Latency", "Simulate")),
     "/fraud/rings": ("Rings", ("No ring in the last 30 days",)),
-    "/fraud/models": ("Models", ("Deployed", "No model is deployed", "Drift", "nothing is deployed")),
+    "/fraud/models": (
+        "Models",
+        ("Deployed", "No model is deployed", "Outcomes", "No decision", "Drift", "nothing is deployed"),
+    ),
     "/fraud/pipelines": ("Pipelines", ("Runs", "No run yet")),
     "/endpoints": ("Endpoints", ("Models that answer over the API", "Deploy a detector on its page")),
     "/things": ("Things", ("B-101", "connected", "B-102", "TIMESTAMP")),

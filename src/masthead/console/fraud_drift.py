@@ -1,13 +1,10 @@
 """Drift of a deployment: how far each column and the score have moved, what nobody had seen, how the model still ranks."""
 
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from nicegui import ui
 
-from masthead.base.errors import MastheadError
+from masthead.console.beside import Beside
 from masthead.console.charts import theme
 from masthead.console.fraud_charts import psi_bars
 from masthead.console.fraud_parts import probability
@@ -15,10 +12,8 @@ from masthead.console.parts import iso_time, number_card, title
 from masthead.console.shell import Console, is_dark, watch
 from masthead.console.tables import changed_rows, table
 
-_FRESH_S = 60.0
 _COLUMNS = (("name", "Column"), ("psi", "Stability index"), ("moved", "Moved"))
 _UNSEEN = (("name", "Relation"), ("share", "Never seen before"))
-_COUNTING = ThreadPoolExecutor(1, thread_name_prefix="console-drift")  # one at a time, whoever looks
 
 Json = dict[str, Any]
 
@@ -63,37 +58,22 @@ def drift_part(console: Console) -> None:
             ],
         )
 
-    watch(_following(console, chosen, word, draw), every_s=1.0)
+    def refuse(why: str) -> None:
+        word.text = why
 
-
-def _following(
-    console: Console, chosen: ui.select, word: ui.label, draw: Callable[[Json], None]
-) -> Callable[[], None]:
-    """Return what keeps the part up to date: it asks, and at a later look draws the answer."""
-    asked: Future[Json] | None = None
-    about, at = "", 0.0
+    drift = Beside(console.masthead.fraud.drift, draw, refuse)
 
     def update() -> None:
-        nonlocal asked, about, at
         names = [one.name for one in console.masthead.fraud.deployments() if not one.source.get("graph")]
         if names != chosen.options:
             first = names[0] if names else None
             chosen.set_options(names, value=chosen.value if chosen.value in names else first)
-        if asked is not None and asked.done():
-            found, asked = asked, None
-            try:
-                answer = found.result()
-                if about == chosen.value:
-                    draw(answer)
-            except MastheadError as error:
-                word.text = error.message
-        elif asked is None and chosen.value and (about != chosen.value or time.monotonic() - at > _FRESH_S):
-            about, at = str(chosen.value), time.monotonic()
-            asked = _COUNTING.submit(console.masthead.fraud.drift, about)
-        elif not chosen.value:
+        if chosen.value:
+            drift.follow(str(chosen.value))
+        else:
             word.text = "nothing is deployed"
 
-    return update
+    watch(update, every_s=1.0)
 
 
 def _indices(found: Json) -> list[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""Models of transactions: what is deployed, its thresholds to change, its drift, its card; retrained and promoted."""
+"""Models of transactions: what is deployed, its thresholds to change, its outcomes and drift, its card; retrained and promoted."""
 
 from typing import Any, cast
 
@@ -6,10 +6,12 @@ from nicegui import run, ui
 
 from masthead.base.errors import NotFound
 from masthead.console.fraud_drift import drift_part
+from masthead.console.fraud_outcomes import outcomes_part
 from masthead.console.fraud_parts import LIVE, probability, sections
 from masthead.console.parts import confirmed, form, iso_time, show_json, title
 from masthead.console.shell import Console, frame, watch
 from masthead.console.tables import Row, Table, changed_rows, table
+from masthead.fraud.live.terms import Terms
 from masthead.learn.records import Endpoint
 
 _DEPLOYED = (
@@ -19,6 +21,8 @@ _DEPLOYED = (
     ("review", "Review from"),
     ("block", "Block from"),
     ("by", "Thresholds"),
+    ("released", "Released unreviewed"),
+    ("subject", "Takes from"),
 )
 _MODELS = (
     ("name", "Model"),
@@ -39,6 +43,7 @@ def register(console: Console) -> None:
             sections(console, "Models", LIVE)
             title("Deployed")
             deployed = _deployed_table(console)
+            outcomes_part(console)
             drift_part(console)
             title("Models")
             ui.label(
@@ -78,7 +83,7 @@ def _deployed_table(console: Console) -> Table:
 
 
 def _deployed(console: Console, one: Endpoint) -> Row:
-    cuts = console.masthead.portal.thresholds(one.name)
+    cuts, terms = console.masthead.portal.thresholds(one.name), Terms.of(one.source)
     role = "scores along" if one.source["shadow"] else "decides"
     role += f", challenges {one.source['challenges']}" if one.source.get("challenges") else ""
     where = "" if one.source["space"] == LIVE else f" in {one.source['space']}"
@@ -89,6 +94,8 @@ def _deployed(console: Console, one: Endpoint) -> Row:
         "review": probability(cuts["review"]),
         "block": probability(cuts["block"]),
         "by": "set by hand" if cuts["by_hand"] else "the model's",
+        "released": f"{100 * terms.release_share:g} %" if terms.release_share else "none",
+        "subject": terms.subject or "requests only",
     }
 
 
