@@ -127,6 +127,17 @@ def test_the_latest_rows_say_when_to_stop_and_then_teach_too(world, model):
     assert judged < 0.3
 
 
+def test_without_later_rows_to_judge_by_nothing_is_told_of_what_the_model_is_worth(world):
+    events, labels = world
+    late = labels.rows >= 0.9 * N
+    said = replace(labels, value=np.where(late, labels.value, 0).astype(np.int8))
+    assert said.value.any()
+    found = FraudModel.train(card_events.schema(), events, said, threads=1)
+    assert found.card["validation"] == {"roc_auc": None, "average_precision": None}
+    assert found.card["windows"]["validation_from"] is None
+    assert 0 < found.thresholds.review <= found.thresholds.block
+
+
 TRAIN = """
 import sys, card_events, numpy as np
 from masthead.base.clock import ManualClock

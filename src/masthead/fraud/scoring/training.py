@@ -89,7 +89,7 @@ def train(lesson: Lesson) -> Iterator[tuple[Trained | None, float | None, str]]:
     yield None, 0.0, f"replaying {len(lesson.events)} transactions"
     layout = Layout.learn(lesson.schema, lesson.events, rows)
     x = GraphState(layout).replay(lesson.events, lesson.labels, until=lesson.window[1], rows=rows)
-    check, checked_from = last_share(lesson.events.ts[rows], _CHECK_SHARE)
+    check, *checked = last_share(lesson.events.ts[rows], _CHECK_SHARE)
     if len(np.unique(y[~check])) < 2:
         check = np.zeros(len(rows), bool)  # all that there is to learn from came last
     given = Material(
@@ -100,7 +100,7 @@ def train(lesson: Lesson) -> Iterator[tuple[Trained | None, float | None, str]]:
         yield None, None, text
     assert found is not None  # the last step has it
     yield None, 0.9, "calibrating"
-    yield _trained(lesson, found, (rows, truth, immature), given, checked_from), 1.0, "done"
+    yield _trained(lesson, found, (rows, truth, immature), given, (checked[0], checked[1])), 1.0, "done"
 
 
 def _trained(
@@ -108,17 +108,19 @@ def _trained(
     found: Learned,
     taught: tuple[NDArray[np.int64], Truth, int],
     given: Material,
-    checked_from: int,
+    checked: tuple[int, int],
 ) -> Trained:
     (rows, truth, immature), layout, x, y, check = taught, given.layout, given.x, given.y, given.check
-    check = check if check.any() else np.ones(len(rows), bool)
+    # Without later rows those that taught must calibrate, but they do not tell what the model is worth.
+    validated = bool(check.any())
+    check = check if validated else np.ones(len(rows), bool)
     raw = found.judged.raws(x[check])
     # With one outcome among them the latest rows cannot say what a score is worth.
     calibration = Calibration.learn(raw, y[check])
     p = calibration.probabilities(raw)
-    days = max((int(lesson.events.ts[rows[-1]]) - checked_from) / DAY, 1.0)
+    days = max((checked[1] - checked[0]) / DAY, 1.0)
     thresholds = choose(p, y[check], lesson.events.amount[rows[check]], days, lesson.costs)
-    validation = {"roc_auc": roc_auc(y[check], raw), "average_precision": average_precision(y[check], raw)}
+    judged = (roc_auc(y[check], raw), average_precision(y[check], raw)) if validated else (None, None)
     card = {
         "scorer": lesson.scorer,
         "rows": len(rows),
@@ -129,11 +131,11 @@ def _trained(
             "train_from": told(max(lesson.window[0], int(lesson.events.ts[0]))),
             "train_until": told(lesson.window[1]),
             "labels_until": told(lesson.labels_until),
-            "validation_from": told(checked_from),
+            "validation_from": told(checked[0]) if validated else None,
         },
         "seed": lesson.seed,
         **found.card,
-        "validation": validation,
+        "validation": dict(zip(("roc_auc", "average_precision"), judged, strict=True)),
         "transductive": _transductive(lesson, layout, found.judged, rows[check], y[check]),
         "data_sha256": _digest(lesson),
         "reference": {**histograms(layout.names, x), "score": histogram(p)},

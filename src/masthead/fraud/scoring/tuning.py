@@ -140,7 +140,7 @@ def _judge(
     seed: int,
 ) -> float:
     """Return the average precision on later rows of what is learned from earlier ones."""
-    check, _ = last_share(ts[learn], _CHECK_SHARE)
+    check, *_ = last_share(ts[learn], _CHECK_SHARE)
     if len(np.unique(y[learn][~check])) < 2:
         check = np.zeros(len(learn), bool)
     found: Fit | None = None
