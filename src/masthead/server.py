@@ -266,6 +266,7 @@ class Server:
         runtime = Runtime(
             ready=self._ready,
             devices=self._state,
+            notes=lambda: [*(self._state() or {}).get("notes", []), *masthead.fraud.notes()],
             backup=self._backup,
             set_clock=self._move_clock if self._virtual else None,
             follow=self._follow_now,

@@ -65,6 +65,7 @@ class Runtime:
     Attributes:
         ready: Returns what `/readyz` says: name of a part -> "" when it is up, else why not.
         devices: Returns the state of the devices' door; None when this process does not run it.
+        notes: Returns what the installation's owner should know, though everything is up.
         backup: Writes an archive to a path of this machine and returns its manifest; None: not offered here.
         set_clock: Moves a demonstration's clock and returns what it shows then, epoch s; None: it is the machine's.
         follow: Follows now what other processes have changed in the database, not only at the next look.
@@ -73,6 +74,7 @@ class Runtime:
 
     ready: Callable[[], dict[str, str]] = field(default=dict)
     devices: Callable[[], dict[str, Any] | None] = field(default=lambda: None)
+    notes: Callable[[], list[str]] = field(default=list)
     backup: Callable[[str], dict[str, Any]] | None = None
     set_clock: Callable[[Beat], float] | None = None
     follow: Callable[[], None] = field(default=lambda: None)

@@ -28,7 +28,7 @@ async def readyz(process: Process) -> JSONResponse:
     waiting = {name: reason for name, reason in parts.items() if reason}
     status = "ready" if not waiting else "not ready"
     found: Json = {"status": status, "parts": dict.fromkeys(parts, "up") | waiting}
-    if notes := (process.devices() or {}).get("notes"):
+    if notes := process.notes():
         found["notes"] = notes
     return JSONResponse(found, 503 if waiting else 200)
 

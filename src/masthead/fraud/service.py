@@ -105,7 +105,7 @@ class FraudService(Explanations, Champions):
 
         if len(records) > MOST_AT_ONCE:
             raise InvalidInput(f"transactions: expected at most {MOST_AT_ONCE:,}, got {len(records):,}")
-        book = self._current(space)
+        book = self._current(space, alias)
         parsed: list[Event | MastheadError] = []
         for record in records:
             try:
@@ -117,7 +117,7 @@ class FraudService(Explanations, Champions):
     def score_events(self, events: "Sequence[Event]", *, space: str = LIVE, alias: str = "") -> list[Scored]:
         """Return the decision on transactions that were read already, as `score_many`."""
         began = time.perf_counter()
-        return self._scored(self._current(space), list(events), alias, began)
+        return self._scored(self._current(space, alias), list(events), alias, began)
 
     def _scored(
         self,

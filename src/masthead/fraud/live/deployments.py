@@ -9,15 +9,16 @@ import functools
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
 from masthead.base.clock import Clock
-from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
+from masthead.base.errors import Conflict, InvalidInput, MastheadError, NotFound, shown
 from masthead.base.folder import DataFolder
 from masthead.base.ids import check_name, new_id
 from masthead.base.log import Journal
@@ -27,6 +28,7 @@ from masthead.fraud.store import results
 from masthead.fraud.store.log import TransactionLog
 from masthead.fraud.store.records import LIVE
 from masthead.fraud.store.results import Space
+from masthead.learn.cards import read_folder
 from masthead.learn.endpoints import Endpoints, check_endpoint_name
 from masthead.learn.records import Endpoint
 from masthead.store.engine import Database
@@ -51,9 +53,11 @@ class Deployments:
 
     Attributes:
         intakes: The subjects whose messages are scored now.
+        damaged: Deployment -> why its model cannot be loaded. It decides nothing until it is deployed again.
     """
 
     intakes: tuple[Intake, ...] = ()
+    damaged: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -160,13 +164,16 @@ class Deployments:
         return self._endpoints.create(name, KIND, source)
 
     def _keep(self, id: str, model: Path) -> None:
-        """Copy a model's folder under its id, whole or not at all."""
+        """Copy a model's folder under its id, whole or not at all; a copy that is damaged is replaced."""
         target = self._folder.models / id
-        if not target.exists():
-            self._folder.models.mkdir(parents=True, exist_ok=True, mode=0o700)
-            beside = self._folder.models / new_id("part")
-            shutil.copytree(model, beside)
-            beside.rename(target)
+        if _is_intact(target):
+            return
+        self._folder.models.mkdir(parents=True, exist_ok=True, mode=0o700)
+        beside = self._folder.models / new_id("part")
+        shutil.copytree(model, beside)
+        if target.exists():
+            shutil.rmtree(target)
+        beside.rename(target)
 
     def _check_space(self, space: str, schema: "Schema") -> None:
         known = {one.name: one for one in self.spaces()}.get(space)
@@ -229,7 +236,10 @@ class Deployments:
             used.setdefault(str(one.source["model"]), []).append(one.name)
         found = []
         for path in sorted(self._folder.models.glob("*/card.json")):
-            card = orjson.loads(path.read_bytes())
+            try:
+                card = dict(orjson.loads(path.read_bytes()))
+            except (OSError, ValueError):  # a torn card; whoever is deployed is told to be damaged
+                card = {"files": {"schema.toml": ""}} if path.parent.name in used else {}
             if (
                 "schema.toml" in card.get("files", {}) or "directions" in card
             ):  # other rooms' models lie there, too
@@ -300,6 +310,7 @@ class Deployments:
 
         ledger, writer = self._writing()
         books: dict[str, Book] = {}
+        self.damaged = self._damaged(found)
         for space in spaces:
             served = LIVE if space.kind == "simulation" else space.name
             lanes = self._lanes(one for one in found if one.source.get("space") == served)
@@ -309,11 +320,27 @@ class Deployments:
                 books[space.name] = known if known is not None and same else self._book(space.name, lanes)
         writer.submit(Swap(books))
 
+    def _damaged(self, found: Iterable[Endpoint]) -> dict[str, str]:
+        """Return deployment -> why its model cannot be loaded: everything else is served all the same."""
+        why: dict[str, str] = {}
+        for one in found:
+            if not one.source.get("graph"):
+                try:
+                    self.model(str(one.source["model"]))
+                except MastheadError as error:
+                    why[one.name] = error.message
+                    self._journal.write("fraud", one.name, "model damaged", why=error.message)
+        return why
+
     def _lanes(self, found: Iterable[Endpoint]) -> "tuple[Lane, ...]":
-        """Return the lanes of a space, the newest first."""
+        """Return the lanes of a space, the newest first; none where the model that would decide is damaged."""
         from masthead.fraud.live.book import Lane
 
         newest = sorted(found, key=lambda one: one.updated, reverse=True)
+        decides = next((one.name for one in newest if not one.source["shadow"]), "")
+        if decides in self.damaged:  # an older one must not decide in its place without a word
+            return ()
+        newest = [one for one in newest if one.name not in self.damaged]
         return tuple(
             Lane(
                 one.name,
@@ -347,20 +374,41 @@ class Deployments:
                 self._writer = Writer(self._ledger.work)
             return self._ledger, self._writer
 
-    def _current(self, space: str) -> "Book":
+    def _current(self, space: str, alias: str = "") -> "Book":
         """Return the book of a space as it is deployed now.
 
         Raises:
-            Conflict: No model is deployed there.
+            Conflict: No model is deployed there, or the one that is to decide is damaged.
         """
         if self._ledger is None or (not self._followed and self._database.version() != self._version):
             self.refresh()
         book = None if self._ledger is None else self._ledger.books.get(space)
+        if book is None or alias in self.damaged:
+            self._refuse_damaged(space, alias)
         if book is None:
             raise Conflict(
                 f"model: none is deployed in the space {space}; masthead fraud deploy NAME --model DIR does it"
             )
         return book
+
+    def notes(self) -> list[str]:
+        """Return what the owner should know of deployments: those whose model is damaged."""
+        return [
+            f"fraud: {name} does not answer, its model is damaged: {why}"
+            for name, why in self.damaged.items()
+        ]
+
+    def _refuse_damaged(self, space: str, alias: str) -> None:
+        simulated = any(one.name == space and one.kind == "simulation" for one in self.spaces())
+        served = LIVE if simulated else space
+        for one in self.deployments():
+            decides = one.source["space"] == served and not one.source["shadow"]
+            if one.name in self.damaged and (one.name == alias or (not alias and decides)):
+                raise Conflict(
+                    f"model: {one.name} cannot decide, its model is damaged ({self.damaged[one.name]}); deploy it again "
+                    f"from an intact folder (masthead fraud deploy {one.name} --model DIR), or "
+                    f"masthead fraud undeploy {one.name}"
+                )
 
     # ------------------------------------------------------------------ spaces
 
@@ -404,6 +452,14 @@ def _parsed(text: str, source: str) -> "Schema":
 def _card_id(model: Path) -> str:
     found: Json = orjson.loads((model / "card.json").read_bytes())
     return str(found["id"])
+
+
+def _is_intact(folder: Path) -> bool:
+    try:
+        read_folder(folder)
+    except MastheadError:
+        return False
+    return True
 
 
 def _is_graph(folder: Path) -> bool:
