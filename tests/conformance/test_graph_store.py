@@ -25,6 +25,7 @@ from masthead.fraud.store.results import (
     find_transactions,
     get_transaction,
     neighbours,
+    newest,
     put_space,
     recent,
     spaces,
@@ -357,6 +358,19 @@ def test_many_rows_at_once_are_the_same_rows(store: TransactionLog) -> None:
     assert store.replay(relations=2).ents[:, 0].tolist() == list(range(1, 601))
 
 
+def test_a_clock_that_is_wrong_does_not_say_what_is_newest(store: TransactionLog) -> None:
+    day, now = 86_400_000_000, 400 * 86_400_000_000
+    put(store, "ahead", now + 3 * day, "c", "d")
+    with store.database.read() as connection:
+        assert newest(connection, LIVE, now=now) == now + 3 * day  # all of them lie ahead
+    put(store, "usual", now - 7 * day, "c", "d")
+    put(store, "tomorrow", now + day // 2, "c", "d")
+    with store.database.read() as connection, store.group() as group:
+        assert newest(connection, LIVE, now=now) == now + day // 2
+        assert group.newest(LIVE, until=now) == now - 7 * day
+        assert group.newest("nowhere", until=now) == 0
+
+
 def test_what_explanations_ask_is_answered_as_of_a_moment(store: TransactionLog) -> None:
     a, b, x = (
         put(store, "a", 10, "c1", "d1"),
@@ -381,7 +395,11 @@ def test_what_explanations_ask_is_answered_as_of_a_moment(store: TransactionLog)
         assert [one.number for one in rows.recent(LIVE, 9, told)] == [told, late]
         assert [one.number for one in rows.recent(LIVE, 10, told)] == [late]
         assert [one.id for one in rows.transactions([late, a])] == ["a", "late"]
-        assert (rows.newest(LIVE), rows.newest("nowhere"), head.last) == (90, 0, late)
+        assert (newest(connection, LIVE, now=10**15), newest(connection, "nowhere", now=0), head.last) == (
+            90,
+            None,
+            late,
+        )
         with pytest.raises(NotFound, match="no transaction"):
             rows.decided(LIVE, "y")
 

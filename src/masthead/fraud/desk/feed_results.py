@@ -1,4 +1,4 @@
-"""What is asked of the tables of transactions over time: the newest ones, counts, how they turned out. SQL like `results.py`."""
+"""What is asked of the tables of transactions over time: the latest accepted, counts, how they turned out. SQL like `results.py`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from masthead.fraud.desk.outcomes import Decided
 
-__all__ = ["Fed", "decided", "feed", "newest", "timeline"]
+__all__ = ["Fed", "decided", "feed", "timeline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,6 @@ def feed(connection: Connection, space: str, *, after: int, limit: int) -> list[
         Fed(row.seq, row.id, row.ts, row.amount, row.arrived, row.score, bool(row.flagged))
         for row in reversed(rows)
     ]
-
-
-def newest(connection: Connection, space: str) -> int | None:
-    """Return the time of the newest transaction of a space, None without any."""
-    found = connection.execute(
-        text("SELECT max(ts) FROM fraud_transactions WHERE space = :space"), {"space": space}
-    ).scalar()
-    return None if found is None else int(found)
 
 
 def timeline(connection: Connection, space: str, *, start: int, end: int, width: int) -> list[dict[str, Any]]:

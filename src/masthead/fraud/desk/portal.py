@@ -70,9 +70,9 @@ class FraudPortal:
             return feed_results.feed(connection, space, after=after, limit=limit)
 
     def newest(self, *, space: str = LIVE) -> int | None:
-        """Return the time of the newest transaction, UTC microseconds; None without any."""
+        """Return the time of the newest transaction, UTC microseconds; None without any. See `results.newest`."""
         with self._database.read() as connection:
-            return feed_results.newest(connection, space)
+            return results.newest(connection, space, now=int(self._clock.time() * 1e6))
 
     def timeline(self, *, start: int, end: int, width: int, space: str = LIVE) -> list[Json]:
         """Return `start, count, amount, flagged, flagged_amount` of each stretch of time in which something happened."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masthead.base.clock import Clock, SystemClock
 from masthead.base.errors import Conflict, shown
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.schema import Schema
@@ -21,6 +22,7 @@ from masthead.fraud.live.snapshots import read_snapshot, snapshot_path
 from masthead.fraud.live.terms import is_released
 from masthead.fraud.scoring.state import GraphState
 from masthead.fraud.store.log import Head, History, TransactionLog
+from masthead.fraud.store.results import horizon
 from masthead.fraud.store.vectors import pack_vector, unpack_vector
 
 if TYPE_CHECKING:
@@ -70,15 +72,23 @@ class Book:
     Args:
         lanes: The newest first; models with the same columns share a state.
         snapshots: The folder that keeps what is remembered over a restart; None: the log alone does.
+        clock: Tells whose clock is wrong: see `newest`.
     """
 
     def __init__(
-        self, space: str, schema: Schema, lanes: Sequence[Lane], *, snapshots: Path | None = None
+        self,
+        space: str,
+        schema: Schema,
+        lanes: Sequence[Lane],
+        *,
+        snapshots: Path | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         self.snapshot = None if snapshots is None else snapshot_path(snapshots, space)
         self.space, self.schema, self.lanes = space, schema, tuple(lanes)
         self.relations = tuple(relation.name for relation in schema.relations)
-        self.last, self.newest, self.epoch = 0, 0, -1
+        self.last, self.near, self.far, self.epoch = 0, 0, 0, -1
         self.kept = 0  # up to which number a snapshot was made
         self._begin()
 
@@ -121,7 +131,7 @@ class Book:
 
     def rebuild(self, store: TransactionLog, head: Head) -> None:
         """Begin anew and take all that the log holds; what a snapshot holds of it is not read again."""
-        self.last, self.newest, self.epoch = 0, 0, head.epoch
+        self.last, self.near, self.far, self.epoch = 0, 0, 0, head.epoch
         self._begin()
         if self.snapshot is not None:
             read_snapshot(self.snapshot, self, store, head)
@@ -132,7 +142,7 @@ class Book:
         self, told: Mapping[str, Any], eids: Sequence[dict[str, int]], coming: NDArray[np.int64]
     ) -> None:
         """Take what a snapshot says of everything but the states."""
-        self.last, self.newest = told["last"], told["newest"]
+        self.last, (self.near, self.far) = told["last"], told["newest"]
         self.eids = tuple(eids)
         self._keys = {eid: key for known in eids for key, eid in known.items()}
         self.waiting = set(told["waiting"])
@@ -141,7 +151,9 @@ class Book:
     def follow(self, store: TransactionLog, last: int) -> None:
         """Take what the log holds behind what was taken, up to a number."""
         history = store.replay(self.last + 1, space=self.space, relations=len(self.relations), until=last)
-        self.newest = max(self.newest, int(history.ts.max()) if len(history.ts) else 0)
+        near = history.ts[history.ts <= horizon(int(self._clock.time() * 1e6))]
+        self.near = max(self.near, int(near.max(initial=0)))
+        self.far = max(self.far, int(history.ts.max(initial=0)))
         due = history.arrived_at <= self.newest
         places = {name: place for place, name in enumerate(self.relations)}
         for eid, rel, key in store.entity_keys(space=self.space, from_eid=max(self._keys, default=0) + 1):
@@ -158,6 +170,18 @@ class Book:
         self.arrive(self.newest)
         self.waiting |= store.waiting_labels(self.space, from_seq=self.last + 1)
         self.last = last
+
+    @property
+    def newest(self) -> int:
+        """The time of the newest transaction, UTC microseconds; 0 = none. As `results.newest` has it."""
+        return self.near or self.far
+
+    def see(self, ts: int, now: int) -> None:
+        """Take the time of a transaction that comes now: labels that had arrived by the newest one are known to it."""
+        self.far = max(self.far, ts)
+        if ts <= horizon(now):
+            self.near = max(self.near, ts)
+        self.arrive(self.newest)
 
     def hear(self, label_seq: int, seq: int, value: int, arrived_at: int) -> None:
         """Take a label of a transaction that is there; it is known to those that happen when it arrives, or later."""

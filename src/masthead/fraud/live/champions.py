@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from masthead.base.clock import utc
 from masthead.base.errors import Conflict, InvalidInput, MastheadError, NotFound, shown
 from masthead.base.log import get_logger
-from masthead.fraud.desk import feed_results
 from masthead.fraud.live.deployments import Deployments
-from masthead.fraud.store import live_results
+from masthead.fraud.store import live_results, results
 from masthead.fraud.store.live_results import Scores, Span
 from masthead.learn.records import Endpoint
 
@@ -123,9 +122,13 @@ class Champions(Deployments):
         """Return up to when labels of a space have arrived, UTC microseconds: now, or where that was long ago, then."""
         from masthead.fraud.live.book import present
 
+        now = self._now()
         with self._database.read() as connection:
-            newest = feed_results.newest(connection, space)
-        return present(int(self._clock.time() * 1e6), newest or 0)
+            newest = results.newest(connection, space, now=now)
+        return present(now, newest or 0)
+
+    def _now(self) -> int:
+        return int(self._clock.time() * 1e6)
 
     def look_after(self) -> dict[str, Json]:
         """Let every challenger that is better take its place, and return the drift of each deployment that decides.
@@ -154,7 +157,7 @@ class Champions(Deployments):
         space = self.space_of(name)
         found = self._endpoints.get(name)
         with self._database.read() as connection:
-            newest = feed_results.newest(connection, space)
+            newest = results.newest(connection, space, now=self._now())
         return found, self.model(str(found.source["model"])), newest or 0
 
     def _seen_by(self, model: "FraudModel", span: Span) -> "tuple[Scores, NDArray[np.float32]]":
@@ -174,7 +177,7 @@ class Champions(Deployments):
         """Return the newest window whose outcomes are known, and up to when labels have arrived."""
         from masthead.fraud.live.book import present
 
-        now = present(int(self._clock.time() * 1e6), newest)
+        now = present(self._now(), newest)
         until = now - model.schema.maturity_us
         return Span(space, until - MATURED_DAYS * _DAY_US, until), now
 
@@ -197,7 +200,7 @@ class Champions(Deployments):
         space = str(champion.source["space"])
         models = [self.model(str(one.source["model"])) for one in (champion, challenger)]
         with self._database.read() as connection:
-            newest = feed_results.newest(connection, space) or 0
+            newest = results.newest(connection, space, now=self._now()) or 0
             span, now = self._mature_span(models[0], space, newest)
             ours, theirs = (
                 live_results.scores(connection, span, one.id, limit=_MOST_SCORES) for one in models

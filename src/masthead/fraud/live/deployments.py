@@ -355,7 +355,7 @@ class Deployments:
         from masthead.fraud.live.book import Book
 
         began = time.monotonic()
-        book = Book(space, lanes[0].model.schema, lanes, snapshots=self._snapshots)
+        book = Book(space, lanes[0].model.schema, lanes, snapshots=self._snapshots, clock=self._clock)
         book.rehearse()
         for lane in lanes:  # brings LightGBM, which only reasons need
             lane.model.contributions(np.zeros((1, lane.model.layout.width), np.float32))

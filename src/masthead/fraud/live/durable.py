@@ -54,10 +54,12 @@ class DurableStream:
         self.model, self.store, self.space = model, store, space
         clock = clock or SystemClock()
         _require_space(model, store, space, clock)
-        self._explainer = Explainer(store, self._known, lambda space: model.schema) if reasons else None
+        self._explainer = (
+            Explainer(store, self._known, lambda space: model.schema, clock) if reasons else None
+        )
         self.ledger = Ledger(store, clock)
         self._writer = Writer(self.ledger.work)
-        book = Book(space, model.schema, (Lane("stream", model),), snapshots=snapshots)
+        book = Book(space, model.schema, (Lane("stream", model),), snapshots=snapshots, clock=clock)
         book.rehearse()
         book.rebuild(store, store.head())
         self._writer.submit(Swap({space: book}))

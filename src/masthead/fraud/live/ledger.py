@@ -25,6 +25,7 @@ from masthead.fraud.store.links import EVERY, link
 from masthead.fraud.store.log import Group, Head, TransactionLog
 from masthead.fraud.store.packing import amount_of, body_of, ents_of, feat_of
 from masthead.fraud.store.records import NewDecision, NewLabel, NewTransaction
+from masthead.fraud.store.results import horizon
 from masthead.fraud.store.vectors import pack_vector
 
 __all__ = ["Differs", "Ledger", "Mark", "Marking", "Scoring", "Swap"]
@@ -223,7 +224,9 @@ class Ledger:
             return _repeated(group, book, known, event, page)
         seq = page.next()
         ents = self._ents(group, book, event, page)
-        book.arrive(event.ts)
+        if event.ts < book.newest:
+            LATE.inc()
+        book.see(event.ts, page.now)
         vectors = [state.observe(seq, event) for state in book.states]
         if event.id in book.waiting:
             book.waiting.discard(event.id)
@@ -269,10 +272,6 @@ class Ledger:
         )
         page.transactions.append(row)
         page.found[book.space, event.id], page.told[seq] = row, answer
-        if event.ts < book.newest:
-            LATE.inc()
-        book.newest = max(book.newest, event.ts)
-        book.arrive(book.newest)
         return answer, True
 
     def _ents(self, group: Group, book: Book, event: Event, page: _Page) -> list[int]:
@@ -292,7 +291,8 @@ class Ledger:
         book = self.books.get(space)
         at = mark.arrived_at
         if at is None:
-            at = present(page.now, group.newest(space) if book is None else book.newest)
+            newest = group.newest(space, until=horizon(page.now)) if book is None else book.newest
+            at = present(page.now, newest)
         page.labels.append(NewLabel(seq, space, mark.id, mark.value, mark.source, at))
         if book is not None:
             if row is None:

@@ -53,7 +53,7 @@ def freeze(book: "Book") -> Frozen:
         "digest": book.schema.digest(),
         "layouts": [one.layout.to_json() for one in book.states],
         "last": book.last,
-        "newest": book.newest,
+        "newest": [book.near, book.far],
         "epoch": book.epoch,
         "waiting": sorted(book.waiting),
         "keys": [

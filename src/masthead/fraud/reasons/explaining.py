@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from masthead.base.clock import utc
+from masthead.base.clock import Clock, SystemClock, utc
 from masthead.base.errors import MastheadError
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.data.values import DAY_US
@@ -17,7 +17,8 @@ from masthead.fraud.reasons.evidence import Evidence
 from masthead.fraud.reasons.explain import Scene
 from masthead.fraud.reasons.reasons import noun_of, spelled
 from masthead.fraud.reasons.rings import WINDOW_US, Ring, Rings
-from masthead.fraud.store.link_records import LinkRows
+from masthead.fraud.store import results
+from masthead.fraud.store.link_records import LinkRows, Recent
 from masthead.fraud.store.log import Head, TransactionLog
 
 if TYPE_CHECKING:
@@ -39,9 +40,14 @@ class Explainer:
     """
 
     def __init__(
-        self, store: TransactionLog, model: "Callable[[str], FraudModel]", schema: Callable[[str], Schema]
+        self,
+        store: TransactionLog,
+        model: "Callable[[str], FraudModel]",
+        schema: Callable[[str], Schema],
+        clock: Clock | None = None,
     ) -> None:
         self._store, self._model, self._schema = store, model, schema
+        self._clock = clock or SystemClock()
         self._lock, self._joining = threading.Lock(), threading.Lock()
         self._evidence: dict[str, Evidence] = {}
         self._epoch, self._given = -1, OrderedDict[tuple[str, str], list[Json]]()
@@ -134,20 +140,25 @@ class Explainer:
         schema = self._schema(space)
         with self._joining, self._store.database.read() as connection:
             rows = LinkRows(connection)
-            index = self._following(rows, space, schema, self._store.head_of(connection))
+            now = int(self._clock.time() * 1e6)
+            newest = results.newest(connection, space, now=now) or 0
+            index = self._following(rows, space, schema, self._store.head_of(connection), newest)
             found = index.found()[:limit]
             return [self._told(rows, schema, one) for one in found]
 
-    def _following(self, rows: LinkRows, space: str, schema: Schema, head: Head) -> Rings:
+    def _following(self, rows: LinkRows, space: str, schema: Schema, head: Head, newest: int) -> Rings:
         """Return the rings as of now: what is new is joined to what was known, within a day; then all is done anew."""
-        newest = rows.newest(space)
+
+        def recent(first: int) -> list[Recent]:
+            return [one for one in rows.recent(space, day, first) if one.told or one.ts <= newest]
+
         known, since, index = self._rings.get(space, (Head(0, -1), 0, None))
         day = (newest - WINDOW_US) // DAY_US * DAY_US
         if index is not None and (known.epoch, since) == (head.epoch, day) and known.last < head.last:
-            index.take(rows.recent(space, since, known.last + 1))
+            index.take(recent(known.last + 1))
         if index is None or (known.epoch, since) != (head.epoch, day) or index.stale:
             index = Rings(schema)
-            index.take(rows.recent(space, day, 0))
+            index.take(recent(0))
         self._rings[space] = (head, day, index)
         return index
 

@@ -57,12 +57,13 @@ class Explanations(Deployments):
         from masthead.fraud.desk import feed_results
         from masthead.fraud.desk.outcomes import told_outcomes
         from masthead.fraud.live.book import present
+        from masthead.fraud.store import results
 
         schema = self.schema(space)
         shares = {one.name: Terms.of(one.source).release_share for one in self.deployments()}
         with self._database.read() as connection:
-            newest = feed_results.newest(connection, space) or 0
-            now = present(int(self._clock.time() * 1e6), newest)
+            now = int(self._clock.time() * 1e6)
+            now = present(now, results.newest(connection, space, now=now) or 0)
             found = feed_results.decided(connection, space, start=start, end=end, until=now)
             return told_outcomes(found, mature_before=now - schema.maturity_us, shares=shares)
 
@@ -90,5 +91,5 @@ class Explanations(Deployments):
             if self._explaining is None:
                 from masthead.fraud.reasons.explaining import Explainer
 
-                self._explaining = Explainer(self.store, self.model, self.schema)
+                self._explaining = Explainer(self.store, self.model, self.schema, self._clock)
             return self._explaining

@@ -197,12 +197,6 @@ class LinkRows:
             for seq, id, ts, ents, at, told, value in rows
         ]
 
-    def newest(self, space: str) -> int:
-        """Return the time of the latest transaction of a space; 0 = there is none."""
-        return int(
-            self._rows("SELECT coalesce(max(ts), 0) FROM fraud_transactions WHERE space = ?", (space,))[0][0]
-        )
-
     def recent(self, space: str, since: int, first: int) -> list[Recent]:
         """Return transactions later than a time, and their labels: what is new since a number, in its order.
 

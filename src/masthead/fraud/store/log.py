@@ -332,11 +332,11 @@ class Group:
         """Write labels."""
         self._many("fraud_labels", NewLabel._fields, given)
 
-    def newest(self, space: str) -> int:
-        """Return the time of the newest transaction of a space; 0 = there is none."""
-        return int(
-            self._one("SELECT coalesce(max(ts), 0) FROM fraud_transactions WHERE space = ?", (space,))[0]
-        )
+    def newest(self, space: str, *, until: int) -> int:
+        """Return the time of the newest transaction of a space up to a time, or of all if each is later; 0 = none."""
+        asked = "SELECT max(ts) FROM fraud_transactions WHERE space = ?"
+        found = self._one(f"{asked} AND ts <= ?", (space, until))[0]
+        return int(found or self._one(asked, (space,))[0] or 0)
 
     def labels_of(self, space: str, id: str) -> list[tuple[int, int, int]]:
         """Return (seq, value, arrived_at) of the labels of a transaction, in order of acceptance."""

@@ -22,8 +22,10 @@ __all__ = [
     "find_transactions",
     "get_transaction",
     "has_labels",
+    "horizon",
     "known_labels",
     "neighbours",
+    "newest",
     "put_space",
     "recent",
     "spaces",
@@ -32,6 +34,8 @@ __all__ = [
 
 _ASKED_AT_ONCE = 500  # ids of one statement
 _SHOWN = "seq, id, ts, amount, ents, feat, body, arrived, score, flagged"
+
+_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +224,27 @@ def neighbours(
 
 
 _NEIGHBOURS = "SELECT seq, id, ts, amount, score, feat FROM fraud_transactions WHERE seq IN"
+
+
+def newest(connection: Connection, space: str, *, now: int) -> int | None:
+    """Return the time of the newest transaction of a space, None without any.
+
+    One whose clock is wrong by more than a day says nothing of the others, unless all of them lie ahead.
+
+    Args:
+        now: UTC microseconds.
+    """
+    asked = "SELECT max(ts) FROM fraud_transactions WHERE space = :space"
+    given = {"space": space, "horizon": horizon(now)}
+    found = connection.execute(text(f"{asked} AND ts <= :horizon"), given).scalar()
+    if found is None:
+        found = connection.execute(text(asked), given).scalar()
+    return None if found is None else int(found)
+
+
+def horizon(now: int) -> int:
+    """Return up to when a transaction may lie ahead and still be taken for the newest; both in UTC microseconds."""
+    return now + _DAY_US
 
 
 def stats(connection: Connection, space: str, *, start: int, end: int) -> dict[str, Any]:
