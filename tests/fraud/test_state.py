@@ -126,6 +126,32 @@ def test_a_late_event_enters_at_its_place_and_sees_nothing_after_its_time():
     np.testing.assert_allclose(late.features(probe)[names], on_time.features(probe)[names], rtol=1e-6)
 
 
+def test_a_late_event_knows_no_label_that_arrives_after_it():
+    events, _, layout = made(400)
+    card = np.bincount(events.codes[events.codes[:, 0] >= 0, 0]).argmax()
+    first, second = np.flatnonzero(events.codes[:, 0] == card)[:2].tolist()
+    last = int(events.ts[-1])
+    state = GraphState(layout)
+    state.replay(events)
+    state.label(first, 1, last + DAY)
+    state.label(second, 1, last + 3 * DAY)
+    names = ("frauds", "since_fraud", "frauds_7d", "labels_7d")
+    found = {
+        days: [
+            float(
+                state.features(replace(events.event(first), ts=last + days * DAY))[
+                    column(layout, f"card.{one}")
+                ]
+            )
+            for one in names
+        ]
+        for days in (0, 2, 4)
+    }
+    np.testing.assert_array_equal(found[0], [0, np.nan, 0, 0])
+    np.testing.assert_allclose(found[2], [1, np.log1p(86_400), 1, 1], rtol=1e-6)
+    np.testing.assert_allclose(found[4], [2, np.log1p(86_400), 2, 2], rtol=1e-6)
+
+
 def test_an_unknown_entity_looks_alike_before_and_after_its_key_is_known():
     events, _, layout = made(300)
     small = GraphState(layout)

@@ -320,11 +320,29 @@ def amounts(m: Memory, e: int, seen: int, log: float, out: Array) -> None:
 
 
 @compiled
+def frauds_among(m: Memory, e: int, arrived: int) -> tuple[int, int]:
+    """Return what a late transaction may know: the frauds but those of the ring whose labels came later, and when the last
+    of them arrived."""
+    one = m.entities[e]
+    size, start, room, head = one.size[LABELS], one.start[LABELS], one.room[LABELS], one.head[LABELS]
+    frauds, last = one.frauds, one.last_fraud
+    for i in range(arrived, size):
+        frauds -= m.pool[slot(start, head, i, room)].value == 1
+    for i in range(arrived):
+        entry = m.pool[slot(start, head, i, room)]
+        last = entry.ts if entry.value == 1 else last
+    return frauds, last
+
+
+@compiled
 def look(plan: Plan, m: Memory, r: int, e: int, ts: int, log: float, out: Array, p: int) -> int:
     """Write the columns of one relation from `p` on and return the place after them; `Layout` names them."""
     one = m.entities[e]
     seen = measure(m, e, EVENTS, ts, plan.windows[0:3])
-    measure(m, e, LABELS, ts, plan.windows[3:6])
+    arrived = measure(m, e, LABELS, ts, plan.windows[3:6])
+    frauds, last_fraud = one.frauds, one.last_fraud
+    if arrived < one.size[LABELS]:
+        frauds, last_fraud = frauds_among(m, e, arrived)
     w = plan.windows
     out[p] = np.log1p(one.count)
     out[p + 1] = np.nan
@@ -349,9 +367,9 @@ def look(plan: Plan, m: Memory, r: int, e: int, ts: int, log: float, out: Array,
         if plan.hubs[r]:
             out[p] = different / seen if seen > 0 else np.nan
             p += 1
-    out[p] = one.frauds
-    out[p + 1] = one.frauds / (one.count + 20.0)
-    out[p + 2] = np.log1p(max(0, ts - one.last_fraud) / 1e6) if one.frauds > 0 else np.nan
+    out[p] = frauds
+    out[p + 1] = frauds / (one.count + 20.0)
+    out[p + 2] = np.log1p(max(0, ts - last_fraud) / 1e6) if frauds > 0 else np.nan
     for i in range(1, 4):
         out[p + 3 * i] = w[5, i]
         out[p + 3 * i + 1] = w[3, i]
