@@ -24,14 +24,14 @@ from masthead.fraud.scoring.drift import (
     contest,
     feature_stability,
     late_share,
+    limits,
     matured_outcome,
     ranking,
-    stability,
     unseen_shares,
 )
 from masthead.fraud.scoring.engines import Trees
 from masthead.fraud.scoring.model import FraudModel
-from masthead.fraud.scoring.reference import histogram
+from masthead.fraud.scoring.reference import histogram, histograms, stability
 from masthead.fraud.store.live_data import describe_live, read_live, write_live
 from masthead.learn.calibration import Calibration
 
@@ -142,6 +142,25 @@ def test_a_contest_is_won_by_more_than_chance_alone() -> None:
     assert not contest(np.zeros(n, np.int64), y, poor, good).won, "one day tells nothing of chance"
 
 
+def test_what_moves_every_week_has_moved_only_where_it_moves_more_than_that():
+    days = 120
+    ts = np.repeat(np.arange(days) * DAY, 100)
+    chance = np.random.default_rng(3)
+    grown, still = ts / DAY + chance.random(len(ts)), chance.normal(size=len(ts))
+    x = np.column_stack([grown, still]).astype(np.float32)
+    taught = ts < 100 * DAY
+    reference = histograms(["grown", "still"], x[taught], ts[taught])
+    assert reference["grown"]["usual"] > 2 > 0.1 > reference["still"]["usual"]
+    later = x[ts >= 110 * DAY]
+
+    def moved(rows: np.ndarray) -> list[str]:
+        found = feature_stability(["grown", "still"], rows, reference)
+        return [name for name, index in found.items() if index >= limits(reference)[name]]
+
+    assert moved(later) == []
+    assert moved(later + np.float32(1.0)) == ["still"]
+
+
 # ---------------------------------------------------------------------- the tables
 
 
@@ -164,9 +183,11 @@ def test_drift_is_what_a_replay_of_the_same_transactions_gives(house: Masthead) 
     assert found["window"]["transactions"] == last.sum()
     expected = feature_stability(names, x[last], model.card["reference"])
     assert found["features"] == pytest.approx(expected)
-    assert list(found["features"].values()) == sorted(expected.values(), reverse=True)
+    limit = limits(model.card["reference"])
+    assert {name: limit[name] for name in expected if limit[name] > 0.2} == found["limits"]
+    assert list(found["features"]) == sorted(expected, key=lambda name: -expected[name] / limit[name])
     assert found["moved"] == [
-        name for name in ["score", *expected] if {**expected, "score": found["score"]}[name] >= 0.2
+        name for name in ["score", *expected] if {**expected, "score": found["score"]}[name] >= limit[name]
     ]
     p = np.array([model.scorer.score(row)[1] for row in x])
     assert found["score"] == pytest.approx(stability(model.card["reference"]["score"], p[last]))

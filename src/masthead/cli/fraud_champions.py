@@ -39,7 +39,6 @@ def drift(name: Name, days: Days = 7, as_json: AsJson = False) -> None:
         print_json(found)
         return
     window, matured = found["window"], found["matured"]
-    limit = found["alert_from"]
     print(
         f"{name}: {found['model']}, {window['transactions']:,} transactions of {days} days until {cell(window['until'])}"
     )
@@ -55,7 +54,7 @@ def drift(name: Name, days: Days = 7, as_json: AsJson = False) -> None:
     )
     indices = [("score", found["score"])] if found["score"] is not None else []
     rows = [
-        {"name": each, "psi": f"{index:.3f}", "moved": "moved" if index >= limit else ""}
+        {"name": each, "psi": f"{index:.3f}", "moved": "moved" if each in found["moved"] else ""}
         for each, index in [*indices, *list(found["features"].items())[:_SHOWN]]
     ]
     columns = (("Column", "name"), ("PSI", "psi"), ("", "moved"))

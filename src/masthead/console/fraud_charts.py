@@ -136,20 +136,20 @@ def latency_bars(classes: Sequence[tuple[str, int]], *, dark: bool) -> Json:
     }
 
 
-def psi_bars(indices: Sequence[tuple[str, float]], *, limit: float, dark: bool) -> Json:
+def psi_bars(indices: Sequence[tuple[str, float]], *, moved: Sequence[str], limit: float, dark: bool) -> Json:
     """Return the bars of what moved most, from (name, stability index), with a line at the index from which it has moved.
 
-    The score, which may come first, is kept; of the others the 14 largest.
+    The score, which may come first, is kept; of the others the first 14, which have moved most.
     """
     first = indices[:1] if indices and indices[0][0] == "score" else []
-    top = list(reversed([*first, *sorted(indices[len(first) :], key=lambda one: -one[1])[: 15 - len(first)]]))
+    top = list(reversed([*first, *indices[len(first) : 15]]))
     bars = [
         {
             "value": round(value, 3),
-            "itemStyle": {"color": (_FLAGGED if value >= limit else LINE)[dark]},
-            "label": {"formatter": f"{value:.3f}" + (" moved" if value >= limit else "")},
+            "itemStyle": {"color": (_FLAGGED if name in moved else LINE)[dark]},
+            "label": {"formatter": f"{value:.3f}" + (" moved" if name in moved else "")},
         }
-        for _, value in top
+        for name, value in top
     ]
     line = {
         "silent": True,

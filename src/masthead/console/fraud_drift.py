@@ -12,7 +12,7 @@ from masthead.console.parts import iso_time, number_card, title
 from masthead.console.shell import Console, is_dark, watch
 from masthead.console.tables import changed_rows, table
 
-_COLUMNS = (("name", "Column"), ("psi", "Stability index"), ("moved", "Moved"))
+_COLUMNS = (("name", "Column"), ("psi", "Stability index"), ("from", "Moves from"), ("moved", "Moved"))
 _UNSEEN = (("name", "Relation"), ("share", "Never seen before"))
 
 Json = dict[str, Any]
@@ -30,7 +30,7 @@ def drift_part(console: Console) -> None:
         with ui.row().classes("w-full items-stretch mh-figures"):
             names = ("Score", "Columns that moved", "Average precision", "Precision at 100 a day", "Late")
             cards = [number_card(name) for name in names]
-        chart = ui.echart(psi_bars([], limit=0.2, dark=dark), theme=theme(dark=dark))
+        chart = ui.echart(psi_bars([], moved=(), limit=0.2, dark=dark), theme=theme(dark=dark))
         chart.style("height: 380px").props("role=img")
         with ui.expansion("The same as a table").classes("w-full"):
             twin = table(_COLUMNS, [], page=15, empty="Nothing was scored in this window")
@@ -47,9 +47,9 @@ def drift_part(console: Console) -> None:
             card.show(value, note, tone=tone)
         indices = _indices(found)
         chart.options.clear()
-        chart.options.update(psi_bars(indices, limit=found["alert_from"], dark=dark))
+        chart.options.update(psi_bars(indices, moved=found["moved"], limit=found["alert_from"], dark=dark))
         chart.update()
-        changed_rows(twin, [_row(name, index, found["alert_from"]) for name, index in indices])
+        changed_rows(twin, [_row(found, name, index) for name, index in indices])
         changed_rows(
             unseen,
             [
@@ -81,8 +81,14 @@ def _indices(found: Json) -> list[tuple[str, float]]:
     return [*score, *found["features"].items()]
 
 
-def _row(name: str, index: float, limit: float) -> Json:
-    return {"name": name, "psi": f"{index:.3f}", "moved": "moved" if index >= limit else ""}
+def _row(found: Json, name: str, index: float) -> Json:
+    limit = found["limits"].get(name, found["alert_from"])
+    return {
+        "name": name,
+        "psi": f"{index:.3f}",
+        "from": f"{limit:.3g}",
+        "moved": "moved" if name in found["moved"] else "",
+    }
 
 
 def _figures(found: Json) -> list[tuple[str, str, str]]:
@@ -97,7 +103,11 @@ def _figures(found: Json) -> list[tuple[str, str, str]]:
             f"stability index; moved from {limit:g} on",
             "text-negative mh-tone" if "score" in found["moved"] else "",
         ),
-        (f"{moved:,} of {len(found['features']):,}", f"stability index of {limit:g} or more", ""),
+        (
+            f"{moved:,} of {len(found['features']):,}",
+            f"stability index of {limit:g} or more, and unusual",
+            "",
+        ),
         (
             probability(matured["average_precision"]) or "-",
             f"{told}; {probability(learned)} when it learned",

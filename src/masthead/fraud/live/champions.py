@@ -41,8 +41,8 @@ class Champions(Deployments):
     def drift(self, name: str, *, days: int = DAYS) -> Json:
         """Return how far the newest transactions have moved from those that taught a deployment's model.
 
-        `score` and `features` (the largest first) are population stability indices against the model card, `moved` names
-        those of 0.2 and more. `matured` tells how well the model ranks what is old enough to be known.
+        `score` and `features` are population stability indices against the model card, `moved` names those of 0.2 and more,
+        of some columns more than their `limits`, as they are far from their past in every week. `matured` tells how well the model ranks what is old enough to be known.
 
         Args:
             days: Before the newest transaction.
@@ -55,9 +55,10 @@ class Champions(Deployments):
             MOVED,
             feature_stability,
             late_share,
-            stability,
+            limits,
             unseen_shares,
         )
+        from masthead.fraud.scoring.reference import stability
 
         if not 1 <= days <= _MOST_DAYS:
             raise InvalidInput(f"days: expected 1 to {_MOST_DAYS}, got {days}", field="days")
@@ -68,6 +69,7 @@ class Champions(Deployments):
         score = stability(reference["score"], said.score) if "score" in reference else None
         features = feature_stability(model.columns, x, reference) if len(x) else {}
         counts = {name: model.columns.index(f"{name}.count") for name in model.layout.aggregated}
+        limit = limits(reference)
         moved = ["score"] if score is not None and score >= MOVED else []
         return {
             "deployment": name,
@@ -75,7 +77,8 @@ class Champions(Deployments):
             "space": span.space,
             "window": {**_told(span), "transactions": len(said.seq)},
             "alert_from": MOVED,
-            "moved": moved + [one for one, index in features.items() if index >= MOVED],
+            "moved": moved + [one for one, index in features.items() if index >= limit[one]],
+            "limits": {one: limit[one] for one in features if limit[one] > MOVED},
             "score": score,
             "features": features,
             "unseen_share": unseen_shares(x, counts),

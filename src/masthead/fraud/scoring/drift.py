@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masthead.fraud.scoring.reference import stability
 from masthead.learn.scores import average_precision, gain_error, precision_at
 
 __all__ = [
@@ -15,9 +16,9 @@ __all__ = [
     "contest",
     "feature_stability",
     "late_share",
+    "limits",
     "matured_outcome",
     "ranking",
-    "stability",
     "unseen_shares",
 ]
 
@@ -25,33 +26,13 @@ MOVED = 0.2
 """From this population stability index on a column has moved: the usual rule of thumb, 0.1 being a slight move."""
 
 DAY = 86_400_000_000
-_LEAST_SHARE = 1e-4  # an empty class would make the index infinite
-
-
-def stability(reference: Mapping[str, Any], values: NDArray[np.float64]) -> float | None:
-    """Return the population stability index of values against a histogram of `reference.histogram`; None without any.
-
-    The sum over the classes of (share now - share then) * log(share now / share then); a missing value is a class.
-
-    >>> stability({"edges": [1.0], "shares": [0.5, 0.5], "missing": 0.0}, np.array([0.0, 2.0]))
-    0.0
-    """
-    if not len(values):
-        return None
-    shares = np.array(reference["shares"] or [0.0])
-    known = values[np.isfinite(values)]
-    places = np.searchsorted(np.asarray(reference["edges"], np.float64), known, side="right")
-    counts = np.bincount(places, minlength=len(shares))
-    missing = float(reference["missing"])
-    then = np.maximum(np.append(shares * (1.0 - missing), missing), _LEAST_SHARE)
-    now = np.maximum(np.append(counts, len(values) - len(known)) / len(values), _LEAST_SHARE)
-    return float(np.sum((now - then) * np.log(now / then)))
+_UNUSUAL = 2.0  # times what a week alone moved by while the model learned
 
 
 def feature_stability(
     names: Sequence[str], x: NDArray[np.float32], reference: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, float]:
-    """Return the index of each column that the reference has, the largest first.
+    """Return the index of each column that the reference has; first what has moved most beyond its limit.
 
     Args:
         x: (rows, columns), NaN = missing.
@@ -61,7 +42,13 @@ def feature_stability(
         for j, name in enumerate(names)
         if name in reference and (index := stability(reference[name], x[:, j].astype(np.float64))) is not None
     }
-    return dict(sorted(found.items(), key=lambda one: -one[1]))
+    limit = limits(reference)
+    return dict(sorted(found.items(), key=lambda one: -one[1] / limit[one[0]]))
+
+
+def limits(reference: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return per column the index from which it has moved: `MOVED`, and more where every week is far from its past."""
+    return {name: max(MOVED, _UNUSUAL * told.get("usual", 0.0)) for name, told in reference.items()}
 
 
 def unseen_shares(x: NDArray[np.float32], counts: Mapping[str, int]) -> dict[str, float | None]:

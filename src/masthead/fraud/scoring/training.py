@@ -138,7 +138,7 @@ def _trained(
         "validation": dict(zip(("roc_auc", "average_precision"), judged, strict=True)),
         "transductive": _transductive(lesson, layout, found.judged, rows[check], y[check]),
         "data_sha256": _digest(lesson),
-        "reference": {**histograms(layout.names, x), "score": histogram(p)},
+        "reference": {**histograms(layout.names, x, given.ts), "score": histogram(p)},
     }
     known_at = np.sort(truth.known_at[rows])
     return Trained(layout, found.engine, calibration, thresholds, card, known_at)
