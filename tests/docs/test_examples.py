@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from masthead.fraud.pipeline.config import STEPS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -60,6 +62,18 @@ def test_the_example_of_fraud_goes_from_nothing_to_the_files_of_a_graph(tmp_path
     assert lines[3:] == ["20 tables, 200 transactions held out", "TransactionID,id_20"]
 
 
+@pytest.mark.slow
+def test_the_example_of_the_pipeline_goes_from_files_to_an_endpoint_and_back(tmp_path: Path) -> None:
+    lines = told_by("fraud_pipeline.py", tmp_path)
+    assert lines[0] == "3000 transactions, 105 frauds"
+    assert lines[1] == f"done: {', '.join(STEPS)}"
+    assert lines[2].startswith("new-1: ")
+    assert lines[3] == "the second one is riskier: True"
+    assert lines[4].startswith("because of ")
+    assert lines[5:] == ["3000 loaded from Neptune's form", "3000 nodes scored, 600 of them held out"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_example_is_run_by_a_test() -> None:
     names = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert names == {"air_quality.py", "fraud_data.py", "fraud_rings.py"}
+    assert names == {"air_quality.py", "fraud_data.py", "fraud_pipeline.py", "fraud_rings.py"}
