@@ -54,9 +54,16 @@ class Shape:
 
     def names(self) -> tuple[str, ...]:
         """Return the columns of the canonical table."""
-        keys = (f"k{place}" for place in self.relations)
-        numbers = (f"n{place}" for place in self.numerics)
-        return ("id", "ts", "amount", "label", *keys, *numbers, *(f"c{place}" for place in self.categoricals))
+        keys = [f"k{place}" for place in self.relations]
+        numbers = [f"n{place}" for place in self.numerics]
+        categories = [self.category(place) for place in self.categoricals]
+        return tuple(dict.fromkeys(["id", "ts", "amount", "label", *keys, *numbers, *categories]))
+
+    def category(self, place: int) -> str:
+        """Return the column of a categorical: a relation over the same column of the data has it already."""
+        name = self.schema.categoricals[place]
+        same = (one for one in self.relations if self.schema.relations[one].columns == (name,))
+        return next((f"k{one}" for one in same), f"c{place}")
 
 
 def shape_of(schema: Schema, there: frozenset[str]) -> Shape:
@@ -112,7 +119,9 @@ def of_events(shape: Shape, events: Events) -> pa.Table:
     for place in shape.numerics:
         columns[f"n{place}"] = _short(events.numerics[:, place])
     for place in shape.categoricals:
-        columns[f"c{place}"] = _spelled(events.category_codes[:, place], events.category_values[place])
+        name, codes = shape.category(place), events.category_codes[:, place]
+        if name not in columns:
+            columns[name] = _spelled(codes, events.category_values[place])
     assert len(columns) == len(shape.names()), schema.name
     return pa.table(columns)
 
@@ -248,7 +257,8 @@ def _columns(tidy: "ibis.Table", shape: Shape) -> dict[str, Any]:
         value = numbered(schema.numerics[place])
         columns[f"n{place}"] = ibis.ifelse(value.abs() <= _FLOAT32, value, None)
     for place in shape.categoricals:
-        columns[f"c{place}"] = text(schema.categoricals[place])
+        if (name := shape.category(place)) not in columns:
+            columns[name] = text(schema.categoricals[place])
     return {**columns, FAULTS: _faults(tidy, schema)}
 
 

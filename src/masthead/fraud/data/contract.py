@@ -44,15 +44,21 @@ def write_table(
     *,
     header: bool = True,
 ) -> Path:
-    """Write a table as one file, or on Spark as a folder of parts, instead of what stood there; return its path."""
+    """Write a table as one file, or on Spark as a folder of parts, instead of what stood there; return its path.
+
+    On DuckDB over a connection of its own, so that several tables may be written at once.
+    """
     path = folder / f"{name}.{kind}"
     if path.is_dir():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
-    if kind == "parquet":
+    if backend.name == "duckdb":
+        options = "FORMAT parquet" if kind == "parquet" else f"FORMAT csv, HEADER {header}"
+        target = str(path).replace("'", "''")
+        with backend.con.cursor() as cursor:
+            cursor.execute(f"COPY ({backend.compile(table)}) TO '{target}' ({options})")
+    elif kind == "parquet":
         backend.to_parquet(table, str(path))
-    elif backend.name == "duckdb":
-        backend.to_csv(table, str(path), header=header)
     else:
         from pyspark.sql import SparkSession
 
