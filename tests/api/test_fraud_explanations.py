@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import small_fraud
 from card_records import flat
@@ -53,3 +54,23 @@ def test_lists_show_the_reasons_that_were_given(tmp_path: Path, serving: Any) ->
         assert all(one["decision"]["reasons"] == [] for one in bare)
     with Masthead.open(house.settings) as other:  # another process remembers none of them
         assert {one["id"]: one["decision"]["reasons"] for one in other.fraud.find().items} == given
+
+
+def test_an_id_of_any_characters_is_reached_by_its_escaped_form(tmp_path: Path, serving: Any) -> None:
+    house = Masthead.open(Settings(data=fresh(tmp_path / "data")))
+    with house, serving(create_api(house)) as client:
+        house.fraud.deploy("cards", small_fraud.folder() / "model")
+        for id in ("a/b#1", "50% off", "a/explanation", "x/graph", "/", "%2F", "a b?c=d", "ü/ß", "../stats"):
+            there = f"/fraud/transactions/{quote(id, safe='')}"
+            listed = f"/fraud/lists/card1/{quote(id, safe='')}"
+            body = {**flat(0), "TransactionID": id}
+            assert client.post("/fraud/transactions", json=body).status_code == 200
+            for path in (there, f"{there}/explanation"):
+                found = client.get(path)
+                assert (found.status_code, found.json().get("id")) == (200, id)
+            assert client.get(f"{there}/graph").json()["nodes"][0]["transaction"] == id
+            assert client.post(f"{there}/verdict", json={"verdict": "fraud"}).status_code == 204
+            assert client.get(there).json()["label"] == "fraud"
+            assert client.put(listed, json={"list": "block"}).json()["value"] == id
+            assert client.delete(listed).status_code == 204
+        assert client.get("/fraud/lists").json()["items"] == []

@@ -7,10 +7,11 @@ import orjson
 from fastapi import APIRouter, Depends, Query
 
 from masthead.api.factory import Product
+from masthead.api.segments import SegmentRoute
 from masthead.api.shapes import Json, Limit, Token, body, flag, page_by_name, raw_body, read_time, text
 from masthead.base.errors import InvalidInput, MastheadError, shown
 
-router = APIRouter(tags=["fraud"])
+router = APIRouter(tags=["fraud"], route_class=SegmentRoute)
 Space = Annotated[str, Query(description="Where the transactions lie: `live`, or a simulation.")]
 Start = Annotated[str | None, Query(description="ISO 8601; from this time on.")]
 End = Annotated[str | None, Query(description="ISO 8601; before this time.")]

@@ -5,10 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from masthead.api.factory import Product
+from masthead.api.segments import SegmentRoute
 from masthead.api.shapes import Json, body, text
 from masthead.base.errors import InvalidInput, shown
 
-router = APIRouter(tags=["fraud"])
+router = APIRouter(tags=["fraud"], route_class=SegmentRoute)
 Space = Annotated[str, Query(description="Where the transactions lie: `live`, or a simulation.")]
 
 

@@ -4,9 +4,10 @@ from fastapi import APIRouter
 
 from masthead.api.factory import Product
 from masthead.api.fraud import End, Space, Start, read_window
+from masthead.api.segments import SegmentRoute
 from masthead.api.shapes import Json, Limit
 
-router = APIRouter(tags=["fraud"])
+router = APIRouter(tags=["fraud"], route_class=SegmentRoute)
 
 
 @router.get("/fraud/transactions/{id}/explanation")

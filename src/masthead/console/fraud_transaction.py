@@ -33,7 +33,7 @@ Json = Mapping[str, Any]
 def register(console: Console) -> None:
     """Make the page `/ui/fraud/transactions/ID`."""
 
-    @ui.page("/fraud/transactions/{id}")
+    @ui.page("/fraud/transactions/{id:path}")  # an id may hold slashes, and nothing stands below it
     def transaction_page(id: str, space: str = LIVE) -> None:
         with frame("fraud", f"Transaction {id}", trail=(("Fraud", _overview(space)),)), or_missing():
             sections(console, "", space)
