@@ -165,6 +165,10 @@ def test_the_endpoint_takes_a_transaction_too_and_refuses_a_graph_it_has_no_mode
     assert [one["id"] for one in several["predictions"]] == [flat(n)["TransactionID"] for n in (1, 2)]
     for bad in ({"graph": {}, "n_feats": {}, "target_id": 1}, {"TransactionID": "5"}):
         assert client.post("/endpoints/cards/invocations", json=bad).status_code == 424
+    graph = client.post("/endpoints/cards/invocations", json={"graph": {}, "n_feats": {}, "target_id": 1})
+    told = graph.json()["error"]["message"]
+    assert "expected a transaction" in told
+    assert "masthead fraud graph train" in told
 
 
 def test_a_simulation_is_scored_apart_and_deleted_without_touching_real_transactions(

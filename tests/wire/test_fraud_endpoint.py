@@ -83,6 +83,7 @@ def sent(model: GraphModel) -> dict[str, tuple[str, Any]]:
         "no json": ("graph", '{"graph": '),
         "no target": ("graph", {"graph": {}, "n_feats": {}}),
         "transaction": ("graph", flat(0)),
+        "event": ("graph", {"transaction_data": [flat(0)]}),
         "unknown": ("nobody", whole),
         "graph to trees": ("cards", whole),
         "article's event": ("cards", {"transaction_data": [flat(0)]}),
@@ -114,8 +115,10 @@ def test_an_entity_without_a_vector_counts_as_the_mean_of_its_type(told: dict[st
         ("narrow", "n_feats.card1.100: expected 3 numbers, got 7"),
         ("no json", "body: expected JSON"),
         ("no target", "target_id: expected an id"),
-        ("transaction", "target_id: expected an id"),
+        ("transaction", "graph: expected graph, n_feats and target_id"),
+        ("event", "invoke a deployment of a model of masthead fraud train"),
         ("graph to trees", "graph: expected a transaction"),
+        ("graph to trees", "deploy a model of masthead fraud graph train"),
     ],
 )
 def test_a_payload_that_cannot_be_used_is_a_model_error_that_says_why(

@@ -18,6 +18,17 @@ __all__ = ["FraudEndpoint", "GraphEndpoint"]
 
 _COLUMNS = ("id", "flag", "pred_prob", "threshold", "action", "model", "latency_ms")
 _GRAPH = frozenset({"graph", "n_feats", "target_id"})
+# What a model of transactions reads, the network without ids too, is what an entity did before and when, and what was
+# confirmed of it by then. The article's payload says none of it, so no score could be made of one.
+_NO_GRAPH = (
+    "graph: expected a transaction, flat or as transaction_data and identity_data: this endpoint's model reads what its "
+    "entities did before and when, which graph, n_feats and target_id do not say; for these deploy a model of "
+    "masthead fraud graph train under another name"
+)
+_NO_TRANSACTION = (
+    "graph: expected graph, n_feats and target_id: this endpoint's model is a graph network, which knows no stored "
+    "transactions; for a transaction invoke a deployment of a model of masthead fraud train"
+)
 
 
 class FraudEndpoint:
@@ -56,8 +67,8 @@ class FraudEndpoint:
         """
         kind = chosen_type(accept)
         rows = read_rows(body, content_type)
-        if len(rows) == 1 and rows[0].keys() & _GRAPH:
-            raise ModelFailure(400, "graph: expected a transaction; this endpoint serves no graph model")
+        if len(rows) == 1 and len(rows[0].keys() & _GRAPH) > 1:
+            raise ModelFailure(400, _NO_GRAPH)
         try:
             found = self._service.score_many(
                 rows, space=self._source["space"], alias=self._source["name"], explain=explain
@@ -117,7 +128,17 @@ class GraphEndpoint:
         try:
             return Answer(orjson.dumps(score_payload(self._model, body)), JSON)
         except InvalidInput as error:
-            raise ModelFailure(400, error.message) from error
+            raise ModelFailure(400, error.message if _is_graph(body) else _NO_TRANSACTION) from error
 
     def close(self) -> None:
         """Do nothing: all of it is memory."""
+
+
+def _is_graph(body: bytes) -> bool:
+    """Return whether a body that was refused is meant as the article's payload, or as nothing that can be told."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return True
+    rows = found if isinstance(found, list) else [found]
+    return not all(isinstance(row, dict) and row and not row.keys() & _GRAPH for row in rows)
