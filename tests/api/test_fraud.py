@@ -187,6 +187,24 @@ def test_a_simulation_is_scored_apart_and_deleted_without_touching_real_transact
     assert client.post("/fraud/transactions", params={"space": name}, json=flat(0)).status_code == 409
 
 
+def test_a_space_is_listed_and_deleted_once_nothing_scores_it(client: httpx.Client) -> None:
+    model = str(small_fraud.folder() / "model")
+    made = {"name": "aside", "model": model, "space": "eu"}
+    assert client.post("/fraud/deployments", json=made).status_code == 201
+    assert client.post("/fraud/transactions", params={"space": "eu"}, json=flat(0)).status_code == 200
+    listed = client.get("/fraud/spaces").json()["items"]
+    assert [(one["name"], one["transactions"]) for one in listed] == [("eu", 1), ("live", 0)]
+    for name, status in (("live", 409), ("eu", 409), ("us", 404)):
+        assert client.delete(f"/fraud/spaces/{name}").status_code == status
+    assert "aside" in client.delete("/fraud/spaces/eu").json()["error"]["message"]
+    simulation = client.post("/fraud/simulations").json()["name"]
+    assert client.delete(f"/fraud/spaces/{simulation}").status_code == 409
+    client.delete("/fraud/deployments/aside")
+    assert client.delete("/fraud/spaces/eu").json() == {"deleted": "eu", "transactions": 1}
+    assert [one["name"] for one in client.get("/fraud/spaces").json()["items"]] == ["live", simulation]
+    assert client.get("/fraud/transactions", params={"space": "eu"}).status_code == 404
+
+
 def test_one_customers_data_can_be_erased(client: httpx.Client) -> None:
     for place in range(5):
         client.post("/fraud/transactions", json=flat(place))

@@ -44,7 +44,7 @@ S3 = "DeleteObject GetObject ListBucket PutObject"
 
 MASTHEAD = """
 AcknowledgeGroup CancelJob CancelLoad CancelPipeline CreateChannel CreatePipeline CreateSimulation DeleteChannel
-DeleteFraudModel DeleteLoad DeletePipeline DeleteSimulation DescribeClock DescribeJob DescribeLoad DescribePipeline
+DeleteFraudModel DeleteFraudSpace DeleteLoad DeletePipeline DeleteSimulation DescribeClock DescribeJob DescribeLoad DescribePipeline
 EraseTransactions ExplainTransaction ExportGroups GetChannel GetChart GetDelivery GetLog GetStatus GetTransaction
 LabelTransaction ListChannels ListDeliveries ListForbidden ListFraudLists ListFraudModels ListJobs ListLoads ListLogs
 ListPipelines ListReadings ListSeries ListSimulations ListTransactions LoadTransactions MuteGroup RenewThing ResumeLoad

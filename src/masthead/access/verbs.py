@@ -202,6 +202,7 @@ VERBS: Mapping[str, Deed] = {
     "loads.delete": Deed("masthead:DeleteLoad", (_LOAD,)),
     "fraud.erase": Deed("masthead:EraseTransactions", (_SPACE,)),
     "fraud.spaces": Deed("masthead:ListSimulations"),
+    "fraud.delete_space": Deed("masthead:DeleteFraudSpace", ("masthead:fraud/{name}",)),
     "fraud.create_simulation": Deed("masthead:CreateSimulation"),
     "fraud.delete_simulation": Deed("masthead:DeleteSimulation", ("masthead:fraud/{name}",)),
     "fraud.schema": Deed("masthead:ListTransactions", (_SPACE,)),

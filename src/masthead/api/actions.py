@@ -141,6 +141,8 @@ ROUTES: Mapping[str, str | tuple[str, Mapping[str, str]]] = {
     "POST /fraud/loads/{id}/cancel": "loads.cancel",
     "DELETE /fraud/loads/{id}": "loads.delete",
     "POST /fraud/erase": "fraud.erase",
+    "GET /fraud/spaces": "fraud.spaces",
+    "DELETE /fraud/spaces/{name}": "fraud.delete_space",
     "GET /fraud/simulations": "fraud.spaces",
     "POST /fraud/simulations": "fraud.create_simulation",
     "DELETE /fraud/simulations/{name}": "fraud.delete_simulation",

@@ -216,6 +216,18 @@ def erase(
     return masthead.fraud.erase(text(given, "relation"), text(given, "value"), space=space)
 
 
+@router.get("/fraud/spaces")
+def spaces(masthead: Product, limit: Limit = 100, token: Token = None) -> Json:
+    """List where transactions lie: `live`, what was made by a load or a deployment, and simulations."""
+    return page_by_name("spaces", masthead.fraud.spaces(counted=True), limit, token)
+
+
+@router.delete("/fraud/spaces/{name}")
+def delete_space(masthead: Product, name: str) -> Json:
+    """Delete a space with all of its transactions; never `live`, nor one that a deployment scores."""
+    return {"deleted": name, "transactions": masthead.fraud.delete_space(name)}
+
+
 @router.get("/fraud/simulations")
 def simulations(masthead: Product, limit: Limit = 100, token: Token = None) -> Json:
     """List simulations, with how many transactions each has."""

@@ -1,4 +1,4 @@
-"""`masthead fraud deploy | list | undeploy | models | transactions | label | erase`: transactions that are kept.
+"""`masthead fraud deploy | list | undeploy | models | spaces | transactions | label | erase`: transactions that are kept.
 
 They work on the data folder that MASTHEAD_DATA names, beside a running server, which follows what they write.
 """
@@ -63,6 +63,7 @@ def add(app: typer.Typer) -> None:
         ("undeploy", undeploy),
         ("models", models),
         ("transactions", transactions),
+        ("spaces", spaces),
         ("label", label),
         ("erase", erase),
     ):
@@ -144,6 +145,24 @@ def models(
     else:
         columns = (("Id", "id"), ("Deployed as", "deployed"), ("Made", "created"))
         print_table(columns, rows, empty="There is no model yet.")
+
+
+def spaces(
+    delete: Annotated[
+        str, typer.Option("--delete", metavar="NAME", help="Delete one that no deployment scores.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List where transactions lie, with how many there are: `live`, others of loads and deployments, simulations."""
+    with installation(None) as masthead:
+        if delete:
+            masthead.fraud.delete_space(delete)
+        rows = [one.to_json() for one in masthead.fraud.spaces(counted=True)]
+    if as_json:
+        print_json(rows)
+    else:
+        columns = (("Name", "name"), ("Kind", "kind"), ("Transactions", "transactions"), ("Made", "created"))
+        print_table(columns, rows, empty="There is no space yet.")
 
 
 def transactions(

@@ -409,6 +409,29 @@ class FraudService(Explanations, Champions):
         """
         if not any(one.name == name and one.kind == "simulation" for one in self.spaces()):
             raise NotFound(f"simulation: there is none named {shown(name)}")
+        return self._delete_space(name)
+
+    def delete_space(self, name: str) -> int:
+        """Delete a space that nothing scores any more, with all of its transactions; return how many.
+
+        Raises:
+            NotFound: There is none of that name.
+            Conflict: It is the one of real transactions, a simulation, or a deployment scores its transactions.
+        """
+        found = next((one for one in self.spaces() if one.name == name), None)
+        if found is None:
+            raise NotFound(f"space: there is none named {shown(name)}")
+        if name == LIVE or found.kind == "simulation":
+            what = "holds the real transactions" if name == LIVE else "is a simulation, deleted as one"
+            raise Conflict(f"space: {name} {what}: expected another one")
+        used = [one.name for one in self.deployments() if one.source.get("space") == name]
+        if used:
+            raise Conflict(f"space: {name} is scored by {', '.join(used)}; undeploy that first")
+        count = self._delete_space(name)
+        self._journal.write("fraud", name, "space deleted", transactions=count)
+        return count
+
+    def _delete_space(self, name: str) -> int:
         with self.store.group() as group:
             count = results.empty_space(group, name)
         self._forget_snapshots()
