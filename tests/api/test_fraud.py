@@ -151,7 +151,7 @@ def test_deployments_are_listed_replaced_and_taken_away_and_the_model_stays(
     assert client.delete("/fraud/deployments/cards").status_code == 204
     assert client.post("/fraud/transactions", json=flat(1)).status_code == 409
     assert client.delete("/fraud/deployments/other").status_code == 204
-    assert client.delete(f"/fraud/models/{model['id']}").status_code == 204
+    assert client.delete(f"/fraud/models/{model['id']}?force=true").status_code == 204
     assert client.delete(f"/fraud/models/{model['id']}").status_code == 404
 
 
@@ -185,6 +185,24 @@ def test_a_simulation_is_scored_apart_and_deleted_without_touching_real_transact
     again = client.post("/fraud/transactions", json=flat(0)).json()
     assert again["pred_prob"] == real["pred_prob"]
     assert client.post("/fraud/transactions", params={"space": name}, json=flat(0)).status_code == 409
+
+
+def test_a_model_that_has_decided_is_deleted_only_by_force_and_its_decisions_say_that_it_is_gone(
+    client: httpx.Client, house: Masthead
+) -> None:
+    decided = client.post("/fraud/transactions?explain=true", json=flat(0)).json()
+    where = f"/fraud/transactions/{decided['id']}/explanation"
+    assert client.get(where).json()["note"] is None
+    client.delete("/fraud/deployments/cards")
+    refused = client.delete(f"/fraud/models/{decided['model']}")
+    assert refused.status_code == 409
+    assert "has made 1 decision" in refused.json()["error"]["message"]
+    assert client.get(where).json()["reasons"] == decided["reasons"]
+    assert client.delete(f"/fraud/models/{decided['model']}?force=true").status_code == 204
+    found = client.get(where).json()
+    assert found["reasons"] == []
+    assert "was deleted" in found["note"]
+    assert house.fraud._models == {}
 
 
 def test_a_space_is_listed_and_deleted_once_nothing_scores_it(client: httpx.Client) -> None:

@@ -132,9 +132,13 @@ def models(masthead: Product) -> Json:
 
 
 @router.delete("/fraud/models/{id}", status_code=204)
-def delete_model(masthead: Product, id: str) -> None:
-    """Delete a model that is not deployed."""
-    masthead.fraud.delete_model(id)
+def delete_model(
+    masthead: Product,
+    id: str,
+    force: Annotated[bool, Query(description="Also where it has made decisions.")] = False,
+) -> None:
+    """Delete a model that is not deployed; the decisions that it made stay, without reasons."""
+    masthead.fraud.delete_model(id, force=force)
 
 
 @router.post("/fraud/deployments", status_code=201)

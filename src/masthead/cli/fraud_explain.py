@@ -54,10 +54,10 @@ def explain(
 
 def _tell(found: dict[str, Any]) -> None:
     if found["model"] is None:
-        print(f"transaction {found['id']} of {found['as_of']} was not scored")
+        print(f"transaction {found['id']} of {found['as_of']}: {found['note']}")
     else:
         print(f"transaction {found['id']} of {found['as_of']}: {found['pred_prob']:.4f} by {found['model']}")
-        print_table(_REASONS, found["reasons"], empty="The model is gone; it cannot say why.")
+        print_table(_REASONS, found["reasons"], empty=f"No reasons: {found['note']}.")
     for path in found["paths"]:
         print(path["text"])
     if not found["paths"]:

@@ -133,12 +133,13 @@ def models(
     delete: Annotated[
         str, typer.Option("--delete", metavar="ID", help="Delete one that is not deployed.")
     ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Delete one that has made decisions, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the models that were deployed once."""
     with installation(None) as masthead:
         if delete:
-            masthead.fraud.delete_model(delete)
+            masthead.fraud.delete_model(delete, force=force)
         rows = masthead.fraud.models()
     if as_json:
         print_json(rows)

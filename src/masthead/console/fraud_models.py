@@ -171,6 +171,7 @@ async def _undeploy(console: Console, name: str) -> None:
 
 
 async def _delete(console: Console, id: str) -> None:
-    if await confirmed(f"Delete the model {id}? Its decisions cannot be made again then.", verb="Delete"):
-        console.masthead.fraud.delete_model(id)
+    question = f"Delete the model {id}? Its decisions stay, but nobody can tell their reasons any more."
+    if await confirmed(question, verb="Delete"):
+        console.masthead.fraud.delete_model(id, force=True)
         ui.notify(f"Deleted the model {id}")

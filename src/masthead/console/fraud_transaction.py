@@ -105,7 +105,7 @@ def _reasons(console: Console, id: str, space: str) -> None:
     with ui.column().classes("mh-card mh-half").style("gap: 6px"):
         title("Why")
         if not found["reasons"]:
-            ui.label("No reasons: it has no decision, or its model is gone").classes("mh-soft")
+            ui.label(f"No reasons: {found['note'] or 'nothing weighs'}").classes("mh-soft")
         for one in found["reasons"]:
             with ui.row().classes("w-full items-baseline no-wrap").style("gap: 10px"):
                 weight = ui.label(f"{one['contribution']:+.2f}").classes("mh-tone text-weight-medium")

@@ -247,11 +247,14 @@ class Deployments:
                 found.append({"id": path.parent.name, "deployed": used.get(path.parent.name, []), **told})
         return found
 
-    def delete_model(self, id: str) -> None:
-        """Remove a model that is not deployed; what it decided stays, but cannot be made again.
+    def delete_model(self, id: str, *, force: bool = False) -> None:
+        """Remove a model that is not deployed; what it decided stays, but cannot be made again, nor given reasons.
+
+        Args:
+            force: Also where it has made decisions.
 
         Raises:
-            NotFound: There is no such model. Conflict: It is deployed.
+            NotFound: There is no such model. Conflict: It is deployed, or has made decisions.
         """
         known = {one["id"]: one for one in self.models()}
         if id not in known:
@@ -260,8 +263,19 @@ class Deployments:
             raise Conflict(
                 f"model: {id} is deployed as {', '.join(known[id]['deployed'])}; undeploy it first"
             )
+        with self._database.read() as connection:
+            count = results.decided_by(connection, id)
+        if count and not force:
+            raise Conflict(
+                f"model: {id} has made {count:,} decision{'' if count == 1 else 's'}, whose reasons nobody could tell without "
+                "it; expected force (?force=true, --force) to delete it all the same",
+                field="force",
+            )
         shutil.rmtree(self._folder.models / id)
-        self._journal.write("fraud", id, "model deleted")
+        with self._lock:
+            self._models.pop(id, None)
+        self._tell_others()
+        self._journal.write("fraud", id, "model deleted", decisions=count)
 
     def model(self, id: str) -> "FraudModel":
         """Return a deployed model, loaded once.
@@ -288,6 +302,8 @@ class Deployments:
         with self._lock:
             self._version = self._database.version()
             self.desk.refresh()
+            for id in [one for one in self._models if not (self._folder.models / one).exists()]:
+                del self._models[id]  # another process has deleted it
             found = list(self.deployments())
             spaces = self.spaces()
             seen = (

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from masthead.base.clock import Clock, SystemClock, utc
-from masthead.base.errors import MastheadError
+from masthead.base.errors import MastheadError, NotFound
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.data.values import DAY_US
 from masthead.fraud.reasons.evidence import Evidence
@@ -102,12 +102,16 @@ class Explainer:
             return scene.graph()
 
     def _why(self, scene: Scene) -> Json:
-        if scene.decided.model:
+        """Return the reasons of a decision, or a note that says why there are none."""
+        decided, note = scene.decided, "it was loaded as history, without a decision"
+        if decided.model:
             try:
-                return scene.reasons(self._model(scene.decided.model))
-            except MastheadError:  # deleted since: the paths can be told all the same
-                pass
-        return {"raw": None, "base": None, "reasons": []}
+                return {**scene.reasons(self._model(decided.model)), "note": None}
+            except NotFound:  # the paths can be told all the same
+                note = f"the model {decided.model} was deleted: nobody can tell its reasons any more"
+            except MastheadError as error:
+                note = f"the model {decided.model} cannot be read: {error.message}"
+        return {"raw": None, "base": None, "reasons": [], "note": note}
 
     @contextmanager
     def _scene(self, id: str, space: str) -> Iterator[Scene]:

@@ -247,6 +247,12 @@ def horizon(now: int) -> int:
     return now + _DAY_US
 
 
+def decided_by(connection: Connection, model: str) -> int:
+    """Return how many decisions a model made, those in shadow not counted."""
+    statement = text("SELECT count(*) FROM fraud_decisions WHERE model = :model AND shadow = 0")
+    return int(connection.execute(statement, {"model": model}).scalar_one())
+
+
 def stats(connection: Connection, space: str, *, start: int, end: int) -> dict[str, Any]:
     """Return count and amount of all and of flagged transactions in [start, end), under the article's names."""
     row = connection.execute(
