@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,29 @@ def test_a_label_changes_what_is_known_and_one_too_early_waits(client: httpx.Cli
     assert early.json()["known"] is False
     for bad in ({"id": "1", "value": "maybe"}, {"value": 1}, {"id": "1", "value": 1, "source": "rumour"}):
         assert client.post("/fraud/labels", json=bad).status_code == 400
+
+
+def test_a_label_that_cannot_be_meant_is_refused_and_the_same_again_is_stored_once(
+    client: httpx.Client,
+) -> None:
+    id = client.post("/fraud/transactions", json=flat(0)).json()["id"]
+    happened = datetime.fromisoformat(client.get(f"/fraud/transactions/{id}").json()["time"])
+    before, after = (happened + timedelta(days=days) for days in (-1, 1))
+    body = {"id": id, "value": "fraud", "source": "chargeback"}
+    misspelt = client.post("/fraud/labels", json=body | {"arived_at": after.isoformat()}).json()["error"]
+    assert (misspelt["code"], misspelt["field"]) == ("InvalidInput", "arived_at")
+    early = client.post("/fraud/labels", json=body | {"arrived_at": before.isoformat()}).json()["error"]
+    assert early["field"] == "arrived_at"
+    assert happened.isoformat() in early["message"]
+    assert before.isoformat() in early["message"]
+    unknown = body | {"id": "later", "arrived_at": before.isoformat()}
+    assert client.post("/fraud/labels", json=unknown).json() == {"id": "later", "known": False}
+    for _ in range(2):
+        again = client.post("/fraud/labels", json=body | {"arrived_at": after.isoformat()})
+        assert again.json() == {"id": id, "known": True}
+    assert len(client.get(f"/fraud/transactions/{id}").json()["labels"]) == 1
+    client.post("/fraud/labels", json=body | {"arrived_at": after.isoformat(), "source": "import"})
+    assert len(client.get(f"/fraud/transactions/{id}").json()["labels"]) == 2
 
 
 def test_deployments_are_listed_replaced_and_taken_away_and_the_model_stays(

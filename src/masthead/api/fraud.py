@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 
 from masthead.api.factory import Product
 from masthead.api.segments import SegmentRoute
-from masthead.api.shapes import Json, Limit, Token, body, flag, page_by_name, raw_body, read_time, text
+from masthead.api.shapes import Json, Limit, Token, body, flag, only, page_by_name, raw_body, read_time, text
 from masthead.base.errors import InvalidInput, MastheadError, shown
 
 router = APIRouter(tags=["fraud"], route_class=SegmentRoute)
@@ -115,6 +115,7 @@ def label(
 
     It counts for the next score. `known` is false when the transaction is yet to come: it will find the label.
     """
+    only(given, "id", "value", "source", "arrived_at")
     arrived = read_time(text(given, "arrived_at"), "arrived_at") if given.get("arrived_at") else None
     return masthead.fraud.label(
         given.get("id"),

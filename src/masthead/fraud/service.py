@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from masthead.base.clock import Clock
+from masthead.base.clock import Clock, utc
 from masthead.base.errors import Conflict, InvalidInput, MastheadError, NotFound, shown
 from masthead.base.folder import DataFolder
 from masthead.base.ids import new_id
@@ -251,10 +251,24 @@ class FraudService(Explanations, Champions):
             arrived_at: When it became known, UTC microseconds; None: now, on the transactions' own clock.
 
         Raises:
-            InvalidInput: The value or the source is none.
+            InvalidInput: The value or the source is none, or it became known before its transaction happened.
         """
-        (known,) = self.label_many([self._mark(id, value, source, arrived_at)], space=space)
+        mark = self._mark(id, value, source, arrived_at)
+        if arrived_at is not None:
+            self._check_arrival(mark.id, arrived_at, space)
+        (known,) = self.label_many([mark], space=space)
         return {"id": str(id), "known": known}
+
+    def _check_arrival(self, id: str, arrived_at: int, space: str) -> None:
+        """Refuse a label of a transaction that is there and happened later."""
+        with self._database.read() as connection:
+            happened = results.time_of(connection, space, id)
+        if happened is not None and arrived_at < happened:
+            raise InvalidInput(
+                f"arrived_at: expected the transaction's time or later, {utc(happened / 1e6).isoformat()}, got "
+                f"{utc(arrived_at / 1e6).isoformat()}",
+                field="arrived_at",
+            )
 
     def _mark(self, id: object, value: object, source: str, arrived_at: int | None) -> "Mark":
         from masthead.fraud.data.values import read_value
@@ -444,7 +458,6 @@ class FraudService(Explanations, Champions):
 
 def _shown(schema: "Schema", found: Stored) -> Json:
     """Return a stored transaction as JSON values."""
-    from masthead.base.clock import utc
     from masthead.fraud.store.packing import event_of, record_of
 
     words = {1: "fraud", 0: "legit"}

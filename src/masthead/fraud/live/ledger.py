@@ -25,7 +25,7 @@ from masthead.fraud.store.links import EVERY, link
 from masthead.fraud.store.log import Group, Head, TransactionLog
 from masthead.fraud.store.packing import amount_of, body_of, ents_of, feat_of
 from masthead.fraud.store.records import NewDecision, NewLabel, NewTransaction
-from masthead.fraud.store.results import horizon
+from masthead.fraud.store.results import horizon, known_labels
 from masthead.fraud.store.vectors import pack_vector
 
 __all__ = ["Differs", "Ledger", "Mark", "Marking", "Scoring", "Swap"]
@@ -81,6 +81,8 @@ class _Page:
     transactions: list[NewTransaction] = field(default_factory=list)
     decisions: list[NewDecision] = field(default_factory=list)
     labels: list[NewLabel] = field(default_factory=list)
+    # Of labels: space, source, id, value, arrival.
+    said: set[tuple[str, str, str, int, int]] = field(default_factory=set)
 
     def next(self) -> int:
         self.seq += 1
@@ -185,13 +187,19 @@ class Ledger:
         self._head, self._dirty = head, False
 
     def _look_up(self, group: Group, jobs: Sequence[Job], page: _Page) -> None:
-        """Find which transactions of a group are there already."""
+        """Find which transactions and labels of a group are there already."""
         wanted: dict[str, list[str]] = {}
+        dated: dict[tuple[str, str], list[str]] = {}
         for job in jobs:
             if isinstance(job.given, Scoring):
                 wanted.setdefault(job.given.space, []).extend(event.id for event in job.given.events)
             elif isinstance(job.given, Marking):
                 wanted.setdefault(job.given.space, []).extend(mark.id for mark in job.given.marks)
+                for mark in job.given.marks:
+                    if mark.arrived_at is not None:
+                        dated.setdefault((job.given.space, mark.source), []).append(mark.id)
+        for (space, source), ids in dated.items():
+            page.said |= {(space, source, *one) for one in known_labels(group, space, source, ids)}
         for space, ids in wanted.items():
             page.found |= {(space, id): row for id, row in group.find(space, ids).items()}
 
@@ -286,13 +294,18 @@ class Ledger:
         return found
 
     def _mark(self, group: Group, space: str, mark: Mark, page: _Page) -> bool:
-        """Take one label; return whether its transaction is there."""
-        seq, row = page.next(), page.found.get((space, mark.id))
+        """Take one label, once however often it is said of one moment; return whether its transaction is there."""
+        row = page.found.get((space, mark.id))
         book = self.books.get(space)
         at = mark.arrived_at
         if at is None:
             newest = group.newest(space, until=horizon(page.now)) if book is None else book.newest
             at = present(page.now, newest)
+        said = (space, mark.source, mark.id, mark.value, at)
+        if mark.arrived_at is not None and said in page.said:  # without one, it may take back what came between
+            return row is not None
+        page.said.add(said)
+        seq = page.next()
         page.labels.append(NewLabel(seq, space, mark.id, mark.value, mark.source, at))
         if book is not None:
             if row is None:

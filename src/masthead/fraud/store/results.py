@@ -247,6 +247,13 @@ def horizon(now: int) -> int:
     return now + _DAY_US
 
 
+def time_of(connection: Connection, space: str, id: str) -> int | None:
+    """Return when a transaction happened, UTC microseconds; None where there is none of that id."""
+    statement = text("SELECT ts FROM fraud_transactions WHERE space = :space AND id = :id")
+    found = connection.execute(statement, {"space": space, "id": id}).scalar()
+    return None if found is None else int(found)
+
+
 def decided_by(connection: Connection, model: str) -> int:
     """Return how many decisions a model made, those in shadow not counted."""
     statement = text("SELECT count(*) FROM fraud_decisions WHERE model = :model AND shadow = 0")
