@@ -1,6 +1,7 @@
 """History from files as a job: counts that add up, each refused row told where it stands, nothing twice, kill -9."""
 
 import json
+import re
 import signal
 import subprocess
 import textwrap
@@ -279,6 +280,24 @@ def test_a_load_that_is_ended_keeps_what_it_stored_and_can_go_on(
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MASTHEAD_DATA", str(tmp_path / "data"))
     return fresh(tmp_path / "data")
+
+
+def test_labels_that_cannot_be_taken_are_told_by_the_columns_of_their_file(
+    here: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["fraud", "load", "--schema", str(table / "schema.toml"), "--data", str(table)]) == 0
+    marks = table.parent / "marks.csv"
+    marks.write_text("no,value,arrived_at\nc,fraud,2020-02-01\nd,maybe,2020-02-01\n007,legit,soon\n")
+    capsys.readouterr()
+    assert run(["fraud", "label", "--data", str(marks)]) == 1
+    text = capsys.readouterr().out
+    assert re.search(r"2 +marks.csv +value +expected 1/0, .*'maybe'", text)
+    assert re.search(r"3 +marks.csv +arrived_at +expected ISO 8601 .*'soon'", text)
+    assert run(["fraud", "label", "--data", str(marks), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["repeated"], found["refused"]) == (1, 2)
+    marks.write_text("no,value,arrived_at\nc,fraud,2020-02-01\n")
+    assert run(["fraud", "label", "--data", str(marks)]) == 0
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> Any:

@@ -11,8 +11,8 @@ import typer
 
 from masthead.base.errors import InvalidInput, shown
 from masthead.cli.grammar import answer
-from masthead.cli.installation import AsJson, Name, installation
-from masthead.cli.output import print_json, print_table
+from masthead.cli.installation import OTHER, AsJson, Name, installation
+from masthead.cli.output import print_fields, print_json, print_table
 
 __all__ = ["add"]
 
@@ -211,10 +211,18 @@ def micros(moment: datetime | None, otherwise: int) -> int:
 
 
 def label(data: Marks, source: Source = "import", space: Space = "live", as_json: AsJson = False) -> None:
-    """Take labels from a file; each counts from when it arrived."""
+    """Take labels from a file; each counts from when it arrived. Exit status 1 when a row could not be taken."""
     with installation(None) as masthead:
         found = masthead.fraud.label_file(data, source=source, space=space)
-    answer(found, as_json=as_json)
+    answer(found, as_json=as_json, told=_tell_labels)
+    if found["refused"]:
+        raise typer.Exit(OTHER)
+
+
+def _tell_labels(found: dict[str, Any]) -> None:
+    print_fields({name: value for name, value in found.items() if name != "problems"})
+    columns = (("Row", "row"), ("File", "file"), ("Column", "column"), ("Reason", "reason"))
+    print_table(columns, found["problems"], empty="Every row was taken.")
 
 
 def erase(entity: Entity, space: Space = "live", as_json: AsJson = False) -> None:
