@@ -118,10 +118,10 @@ def test_the_same_id_with_other_content_is_a_conflict_and_the_rest_of_the_batch_
     stream.score(event(0))
     found = stream.score_many([replace(event(0), amount=1.0), event(1), event(1), replace(event(1), ts=5)])
     assert isinstance(found[0], Conflict)
-    assert "amount" in found[0].message
+    assert "TransactionAmt" in found[0].message
     assert found[1].pred_prob == found[2].pred_prob
     assert isinstance(found[3], Conflict)
-    assert "time" in found[3].message
+    assert "TransactionDT" in found[3].message
 
 
 def test_missing_values_share_no_entity(store: GraphStore, stream: DurableStream) -> None:
@@ -227,7 +227,9 @@ def test_history_that_is_loaded_counts_as_if_it_had_been_streamed(store: GraphSt
     changed = replace(events.take(np.arange(50)), amount=np.full(50, 7.0))
     told = load_events(store, LIVE, model.schema, changed, now_us=0)
     assert told.refused + told.repeated == 50
-    assert told.problems[0]["reason"] == "id: is stored with other amount"
+    reason = told.problems[0]["reason"]
+    assert reason.startswith("TransactionID: is stored with {'TransactionAmt': ")
+    assert reason.endswith("got {'TransactionAmt': 7.0}")
     assert isinstance(stream.score_many([event(3)])[0], Conflict)
     stream.close()
 

@@ -83,8 +83,9 @@ class DurableStream:
             InvalidInput: A record cannot be used.
         """
         began = time.perf_counter()
+        schema = self.model.schema
         events = [
-            check_event(one if isinstance(one, Event) else parse_record(self.model.schema, one))
+            check_event(schema, one if isinstance(one, Event) else parse_record(schema, one))
             for one in records
         ]
         found = self._writer.submit(Scoring(self.space, events))

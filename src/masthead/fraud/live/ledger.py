@@ -23,9 +23,9 @@ from masthead.fraud.live.writer import Job
 from masthead.fraud.store.aside import Aside
 from masthead.fraud.store.links import EVERY, link
 from masthead.fraud.store.log import Group, Head, TransactionLog
-from masthead.fraud.store.packing import amount_of, body_of, ents_of, feat_of
+from masthead.fraud.store.packing import amount_of, body_of, differing, ents_of, feat_of
 from masthead.fraud.store.records import NewDecision, NewLabel, NewTransaction
-from masthead.fraud.store.results import horizon, known_labels
+from masthead.fraud.store.results import horizon, known_labels, spelled
 from masthead.fraud.store.vectors import pack_vector
 
 __all__ = ["Differs", "Ledger", "Mark", "Marking", "Scoring", "Swap"]
@@ -340,19 +340,22 @@ def _repeated(
     ents = ents_of(book.numbers(event.keys))
     given = (event.ts, amount_of(event), ents, feat_of(event), body_of(event))
     stored = (known.ts, known.amount, known.ents, known.feat, known.body)
-    if given == stored:
-        told = page.told.get(known.seq) or group.decision(known.seq)
-        return (told or b"", False)
-    names = ("time", "amount", "entities", "numerics", "categories")
-    differ = [name for name, a, b in zip(names, given, stored, strict=True) if a != b]
-    return Differs(known, event, differ)
+    differ = "" if given == stored else _differ(group, book, known, event, page)
+    if differ:
+        name = book.schema.id
+        return Differs(f"{name}: transaction {shown(event.id)} {differ}", field=name)
+    told = page.told.get(known.seq) or group.decision(known.seq)
+    return (told or b"", False)
+
+
+def _differ(group: Group, book: Book, known: NewTransaction, event: Event, page: _Page) -> str:
+    new = {eid: key for eid, _, _, key in page.entities}  # of this very group: not in the table yet
+
+    def keys(eids: Sequence[int]) -> Mapping[int, str]:
+        return {**new, **spelled(group, [one for one in eids if one not in new])}
+
+    return differing(book.schema, known, event, keys)
 
 
 class Differs(Conflict):
-    """The same id with other content; the service, which may read, says what is stored."""
-
-    def __init__(self, known: NewTransaction, event: Event, differ: Sequence[str]) -> None:
-        super().__init__(
-            f"id: transaction {shown(event.id)} is stored with other {', '.join(differ)}", field="id"
-        )
-        self.known, self.event, self.differ = known, event, tuple(differ)
+    """The same id with other content; both are shown."""

@@ -5,6 +5,7 @@ A load bears being done again: what is there with the same content counts as rep
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from masthead.fraud.data.neptune import is_neptune, read_neptune
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.store.links import link
 from masthead.fraud.store.log import Group, TransactionLog
-from masthead.fraud.store.packing import MOST_TEXT
+from masthead.fraud.store.packing import CONTENT, MOST_TEXT, differing
 from masthead.fraud.store.records import NewLabel, NewTransaction
-from masthead.fraud.store.results import has_labels, known_labels
+from masthead.fraud.store.results import has_labels, known_labels, spelled
 
 __all__ = ["Loaded", "Loading", "load_events", "load_labels", "loading", "read_transactions"]
 
@@ -304,13 +305,15 @@ def _storing(
             ents = loader.ents(group, rows)
             known = {} if alone else group.find(space, [events.ids[row] for row in rows.tolist()])
             given = loader.transactions(rows, ents, group.head.last + 1, now_us)
+            keys = partial(spelled, group)
             made: list[NewTransaction] = [] if known else list(given)  # then nothing is left for the loop
             for place, one in enumerate(given):
                 if one.id in known:
-                    differ = _differences(one, known[one.id])
+                    differ = _differs(one, known[one.id]) and differing(
+                        schema, known[one.id], events.event(int(rows[place])), keys
+                    )
                     if differ:
-                        reason = f"id: is stored with other {differ}"
-                        found.refuse(events, int(rows[place]), schema.id, reason)
+                        found.refuse(events, int(rows[place]), schema.id, f"{schema.id}: {differ}")
                     else:
                         found.repeated += 1
                 else:
@@ -325,10 +328,9 @@ def _storing(
         yield start + len(rows)
 
 
-def _differences(given: NewTransaction, stored: NewTransaction) -> str:
-    """Return in what two transactions of one id differ, in words."""
-    words = {"ts": "time", "amount": "amount", "ents": "entities", "feat": "numerics", "body": "categories"}
-    return ", ".join(word for name, word in words.items() if getattr(given, name) != getattr(stored, name))
+def _differs(given: NewTransaction, stored: NewTransaction) -> bool:
+    """Return whether two transactions of one id have other content."""
+    return any(getattr(given, name) != getattr(stored, name) for name in CONTENT)
 
 
 def _usable(schema: Schema, events: Events, found: Loaded) -> NDArray[np.int64]:

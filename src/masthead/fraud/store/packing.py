@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,30 @@ from masthead.base.clock import utc
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.data.events import Event
 from masthead.fraud.data.schema import Schema
+from masthead.fraud.store.records import NewTransaction
 from masthead.fraud.store.results import Stored
 
-__all__ = ["amount_of", "body_of", "check_event", "ents_of", "event_of", "feat_of", "record_of"]
+__all__ = ["amount_of", "body_of", "check_event", "differing", "ents_of", "event_of", "feat_of", "record_of"]
 
 _FLOATS = np.dtype("<f4")
+_MOST_SHOWN = 400  # characters of a content, in which whole transactions may differ
+Spelled = Callable[[Sequence[int]], Mapping[int, str]]
+CONTENT = ("ts", "amount", "ents", "feat", "body")  # of a row: what the same transaction has the same
 MOST_TEXT = 1_024  # characters of an id or a key: longer ones are no keys, and an index holds them
 
 
-def check_event(event: Event) -> Event:
+def check_event(schema: Schema, event: Event) -> Event:
     """Return an event that both engines can store.
 
     Raises:
         InvalidInput: The id or a key is too long, or has a NUL character, which PostgreSQL cannot hold.
     """
-    for text in (event.id, *event.keys):
+    names = (schema.id, *(relation.name for relation in schema.relations))
+    for name, text in zip(names, (event.id, *event.keys), strict=True):
         if text is not None and (len(text) > MOST_TEXT or "\0" in text):
-            name = "id" if text is event.id else "key"
             raise InvalidInput(
-                f"{name}: expected a text of at most {MOST_TEXT:,} characters without NUL, got {shown(text)}"
+                f"{name}: expected a text of at most {MOST_TEXT:,} characters without NUL, got {shown(text)}",
+                field=name,
             )
     return event
 
@@ -56,11 +61,48 @@ def body_of(event: Event) -> bytes:
     return orjson.dumps(event.categories)
 
 
-def event_of(found: Stored) -> Event:
-    """Return the event that was stored."""
+def event_of(found: Stored | NewTransaction, keys: Sequence[str | None] | None = None) -> Event:
+    """Return the event that was stored. `keys`: Of its entities, where the row has but their numbers."""
     numerics: NDArray[np.float64] = np.frombuffer(found.feat, _FLOATS).astype(np.float64)
     amount = math.nan if found.amount is None else found.amount
-    return Event(found.id, found.ts, amount, found.keys, numerics, tuple(orjson.loads(found.body)))
+    known = found.keys if isinstance(found, Stored) else tuple(keys or ())
+    return Event(found.id, found.ts, amount, known, numerics, tuple(orjson.loads(found.body)))
+
+
+def differing(schema: Schema, stored: NewTransaction, given: Event, spelled: Spelled) -> str:
+    """Return both contents of the fields in which two transactions of one id differ, named as in the data; "" = in none.
+
+    Args:
+        spelled: Returns the keys of the entities of these numbers.
+    """
+    numbers = np.frombuffer(stored.ents, np.int32).tolist()
+    keys = spelled([one for one in numbers if one])
+    was = event_of(stored, [keys[one] if one else None for one in numbers])
+    before, now = _in_data(schema, was), _in_data(schema, given)
+    names = [name for name, value in before.items() if value != now[name]]
+    if not names:
+        return ""
+    old, new = ({name: _told(one[name]) for name in names} for one in (before, now))
+    return f"is stored with {shown(old, _MOST_SHOWN)}, got {shown(new, _MOST_SHOWN)}"
+
+
+def _in_data(schema: Schema, event: Event) -> dict[str, Any]:
+    """Return a transaction's fields under the names of the data, a composite entity under that of its relation."""
+    numerics = np.asarray(event.numerics, _FLOATS).tolist()
+    found: dict[str, Any] = {
+        name: None if math.isnan(value) else value
+        for name, value in zip(schema.numerics, numerics, strict=True)
+    }
+    found |= zip(schema.categoricals, event.categories, strict=True)
+    for relation, key in zip(schema.relations, event.keys, strict=True):
+        found[relation.columns[0] if len(relation.columns) == 1 else relation.name] = key
+    if schema.amount is not None:
+        found[schema.amount] = amount_of(event)
+    return {schema.time.column: utc(event.ts / 1e6).isoformat(), **found}
+
+
+def _told(value: Any) -> Any:
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 def record_of(schema: Schema, event: Event) -> dict[str, Any]:

@@ -191,6 +191,16 @@ def _keys(connection: Connection, eids: set[int]) -> dict[int, str]:
     return {eid: connection.execute(statement, {"eid": eid}).scalar_one() for eid in eids}
 
 
+def spelled(group: Group, eids: Sequence[int]) -> dict[int, str]:
+    """Return the keys of entities that are there, by their numbers."""
+    found: dict[int, str] = {}
+    for eid in eids:
+        row = group.run("SELECT key FROM fraud_entities WHERE eid = ?", (eid,)).fetchone()
+        if row is not None:
+            found[eid] = str(row[0])
+    return found
+
+
 def recent(
     connection: Connection, space: str, entity: tuple[str, str], *, before: int, limit: int = 20
 ) -> list[Neighbour]:
