@@ -114,6 +114,28 @@ def test_what_is_no_transaction_is_told(client: httpx.Client, body: bytes) -> No
     assert client.post("/fraud/transactions", json=flat(1)).status_code == 200
 
 
+def test_an_error_names_the_field_as_it_was_sent(client: httpx.Client) -> None:
+    long = "at most 1,024 characters"
+    for method, path, body, field, expected in (
+        ("POST", "/fraud/transactions", flat(0, card1="x" * 2_000), "card1", long),
+        ("POST", "/fraud/transactions", flat(0, TransactionID="x" * 2_000), "TransactionID", long),
+        ("POST", "/fraud/deployments", {"name": "a/b", "model": "/nowhere"}, "name", "1 to 63 letters"),
+        ("POST", "/fraud/labels", ["x"], "body", "body: expected an object, got ['x']"),
+        (
+            "GET",
+            "/fraud/transactions?limit=many",
+            None,
+            "limit",
+            "limit: expected a whole number, got 'many'",
+        ),
+        ("GET", "/fraud/transactions?flagged=yep", None, "flagged", "flagged: expected true or false"),
+    ):
+        found = client.request(method, path, json=body)
+        told = found.json()["error"]
+        assert (found.status_code, told["code"], told["field"]) == (400, "InvalidInput", field)
+        assert expected in told["message"]
+
+
 def test_a_label_changes_what_is_known_and_one_too_early_waits(client: httpx.Client) -> None:
     client.post("/fraud/transactions", json=flat(0))
     known = client.post(

@@ -17,6 +17,15 @@ from masthead.learn.models import ModelFailure
 
 _STATUS = {InvalidInput: 400, NotFound: 404, Conflict: 409, ModelFailure: 424, LimitReached: 429}
 _HTTP_CODES = {404: "NotFound", 405: "InvalidInput", 413: "LimitReached"}
+_DOMAINS = {  # by the beginning of pydantic's type of an error
+    "dict_": "an object",
+    "list_": "a list",
+    "string_": "a text",
+    "bool_": "true or false",
+    "int_": "a whole number",
+    "float_": "a number",
+    "missing": "a value",
+}
 _LOG = get_logger("api")
 
 
@@ -59,8 +68,15 @@ async def _validation(_request: Request, error: Exception) -> Response:
         message = "body: expected JSON with the header content-type: application/json"
         return error_response(400, InvalidInput.code, message, "body")
     field = ".".join(parts) or "body"
-    message = f"{field}: {first.get('msg', 'cannot be read')}, got {shown(first.get('input'))}"
-    return error_response(400, InvalidInput.code, message, field)
+    got = "none" if first.get("type") == "missing" else shown(first.get("input"))
+    return error_response(400, InvalidInput.code, f"{field}: expected {_domain(first)}, got {got}", field)
+
+
+def _domain(error: dict[str, Any]) -> str:
+    """Return what was expected, in our words: pydantic's are `Input should be ...`."""
+    kind = str(error.get("type"))
+    known = next((words for beginning, words in _DOMAINS.items() if kind.startswith(beginning)), None)
+    return known or str(error.get("msg", "another value")).removeprefix("Input should be ")
 
 
 async def _http(request: Request, error: Exception) -> Response:

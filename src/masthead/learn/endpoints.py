@@ -34,8 +34,11 @@ Loader = Callable[[Mapping[str, Any]], ServedModel]
 Remover = Callable[[Mapping[str, Any]], None]
 
 
-def check_endpoint_name(value: object) -> str:
+def check_endpoint_name(value: object, field: str = "endpoint") -> str:
     """Return `value` if it may name an endpoint; the rule is SageMaker's, so that its clients may call it.
+
+    Args:
+        field: What messages call it.
 
     Raises:
         InvalidInput: It is no text of 1 to 63 letters, digits and `-` in between.
@@ -45,7 +48,7 @@ def check_endpoint_name(value: object) -> str:
     """
     if not isinstance(value, str) or len(value) > 63 or not _NAME.fullmatch(value):
         raise InvalidInput(
-            f"endpoint: expected 1 to 63 letters and digits, with '-' in between, got {shown(value)}"
+            f"{field}: expected 1 to 63 letters and digits, with '-' in between, got {shown(value)}"
         )
     return value
 

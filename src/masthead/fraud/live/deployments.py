@@ -111,7 +111,7 @@ class Deployments:
         """
         from masthead.fraud.scoring.model import FraudModel
 
-        check_endpoint_name(name)
+        check_endpoint_name(name, "name")
         check_name(space, "space")
         if _is_graph(model):
             if subject or decisions or release_share:
