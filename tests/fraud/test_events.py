@@ -265,12 +265,14 @@ def _typed(text: str) -> Any:
         ({"no": "a"}, "at: expected the transaction's time, got None"),
         ({"no": "a", "at": "soon"}, "at: expected ISO 8601 or a number of s, got 'soon'"),
         ({"no": "a", "at": 1, "amount": "much"}, "amount: expected a number or nothing, got 'much'"),
+        ({"no": "a", "at": 1, "amount": "inf"}, "amount: expected a finite number or nothing, got 'inf'"),
+        ({"no": "a", "at": 1, "V1": 10**400}, "V1: expected a finite number or nothing"),
         ({"no": "a", "at": 1, "V1": "x"}, "V1: expected a number or nothing, got 'x'"),
         ({"no": "a", "at": 1, "card": {"x": 1}}, "card: expected a text, a number or nothing"),
-        ({"transaction_data": []}, "transaction_data: expected a list of one object"),
+        ({"transaction_data": []}, "transaction_data: expected one transaction .* got 0 in"),
         (
             {"transaction_data": [{"no": 1, "at": 1}, {"no": 2, "at": 1}]},
-            "transaction_data: expected a list of one",
+            "got 2 in transaction_data and 0 in identity_data; several .* as an array",
         ),
         (
             {"transaction_data": [{"no": 1, "at": 1}], "identity_data": [{"no": 2}]},

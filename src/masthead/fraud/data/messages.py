@@ -80,7 +80,28 @@ class _Values:
             raise InvalidInput(
                 f"{column}: expected a number or nothing, got {shown(self.get(column))}"
             ) from error
+        given = self.get(column)
+        if math.isnan(number) and _is_infinite(given) and str(given).strip() not in self.schema.missing:
+            raise InvalidInput(f"{column}: expected a finite number or nothing, got {shown(given)}")
         return day_minus(ts, number) if derived is not None and derived.op == "day_minus" else number
+
+
+def _is_infinite(value: Any) -> bool:
+    """Return whether a value is a number without end, or one beyond what any column holds; in a file it is missing."""
+    try:
+        return math.isinf(float(value))
+    except OverflowError:
+        return True
+    except (TypeError, ValueError):
+        return False
+
+
+def _rows(record: Mapping[str, Any], part: str) -> list[Mapping[str, Any]]:
+    rows = record.get(part) or []
+    rows = [rows] if isinstance(rows, Mapping) else rows
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise InvalidInput(f"{part}: expected a list of one object, got {shown(rows)}")
+    return rows
 
 
 def _flat(schema: Schema, record: Any) -> Mapping[str, Any]:
@@ -89,12 +110,17 @@ def _flat(schema: Schema, record: Any) -> Mapping[str, Any]:
     if "transaction_data" not in record:
         return record
     flat: dict[str, Any] = {}
-    for part in ("identity_data", "transaction_data"):
-        rows = record.get(part) or []
-        rows = [rows] if isinstance(rows, Mapping) else rows
-        whole = isinstance(rows, list) and all(isinstance(row, Mapping) for row in rows)
-        if not whole or len(rows) > 1 or (part == "transaction_data" and not rows):
-            raise InvalidInput(f"{part}: expected a list of one object, got {shown(rows)}")
+    parts = {part: _rows(record, part) for part in ("identity_data", "transaction_data")}
+    if len(parts["transaction_data"]) != 1 or len(parts["identity_data"]) > 1:
+        counts = " and ".join(
+            f"{len(parts[part])} in {part}" for part in ("transaction_data", "identity_data")
+        )
+        raise InvalidInput(
+            f"transaction_data: expected one transaction and at most one row in identity_data, got {counts}; several "
+            "transactions are sent as an array, each with its own two parts",
+            field="transaction_data",
+        )
+    for rows in parts.values():
         for row in rows:
             if flat and key_text(row.get(schema.id)) != key_text(flat.get(schema.id, row.get(schema.id))):
                 raise InvalidInput(
