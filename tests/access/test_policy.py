@@ -295,7 +295,12 @@ ENDPOINT = "arn:aws:sagemaker:us-east-1:000000000000:endpoint/air"
         ("admin", ["iot:Publish", "masthead:CreateKey", "private-networks:Ping"], []),
         (
             "read-only",
-            ["lookoutmetrics:ListAlerts", "firehose:DescribeDeliveryStream", "masthead:ListKeys"],
+            [
+                "lookoutmetrics:ListAlerts",
+                "firehose:DescribeDeliveryStream",
+                "masthead:ListKeys",
+                "masthead:ExplainTransaction",
+            ],
             ["lookoutmetrics:CreateAlert", "sagemaker:InvokeEndpoint", "masthead:CreateKey", "iot:Publish"],
         ),
         (

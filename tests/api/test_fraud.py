@@ -116,10 +116,31 @@ def test_what_is_no_transaction_is_told(client: httpx.Client, body: bytes) -> No
 
 def test_an_error_names_the_field_as_it_was_sent(client: httpx.Client) -> None:
     long = "at most 1,024 characters"
+    two = {"transaction_data": [flat(0), flat(1)], "identity_data": [{"TransactionID": "1"}]}
     for method, path, body, field, expected in (
         ("POST", "/fraud/transactions", flat(0, card1="x" * 2_000), "card1", long),
         ("POST", "/fraud/transactions", flat(0, TransactionID="x" * 2_000), "TransactionID", long),
         ("POST", "/fraud/deployments", {"name": "a/b", "model": "/nowhere"}, "name", "1 to 63 letters"),
+        (
+            "POST",
+            "/fraud/transactions",
+            two,
+            "transaction_data",
+            "got 2 in transaction_data and 1 in identity",
+        ),
+        ("POST", "/fraud/transactions", two, "transaction_data", "are sent as an array"),
+        ("POST", "/fraud/transactions", flat(0, TransactionAmt="inf"), "TransactionAmt", "a finite number"),
+        ("POST", "/fraud/transactions", flat(0, V1="-Infinity"), "V1", "a finite number"),
+        *(
+            (
+                "GET",
+                f"/fraud/{what}?start=2024-05-02&end=2024-05-01",
+                None,
+                "end",
+                "2024-05-02T00:00:00+00:00",
+            )
+            for what in ("stats", "transactions", "outcomes")
+        ),
         ("POST", "/fraud/labels", ["x"], "body", "body: expected an object, got ['x']"),
         (
             "GET",

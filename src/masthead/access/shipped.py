@@ -35,6 +35,7 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
         "masthead:Describe*",
         "masthead:Get*",
         "masthead:List*",
+        "masthead:Explain*",
         "masthead:Export*",
     ),
     "metrics": _allow(

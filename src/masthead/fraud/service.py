@@ -15,7 +15,7 @@ from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.fraud.live.champions import Champions
 from masthead.fraud.live.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
-from masthead.fraud.reasons.explanations import Explanations
+from masthead.fraud.reasons.explanations import Explanations, check_window
 from masthead.fraud.store import results
 from masthead.fraud.store.log import TransactionLog
 from masthead.fraud.store.records import LIVE
@@ -198,9 +198,10 @@ class FraudService(Explanations, Champions):
             explain: Give flagged ones their reasons; a page then ends behind the 100th of them.
 
         Raises:
-            InvalidInput: The limit or the token cannot be used.
+            InvalidInput: The limit or the token cannot be used, or the window ends before it starts.
         """
         check_limit(limit)
+        check_window(start, end)
         before = None
         if token:
             ts, seq = decode_token("transactions", token)
@@ -220,7 +221,12 @@ class FraudService(Explanations, Champions):
         )
 
     def stats(self, *, space: str = LIVE, start: int = 0, end: int = _FOREVER) -> Json:
-        """Return counts and amounts of [start, end): `totalCount, totalAmount, fraudCount, totalFraudAmount`."""
+        """Return counts and amounts of [start, end): `totalCount, totalAmount, fraudCount, totalFraudAmount`.
+
+        Raises:
+            InvalidInput: The window ends before it starts.
+        """
+        check_window(start, end)
         with self._database.read() as connection:
             return results.stats(connection, space, start=start, end=end)
 

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from masthead.base.errors import NotFound
+from masthead.base.clock import utc
+from masthead.base.errors import InvalidInput, NotFound
 from masthead.base.log import get_logger
 from masthead.base.pages import check_limit
 from masthead.fraud.live.deployments import Deployments
@@ -12,9 +13,20 @@ from masthead.fraud.store.records import LIVE
 if TYPE_CHECKING:
     from masthead.fraud.reasons.explaining import Explainer
 
-__all__ = ["Explanations"]
+__all__ = ["Explanations", "check_window"]
 
 Json = dict[str, Any]
+
+
+def check_window(start: int, end: int) -> None:
+    """Refuse a window, UTC microseconds, that ends before it starts.
+
+    Raises:
+        InvalidInput: It does; both times are named.
+    """
+    if end < start:
+        first, last = (utc(moment / 1e6).isoformat() for moment in (start, end))
+        raise InvalidInput(f"end: expected a time from the start on, {first}, got {last}", field="end")
 
 
 class Explanations(Deployments):
@@ -52,8 +64,9 @@ class Explanations(Deployments):
         the `released` sample that nobody looked into, as far as it is mature.
 
         Raises:
-            NotFound: There is no such space.
+            NotFound: There is no such space. InvalidInput: The window ends before it starts.
         """
+        check_window(start, end)
         from masthead.fraud.desk import feed_results
         from masthead.fraud.desk.outcomes import told_outcomes
         from masthead.fraud.live.book import present
