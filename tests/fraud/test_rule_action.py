@@ -1,5 +1,6 @@
 """Transactions that rules select: scored once each, decisions published, what cannot be used kept with its reason."""
 
+import base64
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -124,6 +125,28 @@ def test_what_cannot_be_used_lies_in_the_error_place_with_its_reason_and_holds_u
     assert [one.partition(":")[0] for one in reasons] == ["TransactionID", "TransactionID"]
     assert id in reasons[1]
     assert "is stored with {'TransactionAmt': " in reasons[1]
+
+
+def test_without_an_error_action_what_cannot_be_used_is_told_beside_the_decisions_and_each_reason_logged(
+    shop: Shop,
+) -> None:
+    for subject, place in (("", "masthead.fraud.cards.refused"), ("tills/decided", "tills/decided/refused")):
+        action = RULE["actions"][0] | {"subject": subject}
+        shop.product.streams.update_rule({**RULE, "actions": [action], "error_action": None})
+        shop.heard.clear()
+        shop.pay({"amount": 3}, {"amount": 4}, flat(0), {**flat(1), "TransactionDT": "soon"})
+        eventually(shop.settled, 20)
+        eventually(lambda: len(shop.heard) == 4, 20)
+        refused = [document for where, document in shop.heard if where == place]
+        reasons = [one["failures"][0]["errorMessage"].partition(":")[0] for one in refused]
+        assert reasons == ["TransactionID", "TransactionID", "TransactionDT"]
+        payload = base64.b64decode(refused[0]["base64OriginalPayload"])
+        assert orjson.loads(payload) == {"amount": 3}
+    logged = [one for one in shop.product.journal.read("rule", "payments") if one["event"] == "failed"]
+    assert sorted((one["error"].partition(":")[0], one["count"]) for one in logged) == [
+        *[("TransactionDT", 1)] * 2,
+        *[("TransactionID", 2)] * 2,
+    ]
 
 
 def test_a_deployment_that_is_not_there_is_named_as_the_reason(shop: Shop) -> None:

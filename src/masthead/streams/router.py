@@ -20,9 +20,12 @@ from masthead.streams.records import Configuration, TopicRule
 from masthead.streams.rules import Rule, parse_rule
 from masthead.streams.topics import compile_filter
 from masthead.streams.values import Message
+from masthead.streams.works import DECISIONS, REFUSED
 
 DIRECT = "$streams/"  # a reading on `$streams/NAME` goes to that delivery stream as it is, past all rules
 _MOST_TOPICS = 10_000  # topics whose rules are remembered
+_MOST_REASONS = 10  # of a report, that are told each
+_OTHERS = "other reasons, which are not told each"
 _NO_OBJECT = "payload: expected a JSON object"
 
 MATCHED = Counter("masthead_rule_matched", "Readings that a rule selected.", ["rule"], registry=REGISTRY)
@@ -69,15 +72,21 @@ class Routing:
 
 @dataclass(slots=True)
 class _Compiled:
-    """A rule with its statement parsed, and what it counted since the last report."""
+    """A rule with its statement parsed, and what it counted since the last report.
+
+    Attributes:
+        target: The action for what fails; None: the error place of its first delivery stream, if it has one.
+        reasons: Reason -> how often; the first few, and what others there were.
+    """
 
     rule: TopicRule
     parsed: Rule
     separators: list[tuple[dict[str, Any], bytes | None]]
+    target: dict[str, Any] | None
     splits: bool  # an array of objects is taken as several records
     matched: int = 0
     errors: int = 0
-    last_error: str = ""
+    reasons: dict[str, int] = field(default_factory=dict)
 
 
 class Router:
@@ -138,7 +147,7 @@ class Router:
         """Return where an action that failed for good goes: its rule's error action, if there is one."""
         routing = Routing(action.sequence)
         compiled = self._rules.get(action.rule)
-        is_error_action = compiled is not None and action.action == compiled.rule.error_action
+        is_error_action = compiled is not None and action.action == compiled.target
         if compiled is not None and not is_error_action:
             self._fail(compiled, action.reading, routing, reason=reason, action=action.action["kind"])
         else:
@@ -163,14 +172,16 @@ class Router:
         return answer | {"matched": result is not None, "result": result}
 
     def report(self) -> None:
-        """Write what failed since the last call to the rules' logs and counters: one line, however many failed."""
+        """Write what failed since the last call to the rules' logs and counters: one line a reason, however many failed."""
         for name, compiled in self._rules.items():
             if compiled.matched:
                 MATCHED.labels(name).inc(compiled.matched)
             if compiled.errors:
                 FAILED.labels(name).inc(compiled.errors)
-                self._journal.write("rule", name, "failed", count=compiled.errors, error=compiled.last_error)
+                for reason, count in compiled.reasons.items():
+                    self._journal.write("rule", name, "failed", count=count, error=reason)
             compiled.matched = compiled.errors = 0
+            compiled.reasons.clear()
 
     @contextlib.contextmanager
     def _alone(self, kind: str, name: str) -> Iterator[None]:
@@ -247,8 +258,9 @@ class Router:
     ) -> None:
         """Bring a reading to the rule's error action; without one, to the error place of its first delivery stream."""
         compiled.errors += 1
-        compiled.last_error = reason
-        target = compiled.rule.error_action
+        kept = reason if reason in compiled.reasons or len(compiled.reasons) < _MOST_REASONS else _OTHERS
+        compiled.reasons[kept] = compiled.reasons.get(kept, 0) + 1
+        target = compiled.target
         if target is None:
             names = [each["name"] for each in compiled.rule.actions if each["kind"] == "delivery_stream"]
             known = [name for name in names if name in self._streams]
@@ -277,7 +289,17 @@ def _compiled(rule: TopicRule, readers: Sequence[str] = ()) -> _Compiled:
     implied = [{"kind": "detector", "name": name} for name in sorted(readers) if name not in named]
     separators = [(action, _separator_of(action)) for action in [*rule.actions, *implied]]
     splits = any(action.get("batch") for action in rule.actions)
-    return _Compiled(rule, parse_rule(rule.sql), separators, splits)
+    return _Compiled(rule, parse_rule(rule.sql), separators, _target_of(rule), splits)
+
+
+def _target_of(rule: TopicRule) -> dict[str, Any] | None:
+    """Return a rule's error action; without one, and without an error place, transactions have one beside decisions."""
+    kinds = {action["kind"] for action in rule.actions}
+    if rule.error_action is not None or "delivery_stream" in kinds or "fraud" not in kinds:
+        return rule.error_action
+    first = next(action for action in rule.actions if action["kind"] == "fraud")
+    told = str(first.get("subject") or DECISIONS + first["name"])
+    return {"kind": "subject", "name": told + (REFUSED.replace(".", "/") if "/" in told else REFUSED)}
 
 
 def _separator_of(action: Mapping[str, Any]) -> bytes | None:

@@ -16,11 +16,12 @@ from masthead.base.errors import LimitReached
 from masthead.base.log import get_logger
 from masthead.streams.actions import Action, Failure, Outbox, Queue, Sender
 
-__all__ = ["DECISIONS", "MOST_TOGETHER", "Intake", "Outboxes", "Outcome", "Worker", "outcomes_of"]
+__all__ = ["DECISIONS", "MOST_TOGETHER", "REFUSED", "Intake", "Outboxes", "Outcome", "Worker", "outcomes_of"]
 
 DECISIONS = (
     "masthead.fraud."  # and the deployment's name: where decisions are told, unless another subject is named
 )
+REFUSED = ".refused"  # behind it: where it is told what cannot be used, and why
 MOST_TOGETHER = 256
 _FIRST_DELAY_S, _MOST_DELAY_S = 0.5, 10.0
 _TRIES = 4  # of what fails in a way that nobody foresaw

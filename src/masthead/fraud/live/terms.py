@@ -10,11 +10,10 @@ from typing import Any
 from masthead.access.subjects import intersection
 from masthead.base.errors import Conflict, InvalidInput, shown
 from masthead.base.topics import check_subject
-from masthead.streams.works import DECISIONS, Intake
+from masthead.streams.works import DECISIONS, REFUSED, Intake
 
 __all__ = ["Terms", "is_released"]
 
-REFUSED = ".refused"
 _MOST_SUBJECT = 200
 Json = dict[str, Any]
 
