@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import small_fraud
@@ -121,6 +122,16 @@ def test_a_listed_entity_is_blocked_whatever_the_model_says(visit, world, simula
     expect(page.get_by_text("on no list")).to_be_visible()
     decision = masthead.fraud.score({**again, "TransactionID": "9000002"}, space=simulated)
     assert "listed" not in decision
+
+
+def test_a_transaction_whose_id_holds_a_slash_has_a_page(visit, world, simulated):
+    id = "till 1/2024#7"
+    one = {"TransactionID": id, "TransactionDT": 15_000_002, "TransactionAmt": 12.5, "card1": "slashed"}
+    world.masthead.fraud.score(one, space=simulated)
+    page = visit.open(f"/fraud/transactions/{quote(id, safe='')}?space={simulated}", f"Transaction {id}")
+    page.get_by_role("button", name="Legitimate (l)").click()
+    expect(page.get_by_text("an analyst's last word: legit")).to_be_visible()
+    world.masthead.fraud.erase("card1", "slashed", space=simulated)
 
 
 def test_thresholds_that_are_set_count_from_the_next_decision_on(visit, world, simulated):
