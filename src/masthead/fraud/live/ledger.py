@@ -302,7 +302,9 @@ class Ledger:
             newest = group.newest(space, until=horizon(page.now)) if book is None else book.newest
             at = present(page.now, newest)
         said = (space, mark.source, mark.id, mark.value, at)
-        if mark.arrived_at is not None and said in page.said:  # without one, it may take back what came between
+        if (
+            mark.arrived_at is not None and said in page.said
+        ):  # without one, it may take back what came between
             return row is not None
         page.said.add(said)
         seq = page.next()
