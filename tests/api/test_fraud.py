@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import small_fraud
+import small_graph
 from card_records import flat
 from fresh import fresh
 
@@ -235,6 +236,31 @@ def test_the_endpoint_takes_a_transaction_too_and_refuses_a_graph_it_has_no_mode
     told = graph.json()["error"]["message"]
     assert "expected a transaction" in told
     assert "masthead fraud graph train" in told
+
+
+def test_a_graph_network_has_no_thresholds_to_ask_for_or_to_set(client: httpx.Client) -> None:
+    model = str(small_graph.folder() / "model")
+    assert client.post("/fraud/deployments", json={"name": "network", "model": model}).status_code == 201
+    path = "/fraud/deployments/network/thresholds"
+    for answer in (client.get(path), client.put(path, json={"review": 0.1})):
+        assert answer.status_code == 409
+        assert "network is a graph network, which has no thresholds" in answer.json()["error"]["message"]
+
+
+def test_a_damaged_model_is_listed_with_what_is_wrong_and_can_be_deleted(
+    client: httpx.Client, house: Masthead
+) -> None:
+    (whole,) = client.get("/fraud/models").json()["items"]
+    beside = house.folder.models / "fraud-0123456789ab"
+    beside.mkdir()
+    (beside / "card.json").write_text('{"files": {"sch')
+    broken, again = client.get("/fraud/models").json()["items"]
+    if broken["id"] == whole["id"]:
+        broken, again = again, broken
+    assert (again, broken["deployed"]) == (whole, [])
+    assert "damaged" in broken["problem"]
+    assert client.delete(f"/fraud/models/{beside.name}").status_code == 204
+    assert client.get("/fraud/models").json()["items"] == [whole]
 
 
 def test_a_simulation_is_scored_apart_and_deleted_without_touching_real_transactions(

@@ -1,12 +1,14 @@
 """Transactions in the console: simulated, seen, explained, judged by hand; in a real browser on a real server."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import small_fraud
+import small_graph
 from card_records import flat
 from playwright.sync_api import Page, expect
 from waiting import eventually
@@ -147,6 +149,32 @@ def test_thresholds_that_are_set_count_from_the_next_decision_on(visit, world, s
     world.masthead.portal.set_thresholds("cards")
     own = world.masthead.portal.thresholds("cards")
     assert own["by_hand"] is False
+
+
+def test_a_graph_network_and_a_damaged_model_stand_beside_the_others(visit, world, simulated):
+    masthead = world.masthead
+    masthead.fraud.deploy("network", small_graph.folder() / "model")
+    broken = masthead.folder.models / "fraud-0123456789ab"
+    shutil.copytree(small_fraud.folder() / "model", broken)
+    (broken / "schema.toml").write_text("")
+    page = visit.open("/fraud/models", "Models")
+
+    def row(name: str) -> Any:
+        return page.get_by_role("row").filter(has=page.get_by_role("cell", name=name, exact=True))
+
+    expect(row("network").first).to_contain_text("graph network: answers requests, decides nothing")
+    id = next(one.source["model"] for one in masthead.fraud.deployments() if one.name == "network")
+    expect(row(id).last).to_contain_text("180 nodes of type TransactionID")
+    expect(row(broken.name)).to_contain_text("Damaged: model: expected schema.toml")
+    expect(row(broken.name)).to_contain_text("Deploy it again from an intact folder, or delete it")
+    page.get_by_role("button", name=f"Card {id}").click()
+    expect(page.get_by_role("dialog")).to_contain_text("fraud-graph")
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Thresholds network").click()
+    expect(page.get_by_text("which has no thresholds")).to_be_visible()
+    masthead.fraud.undeploy("network")
+    masthead.fraud.delete_model(id)
+    masthead.fraud.delete_model(broken.name)
 
 
 def test_how_decisions_turned_out_is_told_beside_what_was_released(visit, world, simulated):

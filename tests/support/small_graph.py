@@ -1,6 +1,11 @@
 """A small graph of transactions and what they share, and the article's payload around one of them."""
 
+import atexit
+import functools
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +54,15 @@ def payload(model: GraphModel, place: int = 7) -> dict[str, Any]:
         found["n_feats"][far] = dict(zip(graph.ids[far], vectors, strict=True))
     found["n_feats"]["target"] = dict(zip(graph.ids[graph.target], graph.features.tolist(), strict=True))
     return found
+
+
+@functools.cache
+def folder() -> Path:
+    """Return a folder with a trained network in `model`: one for all tests of a process, made by another one."""
+    home = Path(tempfile.mkdtemp(prefix="masthead-graph-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    subprocess.run([sys.executable, __file__, str(home / "model")], check=True)
+    return home
 
 
 if (

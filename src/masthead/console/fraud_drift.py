@@ -71,7 +71,7 @@ def drift_part(console: Console) -> None:
         if chosen.value:
             drift.follow(str(chosen.value))
         else:
-            word.text = "nothing is deployed"
+            word.text = "nothing is deployed that scores stored transactions"
 
     watch(update, every_s=1.0)
 

@@ -4,7 +4,8 @@ from typing import Any, cast
 
 from nicegui import run, ui
 
-from masthead.base.errors import NotFound
+from masthead.access.visit import Refused, SignedOut
+from masthead.base.errors import MastheadError
 from masthead.console.fraud_drift import drift_part
 from masthead.console.fraud_outcomes import outcomes_part
 from masthead.console.fraud_parts import LIVE, probability, sections
@@ -47,7 +48,8 @@ def register(console: Console) -> None:
             drift_part(console)
             title("Models")
             ui.label(
-                "AUC and AP (average precision) on later data than was learned from, as a stream"
+                "AUC and AP (average precision) on later data than was learned from, as a stream; of a graph network on "
+                "the rows that it was measured on"
             ).classes("mh-soft")
             models = table(
                 _MODELS,
@@ -83,36 +85,68 @@ def _deployed_table(console: Console) -> Table:
 
 
 def _deployed(console: Console, one: Endpoint) -> Row:
-    cuts, terms = console.masthead.portal.thresholds(one.name), Terms.of(one.source)
-    role = "scores along" if one.source["shadow"] else "decides"
-    role += f", challenges {one.source['challenges']}" if one.source.get("challenges") else ""
-    where = "" if one.source["space"] == LIVE else f" in {one.source['space']}"
+    terms = Terms.of(one.source)
     return {
         "name": one.name,
         "model": one.source["model"],
-        "role": role + where,
-        "review": probability(cuts["review"]),
-        "block": probability(cuts["block"]),
-        "by": "set by hand" if cuts["by_hand"] else "the model's",
+        "role": _role(one),
+        **_cuts(console, one),
         "released": f"{100 * terms.release_share:g} %" if terms.release_share else "none",
         "subject": terms.subject or "requests only",
     }
 
 
+def _role(one: Endpoint) -> str:
+    if one.source.get("graph"):
+        return "graph network: answers requests, decides nothing"
+    role = "scores along" if one.source["shadow"] else "decides"
+    role += f", challenges {one.source['challenges']}" if one.source.get("challenges") else ""
+    return role + ("" if one.source["space"] == LIVE else f" in {one.source['space']}")
+
+
+def _cuts(console: Console, one: Endpoint) -> Row:
+    """Return the cells of thresholds; a graph network has none, and those of a damaged model are not known."""
+    if one.source.get("graph"):
+        return {"review": "", "block": "", "by": "none"}
+    try:
+        cuts = console.masthead.portal.thresholds(one.name)
+    except MastheadError as error:
+        _passed_on(error)
+        return {"review": "", "block": "", "by": "unknown: its model is damaged"}
+    return {
+        "review": probability(cuts["review"]),
+        "block": probability(cuts["block"]),
+        "by": "set by hand" if cuts["by_hand"] else "the model's",
+    }
+
+
+def _passed_on(error: MastheadError) -> None:
+    """Raise again what is no damage but tells who looks that they may not."""
+    if isinstance(error, Refused | SignedOut):
+        raise error
+
+
 def _model(console: Console, one: dict[str, Any]) -> Row:
+    row: Row = {"name": one["id"], "deployed": ", ".join(one["deployed"]) or "nowhere"}
     try:
         card = console.masthead.portal.card(one["id"])
-    except NotFound:  # deleted between the two questions
-        card = {}
-    figures = card.get("validation") or {}
-    return {
-        "name": one["id"],
-        "created": iso_time(card.get("created")),
-        "rows": f"{card.get('rows', 0):,} transactions, {card.get('positives', 0):,} frauds",
-        "auc": probability(figures.get("roc_auc")),
-        "ap": probability(figures.get("average_precision")),
-        "deployed": ", ".join(one["deployed"]) or "nowhere",
-    }
+    except MastheadError as error:
+        _passed_on(error)
+        gone = "undeploy and delete it" if one["deployed"] else "delete it"
+        told = f"Damaged: {error.message}. Deploy it again from an intact folder, or {gone}"
+        return {**row, "created": "", "rows": told, "auc": "", "ap": ""}
+    return {**row, "created": iso_time(card.get("created")), **_figures(card)}
+
+
+def _figures(card: dict[str, Any]) -> Row:
+    if card.get("kind") == "fraud-graph":
+        found = card.get("metrics") or {}
+        learned, ap = f"{card['rows']:,} nodes of type {card['target']}", found.get("ap")
+    else:
+        found = card.get("validation") or {}
+        learned = f"{card.get('rows', 0):,} transactions, {card.get('positives', 0):,} frauds"
+        ap = found.get("average_precision")
+    return {"rows": learned, "auc": probability(found.get("roc_auc")), "ap": probability(ap)}
 
 
 def _thresholds(console: Console, name: str) -> None:
@@ -147,7 +181,7 @@ def _card(console: Console, id: str) -> None:
     show_json(f"Model {id}", {name: value for name, value in card.items() if name not in _LONG})
 
 
-_LONG = ("calibration", "files", "layout", "reference", "trees")
+_LONG = ("calibration", "chosen", "directions", "files", "layout", "reference", "trees")
 
 
 async def _retrain(console: Console, name: str) -> None:

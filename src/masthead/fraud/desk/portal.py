@@ -150,7 +150,7 @@ class FraudPortal:
         """Return `review`, `block`, and whether they were set by hand, of a deployment; and the model's own.
 
         Raises:
-            NotFound: There is none of that name.
+            NotFound: There is none of that name. Conflict: It is a graph network. InvalidInput: Its model is damaged.
         """
         model = self._model_of(name)
         own = {"review": model.thresholds.review, "block": model.thresholds.block}
@@ -162,7 +162,8 @@ class FraudPortal:
         """Set both thresholds of a deployment from the next decision on; none given: the model's own count again.
 
         Raises:
-            NotFound: There is no such deployment. InvalidInput: They are no probabilities, or block lies below review.
+            NotFound: There is no such deployment. Conflict: It is a graph network.
+            InvalidInput: They are no probabilities, or block lies below review; or the model is damaged.
         """
         model = self._model_of(name)
         if review is None and block is None:
@@ -180,16 +181,21 @@ class FraudPortal:
     def _model_of(self, name: str) -> "FraudModel":
         for one in self._fraud.deployments():
             if one.name == name:
+                if one.source.get("graph"):
+                    raise Conflict(
+                        f"deployment: {name} is a graph network, which has no thresholds: it answers with a probability "
+                        "and decides nothing"
+                    )
                 return self._fraud.model(str(one.source["model"]))
         raise NotFound(f"deployment: there is none named {shown(name)}")
 
     def card(self, id: str) -> Json:
-        """Return all that is told of a model.
+        """Return all that is told of a model, also of a graph network.
 
         Raises:
-            NotFound: It is gone.
+            NotFound: It is gone. InvalidInput: Its folder is damaged.
         """
-        return dict(self._fraud.model(id).card)
+        return self._fraud.card(id)
 
     # ------------------------------------------------------------------ simulations
 

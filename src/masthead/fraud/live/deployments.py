@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["KIND", "Deployments"]
 
 KIND = "fraud"
+_OURS = ("fraud-", "graph-")  # how ids of models begin: other rooms' models lie in the same folder
 
 Json = dict[str, Any]
 
@@ -79,6 +80,7 @@ class Deployments:
         self._ledger: Ledger | None = None
         self._writer: Writer | None = None
         self._models: dict[str, FraudModel] = {}
+        self._graphs: dict[str, Json] = {}  # cards of graph networks
 
     # ------------------------------------------------------------------ deployments
 
@@ -230,21 +232,23 @@ class Deployments:
             self.refresh()
 
     def models(self) -> list[Json]:
-        """Return the models that were deployed once: id, schema, where they are deployed, and their cards' figures."""
+        """Return the models that were deployed once: id, where they are deployed, and their cards' figures.
+
+        One without a readable card has a `problem` instead of figures.
+        """
         used: dict[str, list[str]] = {}
         for one in self.deployments():
             used.setdefault(str(one.source["model"]), []).append(one.name)
         found = []
-        for path in sorted(self._folder.models.glob("*/card.json")):
-            try:
-                card = dict(orjson.loads(path.read_bytes()))
-            except (OSError, ValueError):  # a torn card; whoever is deployed is told to be damaged
-                card = {"files": {"schema.toml": ""}} if path.parent.name in used else {}
-            if (
-                "schema.toml" in card.get("files", {}) or "directions" in card
-            ):  # other rooms' models lie there, too
+        for id in sorted({path.name for path in self._folder.models.glob("*")} | used.keys()):
+            card = _read_card(self._folder.models / id)
+            if card is None:
+                if id in used or id.startswith(_OURS):
+                    problem = "model: expected a readable card.json, its folder is damaged"
+                    found.append({"id": id, "deployed": used.get(id, []), "problem": problem})
+            elif "schema.toml" in card.get("files", {}) or "directions" in card:
                 told = {name: card[name] for name in ("created", "metrics", "windows") if name in card}
-                found.append({"id": path.parent.name, "deployed": used.get(path.parent.name, []), **told})
+                found.append({"id": id, "deployed": used.get(id, []), **told})
         return found
 
     def delete_model(self, id: str, *, force: bool = False) -> None:
@@ -276,6 +280,22 @@ class Deployments:
             self._models.pop(id, None)
         self._tell_others()
         self._journal.write("fraud", id, "model deleted", decisions=count)
+
+    def card(self, id: str) -> Json:
+        """Return all that is told of a model, also of a graph network.
+
+        Raises:
+            NotFound: It is gone. InvalidInput: Its folder is damaged.
+        """
+        folder = self._folder.models / check_name(id, "model")
+        if not _is_graph(folder):
+            return dict(self.model(id).card)
+        from masthead.fraud.networks.graph_model import read_card
+
+        with self._lock:
+            if id not in self._graphs:
+                self._graphs[id] = read_card(folder)
+            return dict(self._graphs[id])
 
     def model(self, id: str) -> "FraudModel":
         """Return a deployed model, loaded once.
@@ -472,16 +492,26 @@ def _card_id(model: Path) -> str:
 
 def _is_intact(folder: Path) -> bool:
     try:
-        read_folder(folder)
+        if _is_graph(folder):
+            from masthead.fraud.networks.graph_model import read_card
+
+            read_card(folder)
+        else:
+            read_folder(folder)
     except MastheadError:
         return False
     return True
 
 
-def _is_graph(folder: Path) -> bool:
-    """Return whether a model's folder holds a graph network, which answers to the article's payload and keeps nothing."""
+def _read_card(folder: Path) -> Json | None:
+    """Return the card of a model's folder; None when there is none that can be read."""
     try:
         card = orjson.loads((folder / "card.json").read_bytes())
     except (OSError, ValueError):
-        return False
-    return isinstance(card, dict) and card.get("kind") == "fraud-graph"
+        return None
+    return card if isinstance(card, dict) else None
+
+
+def _is_graph(folder: Path) -> bool:
+    """Return whether a model's folder holds a graph network, which answers to the article's payload and keeps nothing."""
+    return (_read_card(folder) or {}).get("kind") == "fraud-graph"

@@ -281,20 +281,39 @@ class GraphModel:
         Raises:
             NotFound: There is none. InvalidInput: It is damaged, or another version wrote it.
         """
-        try:
-            card = json.loads((folder / "card.json").read_bytes())
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotFound(f"model: expected a folder with card.json, got {shown(str(folder))}") from error
-        except ValueError as error:
-            raise InvalidInput(f"model: expected a readable card.json, got {error}") from error
-        if not isinstance(card, dict) or (card.get("kind"), card.get("format")) != (_KIND, _FORMAT):
-            raise InvalidInput(f"model: expected a graph model of format {_FORMAT}, got {_told(card)}")
+        card = read_card(folder)
         try:
             return _loaded(folder, card)
         except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
             raise InvalidInput(
                 f"model: expected an intact folder, got {type(error).__name__}: {error}"
             ) from error
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return the card of a model's folder, whose other files are as it says.
+
+    Raises:
+        NotFound: There is none. InvalidInput: It is damaged, or another version wrote it.
+    """
+    try:
+        card = json.loads((folder / "card.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound(f"model: expected a folder with card.json, got {shown(str(folder))}") from error
+    except ValueError as error:
+        raise InvalidInput(f"model: expected a readable card.json, got {error}") from error
+    if not isinstance(card, dict) or (card.get("kind"), card.get("format")) != (_KIND, _FORMAT):
+        raise InvalidInput(f"model: expected a graph model of format {_FORMAT}, got {_told(card)}")
+    try:
+        sums = dict(card["files"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput("model: expected an intact folder, got no list of its files") from error
+    for name, expected in sums.items():
+        if not (folder / name).is_file():
+            raise InvalidInput(f"model: expected an intact folder, got no {name}")
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
+            raise InvalidInput(f"model: expected an intact folder, got another content of {name}")
+    return card
 
 
 def require_room(folder: Path) -> None:
@@ -310,11 +329,6 @@ def require_room(folder: Path) -> None:
 
 
 def _loaded(folder: Path, card: dict[str, Any]) -> GraphModel:
-    for name, expected in card["files"].items():
-        if not (folder / name).is_file():
-            raise InvalidInput(f"model: expected an intact folder, got no {name}")
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
-            raise InvalidInput(f"model: expected an intact folder, got another content of {name}")
     with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
         weights = {name: arrays[name] for name in arrays.files}
     tables = {kind: parquet.read_table(folder / _nodes_file(kind)) for kind in card["types"]}
