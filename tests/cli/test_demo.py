@@ -20,6 +20,7 @@ from masthead.cli.demo.commands import _factor
 from masthead.cli.demo.folder import MARKER, clean, note, prepare
 from masthead.cli.demo.listener import AlertListener
 from masthead.cli.demo.pace import HeldClock, Pipeline, play
+from masthead.cli.demo.payments import page_of
 from masthead.cli.demo.stories import air, stations
 
 NOW_S = datetime(2026, 10, 1, 14, 37, tzinfo=UTC).timestamp()
@@ -28,6 +29,12 @@ NOW_S = datetime(2026, 10, 1, 14, 37, tzinfo=UTC).timestamp()
 def masthead(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [str(forked()), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_page_that_the_payments_name_is_one_of_the_console() -> None:
+    from masthead.console.shell import PREFIX  # brings NiceGUI
+
+    assert page_of("sim-1") == f"{PREFIX}/fraud?space=sim-1"
 
 
 # clock

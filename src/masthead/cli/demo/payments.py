@@ -47,7 +47,7 @@ def tell(masthead: "Masthead", folder: Path, teller: Teller, show: Callable[[str
     teller.say(
         f"Other payments come, {_RATE:g} a second for {_STREAM_S:g} s; {_BEFORE:,} before them make the graph."
     )
-    show(f"/fraud?space={space}")
+    show(page_of(space))
     found = _watched(masthead, space, teller)
     ok = bool(
         found["sent"] == found["total"]
@@ -57,6 +57,15 @@ def tell(masthead: "Masthead", folder: Path, teller: Teller, show: Callable[[str
     )
     _conclude(masthead, space, found, teller, ok=ok)
     return {"ok": ok, "model": card["id"], "taught_s": round(taught_s, 1), "space": space, **found}
+
+
+def page_of(space: str) -> str:
+    """Return the path of the console's page on which a simulation is seen.
+
+    >>> page_of("sim-1")
+    '/ui/fraud?space=sim-1'
+    """
+    return f"/ui/fraud?space={space}"
 
 
 def _teach(masthead: "Masthead", folder: Path) -> dict[str, Any]:
