@@ -164,6 +164,17 @@ def test_a_shell_completes_commands() -> None:
     assert "groups" in found.stdout
 
 
+def test_python_runs_the_package_as_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "masthead", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, masthead("--version").stdout)
+
+
 def test_the_version_is_printed() -> None:
     found = masthead("--version")
     assert (found.returncode, found.stdout.count(".")) == (0, 2)
