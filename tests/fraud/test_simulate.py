@@ -13,7 +13,7 @@ import small_fraud
 from masthead.base.clock import utc
 from masthead.base.errors import InvalidInput
 from masthead.fraud.data.events import parse_record, read_events, read_labels
-from masthead.fraud.desk.simulate import Material, Plan, Simulation, read_material
+from masthead.fraud.desk.simulate import SHARE, Material, Plan, Simulation, generated, read_material
 
 PLAN = Plan(rate=2_000, duration_s=1, concurrent=1, history=500)
 
@@ -106,6 +106,15 @@ def test_the_wished_share_of_fraud_is_sent() -> None:
     assert len(found.events) == 100
     assert (found.truth == 1).sum() == 30
     assert (np.diff(found.events.ts) >= 0).all()
+
+
+def test_made_up_transactions_have_the_documented_share_and_the_history_that_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    found = generated(dataclasses.replace(PLAN, rate=1_000, history=2_000), tmp_path)
+    sent = found.truth[found.first :]
+    assert (found.first, len(sent)) == (2_000, 1_000)
+    assert (sent == 1).sum() == SHARE * 1_000
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,11 @@ def simulate(
     concurrent: Annotated[int, typer.Option("--concurrent", metavar="N", help="Requests at once.")] = 8,
     fraud_share: Annotated[
         float | None,
-        typer.Option("--fraud-share", metavar="0..0.5", help="Of made-up ones. [default: 0.035]"),
+        typer.Option(
+            "--fraud-share",
+            metavar="0..0.5",
+            help="Share of fraud. [default: 0.035 of made-up ones, as it is in FILE]",
+        ),
     ] = None,
     history: Annotated[
         int, typer.Option("--history", metavar="N", help="Stored before the first is sent.")

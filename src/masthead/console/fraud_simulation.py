@@ -12,6 +12,8 @@ from masthead.console.shell import Console, watch
 
 def open_simulate(console: Console) -> None:
     """Open the dialog that begins a simulation; its page follows."""
+    from masthead.fraud.desk.simulate import SHARE  # brings the tables: only where one is begun
+
     start = console.masthead.portal.start_simulation
 
     async def save() -> None:
@@ -35,9 +37,9 @@ def open_simulate(console: Console) -> None:
         with ui.grid(columns=2).classes("w-full"):
             duration = ui.number("Duration, seconds", value=300, min=1, max=3600)
             rate = ui.number("Rate, per second", value=20, min=0.1, max=2000)
-            share = ui.number("Fraud share, per cent", value=3.5, min=0.1, max=50, step=0.5).classes(
-                "mh-half"
-            )
+            share = ui.number(
+                "Fraud share, per cent", value=round(100 * SHARE, 1), min=0.1, max=50, step=0.5
+            ).classes("mh-half")
             concurrent = ui.number("Requests at once", value=8, min=1, max=64)
             history = ui.number("Transactions before", value=10_000, min=0)
             seed = ui.number("Seed", value=1, min=0)

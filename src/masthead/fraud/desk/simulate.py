@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,9 +28,11 @@ from masthead.fraud.data.events import read_events, read_labels
 from masthead.fraud.data.generate import generate
 from masthead.fraud.data.schema import Schema
 
-__all__ = ["Material", "Plan", "Simulation", "Target", "generated", "message_of", "read_material"]
+__all__ = ["SHARE", "Material", "Plan", "Simulation", "Target", "generated", "message_of", "read_material"]
 
 MOST_RATE, MOST_DURATION_S, MOST_CONCURRENT = 2_000.0, 3_600.0, 64
+SHARE = 0.035  # of fraud in generated transactions, as in those of IEEE-CIS
+_TRIES = 3  # at generating as many as are wanted: near the end there may be few frauds
 HISTORY = 10_000  # transactions before the first one, so that the graph is not empty
 _DAY_US = 86_400_000_000
 Json = dict[str, Any]
@@ -44,7 +46,7 @@ class Plan:
         rate: Transactions a second.
         duration_s: How long.
         concurrent: Requests at once.
-        fraud_share: Of generated transactions; None = as generated, 3.5 %.
+        fraud_share: Of those sent; None = `SHARE` of generated ones, and as it is in files.
         seed: Of what is generated.
         history: How many transactions are stored before the first is sent.
     """
@@ -173,12 +175,18 @@ def _put(schema: Schema, into: Json, name: str, value: Any, ts: int) -> None:
 
 def generated(plan: Plan, folder: Path) -> Material:
     """Return made-up transactions with rings in them; the tables are written into the folder."""
-    share = plan.fraud_share
+    share = SHARE if plan.fraud_share is None else plan.fraud_share
+    plan = replace(plan, fraud_share=share)
     # Frauds or others are left out until the share is right, so more are made than are sent; and a fourteenth for luck.
-    more = 1.0 if share is None else 1.07 * max(share / 0.035, (1 - share) / 0.965)
+    more = 1.07 * max(share / SHARE, (1 - share) / (1 - SHARE))
     wanted = math.ceil((plan.transactions * more + plan.history) * 1.03) + 100
-    generate(wanted, plan.seed, folder)
-    return read_material(Schema.read(folder / "schema.toml"), [folder], folder / "labels.csv", plan)
+    for _ in range(_TRIES):
+        generate(wanted, plan.seed, folder)
+        found = read_material(Schema.read(folder / "schema.toml"), [folder], folder / "labels.csv", plan)
+        if found.first >= plan.history and len(found.events) - found.first >= plan.transactions:
+            break
+        wanted += wanted // 2
+    return found
 
 
 def read_material(schema: Schema, paths: list[Path], labels: Path | None, plan: Plan) -> Material:
