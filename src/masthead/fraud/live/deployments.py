@@ -247,7 +247,7 @@ class Deployments:
                     problem = "model: expected a readable card.json, its folder is damaged"
                     found.append({"id": id, "deployed": used.get(id, []), "problem": problem})
             elif "schema.toml" in card.get("files", {}) or "directions" in card:
-                told = {name: card[name] for name in ("created", "metrics", "windows") if name in card}
+                told: Json = {name: card[name] for name in ("created", "metrics", "windows") if name in card}
                 found.append({"id": id, "deployed": used.get(id, []), **told})
         return found
 
