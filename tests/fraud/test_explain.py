@@ -203,10 +203,21 @@ def test_texts_are_right_for_planted_cases(house: Masthead) -> None:
         "amount": "amount 100",
         "shop": "no shop",
         "columns": "kind a, age 40",
-        "time": "Wednesday 14:24",
+        "time": "time of day and weekday: Wednesday 14:24",
     }
-    many = told(house, "x", shop__count=0.3, amount=0.5, hour=0.2, age=0.1, card__count=1, device__count=1)
-    assert many["other"] == "2 others: time, columns"
+    many = told(
+        house, "x", shop__count=0.3, amount=0.5, hour=0.2, age=0.05, kind=0.1, card__count=1, device__count=1
+    )
+    assert many["other"] == "2 others: time, column kind and column age"
+
+
+def test_a_count_of_what_is_remembered_says_so_where_there_may_be_more(house: Masthead) -> None:
+    pay(house, *(paid(f"p{n}", n / 10, f"c{n}", "d1", "s1") for n in range(80)))
+    pay(house, paid("x", 8, "c80", "d1", "s2"), paid("few", 8.1, "c81", "d2"))
+    pay(house, *(paid(f"q{n}", 9 + n, "c82", "d3") for n in range(70)))
+    assert told(house, "x", device__distinct_card=1.9)["device"] == "device d1: at least 64 cards in 7 days"
+    assert told(house, "few", device__distinct_card=1.9)["device"] == "device d2: 1 card in 24 h"
+    assert told(house, "q69", device__distinct_card=1.9)["device"] == "device d3: 1 card in 24 h"
 
 
 def test_rings_follow_what_is_scored_labelled_and_erased(house: Masthead) -> None:

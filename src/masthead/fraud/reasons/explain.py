@@ -20,7 +20,14 @@ from masthead.base.clock import utc
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.reasons.evidence import Evidence, Fraud
-from masthead.fraud.reasons.reasons import MOST, count_distinct, find_reasons, noun_of, spelled
+from masthead.fraud.reasons.reasons import (
+    MOST,
+    REMEMBERED,
+    count_distinct,
+    find_reasons,
+    noun_of,
+    spelled,
+)
 from masthead.fraud.store.link_records import Around, Decided, Linked, LinkRows, Moment
 from masthead.fraud.store.vectors import unpack_vector
 
@@ -32,7 +39,6 @@ __all__ = ["DEGREE_MAX", "Scene"]
 DEGREE_MAX = 500
 _LOOKED_AT = 200  # transactions on the way to paths of four hops
 _BEHIND = 25  # entities behind them whose transactions are counted
-_RING = 64  # what the features remember of an entity
 _ENTITIES, _EACH, _FRAUDS_FIRST = 12, 5, 2
 Json = dict[str, Any]
 
@@ -139,10 +145,10 @@ class Scene:
             tuple(orjson.loads(self.decided.body)),
         )
 
-    def distinct(self, relation: str, other: str) -> tuple[int, str]:
-        """Return how many values of a counterparty an entity has had with this one, and the shortest window of all."""
+    def distinct(self, relation: str, other: str) -> tuple[int, bool, str]:
+        """Return how many values of a counterparty an entity has had with this one, if there may be more, and when."""
         eid, place = self._entity(relation), self._place(other)
-        past = self.rows.around(eid, self.moment, _RING - 1)  # with this one what they will hold
+        past = self.rows.around(eid, self.moment, REMEMBERED - 1)  # with this one what they will hold
         met = list(zip(past.ts.tolist(), past.ents[:, place].tolist(), strict=True)) if len(past.seq) else []
         return count_distinct(self.decided.ts, self.decided.ents[place], met)
 

@@ -24,6 +24,7 @@ from masthead.fraud.scoring.features import Column, Layout
 
 __all__ = [
     "MOST",
+    "REMEMBERED",
     "Facts",
     "Reason",
     "ago",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 MOST = 5
+REMEMBERED = 64  # transactions of an entity that the features know the counterparties of, this one included
 HOUR_US = DAY_US // 24
 _WINDOWS = ((DAY_US, "24 h"), (7 * DAY_US, "7 days"), (30 * DAY_US, "30 days"))
 _SPANS = MappingProxyType({"1h": "1 h", "1d": "24 h", "7d": "7 days", "30d": "30 days"})
@@ -86,8 +88,8 @@ class Reason:
 class Facts(Protocol):
     """What texts need beside the vector: the past of this transaction's entities, as of its decision."""
 
-    def distinct(self, relation: str, other: str) -> tuple[int, str]:
-        """Return how many values of a counterparty an entity has had with this one, and in which time."""
+    def distinct(self, relation: str, other: str) -> tuple[int, bool, str]:
+        """Return how many values of a counterparty an entity has had with this one, if there may be more, and when."""
         ...
 
     def confirmed(self, relation: str) -> Sequence[int]:
@@ -119,7 +121,13 @@ def find_reasons(
         weighed = list(zip(contributions[places].tolist(), columns, strict=True))
         found.append(told.reason(parts.names[place], float(sums[place]), weighed))
     if rest := order[len(shown) :]:
-        text = f"{len(rest)} others: {', '.join(noun_of(parts.names[place]) for place in rest)}"
+        nouns = [
+            _weightiest(parts.columns[place], contributions)
+            if parts.names[place] == "columns"
+            else noun_of(parts.names[place])
+            for place in rest
+        ]
+        text = f"{len(rest)} others: {', '.join(nouns)}"
         found.append(Reason("other", "", text, math.fsum(sums[rest].tolist())))
     return found
 
@@ -152,6 +160,19 @@ def _parts(layout: Layout) -> _Parts:
         [([columns[place] for place in places.tolist()], places) for places in own],
         {column.name: place for place, column in enumerate(columns)},
     )
+
+
+def _weightiest(part: tuple[list[Column], NDArray[np.int64]], contributions: NDArray[np.float64]) -> str:
+    """Return which columns weigh most of those that are no relation's, two at most."""
+    columns, places = part
+    weights = np.abs(contributions[places])
+    order = [place for place in np.argsort(-weights, kind="stable").tolist() if weights[place]][:2]
+    return " and ".join(_column_noun(columns[place]) for place in order)
+
+
+def _column_noun(column: Column) -> str:
+    own = {"missing": "missing relations", "new": "new entities"} if column.group == "own" else {}
+    return own.get(column.name, f"column {column.name}")
 
 
 def _part_of(column: Column) -> str:
@@ -188,7 +209,7 @@ class _Teller:
             return Reason(part, value, f"amount {value}" if value else "no amount", total)
         if part == "time":
             value = utc(self._event.ts / 1e6).strftime("%A %H:%M")
-            return Reason(part, value, value, total)
+            return Reason(part, value, f"time of day and weekday: {value}", total)
         if part == "columns":
             return Reason(part, "", ", ".join(map(self._own, order[:2])), total)
         key = self._keys[part]
@@ -255,8 +276,9 @@ class _Teller:
     def _counterparty(self, relation: str, what: str) -> str:
         other = what.removeprefix("distinct_")
         other = other if other in self._keys else other.removesuffix("_share")
-        count, span = self._facts.distinct(relation, other)
-        return f"{count} {noun_of(other) if count == 1 else plural_of(other)} in {span}"
+        count, more, span = self._facts.distinct(relation, other)
+        least = "at least " if more else ""
+        return f"{least}{count} {noun_of(other) if count == 1 else plural_of(other)} in {span}"
 
     def _label(self, relation: str, what: str) -> str:
         frauds = round(self._of(relation, "frauds"))
@@ -271,15 +293,21 @@ class _Teller:
         return f"no fraud among {_many(known, 'outcome')} known in 30 days" if known else "no confirmed fraud"
 
 
-def count_distinct(now: int, own: int, past: Sequence[tuple[int, int]]) -> tuple[int, str]:
-    """Return how many values there are with this one, and the shortest window that holds all of them.
+def count_distinct(now: int, own: int, past: Sequence[tuple[int, int]]) -> tuple[int, bool, str]:
+    """Return how many values there are with this one, if there may be more, and the shortest window that holds all of them.
+
+    There may be more where what is remembered is full and does not reach back over the whole window.
 
     Args:
-        own: The value at `now`; 0 = none. past: (time, value) of what was before.
+        own: The value at `now`; 0 = none. past: (time, value) of what was before, `REMEMBERED` less one at most.
 
     >>> count_distinct(2 * 86_400_000_000, 3, [(86_400_000_001, 4), (1, 3)])
-    (2, '24 h')
+    (2, False, '24 h')
+    >>> count_distinct(2 * 86_400_000_000, 3, [(86_400_000_000 + place, place) for place in range(1, 64)])
+    (63, True, '24 h')
     """
+    full = len(past) >= REMEMBERED - 1
+    oldest = min((at for at, _ in past), default=now)
 
     def values(since: int) -> int:
         return len({own, *(value for at, value in past if at > since)} - {0})
@@ -287,8 +315,8 @@ def count_distinct(now: int, own: int, past: Sequence[tuple[int, int]]) -> tuple
     every = len({own, *(value for _, value in past)} - {0})
     for width, name in _WINDOWS:
         if values(now - width) == every:
-            return every, name
-    return every, f"its last {len(past) + 1} transactions"
+            return every, full and oldest > now - width, name
+    return every, False, f"its last {len(past) + 1} transactions"
 
 
 def ago(span_us: int) -> str:

@@ -177,7 +177,7 @@ class _Remembered:
     seq: int
     ts: int
 
-    def distinct(self, relation: str, other: str) -> tuple[int, str]:
+    def distinct(self, relation: str, other: str) -> tuple[int, bool, str]:
         return count_distinct(self.ts, *self.state.met(self.seq, self.ts, relation, other))
 
     def confirmed(self, relation: str) -> Sequence[int]:
