@@ -263,6 +263,18 @@ def test_a_damaged_model_is_listed_with_what_is_wrong_and_can_be_deleted(
     assert client.get("/fraud/models").json()["items"] == [whole]
 
 
+def test_a_list_is_answered_under_the_name_under_which_it_is_given(client: httpx.Client) -> None:
+    made = client.put("/fraud/lists/card1/13926", json={"list": "block", "note": "chargebacks"}).json()
+    assert {name: made[name] for name in ("relation", "value", "list", "note")} == {
+        "relation": "card1",
+        "value": "13926",
+        "list": "block",
+        "note": "chargebacks",
+    }
+    assert "kind" not in made
+    assert client.get("/fraud/lists").json()["items"] == [made]
+
+
 def test_a_simulation_is_scored_apart_and_deleted_without_touching_real_transactions(
     client: httpx.Client,
 ) -> None:

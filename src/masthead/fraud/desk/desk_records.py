@@ -64,8 +64,14 @@ class Listed:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
-        told = {name: getattr(self, name) for name in self.__slots__}
-        return {**told, "created": self.created.isoformat()}
+        return {
+            "space": self.space,
+            "relation": self.relation,
+            "value": self.value,
+            "list": self.kind,
+            "note": self.note,
+            "created": self.created.isoformat(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
