@@ -4,7 +4,7 @@ import json
 import math
 
 from masthead.console.charts import band_chart, band_series, contribution_bars, seen_before, thinned
-from masthead.console.fraud_charts import ego_graph
+from masthead.console.fraud_charts import ego_graph, live_chart
 from masthead.console.parts import plain, severity_band
 
 NAN = float("nan")
@@ -96,6 +96,15 @@ def test_a_thinned_line_keeps_its_extremes_and_every_anomaly():
     assert thinned(values[:50], severity[:50], 2_000) == list(range(50))
 
 
+def test_the_live_chart_has_a_line_at_each_cut_when_there_is_a_model_that_decides():
+    assert "markLine" not in live_chart(dark=False)["series"][0]
+    lines = live_chart(dark=False, cuts=(0.42, 0.93))["series"][0]["markLine"]["data"]
+    assert [(one["yAxis"], one["label"]["formatter"]) for one in lines] == [
+        (0.42, "review from 0.420"),
+        (0.93, "block from 0.930"),
+    ]
+
+
 def test_every_node_of_the_graph_has_a_place_of_its_own_and_always_the_same():
     nodes = [
         {
@@ -118,3 +127,10 @@ def test_every_node_of_the_graph_has_a_place_of_its_own_and_always_the_same():
     places = [(one["x"], one["y"]) for one in found["series"][0]["data"]]
     assert len(set(places)) == len(nodes)
     assert found == ego_graph({"nodes": nodes, "edges": edges}, dark=False)
+    phone = found["media"][0]["option"]["series"][0]["data"]
+    high, wide = (
+        [max(abs(one[axis]) for one in drawn) for axis in "xy"]
+        for drawn in (phone, found["series"][0]["data"])
+    )
+    assert high[1] > high[0]
+    assert wide[0] > wide[1]

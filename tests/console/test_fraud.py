@@ -108,10 +108,13 @@ def test_a_listed_entity_is_blocked_whatever_the_model_says(visit, world, simula
         if one["decision"] and one["decision"]["action"] == "pass"
     )
     page = visit.open(
-        f"/fraud/entity?relation=card1&value={found['card1']}&space={simulated}", f"card1 {found['card1']}"
+        f"/fraud/entity?relation=card1&value={found['card1']}&space={simulated}", f"card {found['card1']}"
     )
     page.get_by_role("button", name="Block").click()
     expect(page.get_by_text("on the block list")).to_be_visible()
+    visit.open(f"/fraud/lists?space={simulated}", "Lists")
+    expect(page.get_by_role("link", name=f"card {found['card1']}")).to_be_visible()
+    page.go_back()
     again = {
         "TransactionID": "9000001",
         "TransactionDT": 15_000_000,
@@ -122,6 +125,9 @@ def test_a_listed_entity_is_blocked_whatever_the_model_says(visit, world, simula
     assert (decision["action"], decision["flag"], decision["listed"]["list"]) == ("block", True, "block")
     page.get_by_role("button", name="Take off the list").click()
     expect(page.get_by_text("on no list")).to_be_visible()
+    visit.open(f"/fraud/entity?relation=nope&value=1&space={simulated}", "nope 1")
+    expect(page.get_by_text("relation: there is none named 'nope'; there are card1")).to_be_visible()
+    expect(page.get_by_role("button", name="Block")).to_have_count(0)
     decision = masthead.fraud.score({**again, "TransactionID": "9000002"}, space=simulated)
     assert "listed" not in decision
 
@@ -200,6 +206,27 @@ def test_how_decisions_turned_out_is_told_beside_what_was_released(visit, world,
     )
     fraud.undeploy("sampled")
     fraud.erase("card1", "told")
+
+
+def test_a_review_that_was_let_pass_says_so_beside_both_cuts(visit, world, simulated):
+    fraud, portal = world.masthead.fraud, world.masthead.portal
+    fraud.deploy("free", small_fraud.folder() / "model", release_share=1.0, space="free")
+    portal.set_thresholds("free", review=0.0, block=0.99)
+    one = {"TransactionID": "9300001", "TransactionDT": 15_000_000, "TransactionAmt": 5, "card1": "let"}
+    assert fraud.score(one, space="free")["released"]
+    page = visit.open("/fraud/transactions/9300001?space=free", "Transaction 9300001")
+    part = page.locator(".mh-card").filter(has=page.get_by_role("heading", name="Decision", level=2))
+    expect(part).to_contain_text("pass (released, not reviewed)")
+    expect(part).to_contain_text(re.compile(r"Review from\s*0\.000\s*Block from\s*0\.990"))
+    page = visit.open("/fraud?space=free", "Fraud")
+    lines = page.evaluate(
+        "() => getElement(+document.querySelector('.nicegui-echart').id.slice(1)).chart"
+        ".getOption().series[0].markLine.data.map(one => one.yAxis)"
+    )
+    assert lines == [0.0, 0.99]
+    portal.set_thresholds("free")
+    fraud.undeploy("free")
+    fraud.erase("card1", "let", space="free")
 
 
 def _shares(told: dict[str, Any]) -> list[str]:
@@ -308,4 +335,14 @@ def test_the_pages_of_transactions_fit_a_phone_and_the_dark(browser, world, simu
         expect(page.locator("body.body--dark")).to_be_visible()
         assert page.evaluate(WIDE) <= 390, path
         assert not re.findall(r"\b(NaN|None|undefined|null|nan|Traceback)\b", page.inner_text("body")), path
+    page.goto(f"{world.url}/fraud/transactions/{found['id']}?space={simulated}")
+    shape = """() => {
+        const chart = getElement(+document.querySelector('.nicegui-echart').id.slice(1)).chart;
+        const box = chart.getModel().getSeriesByIndex(0).coordinateSystem.getBoundingRect();
+        return [box.width, box.height]; }"""
+    phone = page.evaluate(shape)
+    page.set_viewport_size({"width": 1360, "height": 900})
+    page.wait_for_function(f"before => String(({shape})()) !== String(before)", arg=phone)
+    wide = page.evaluate(shape)
+    assert phone[0] / phone[1] < wide[0] / wide[1]
     context.close()

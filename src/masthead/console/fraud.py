@@ -22,14 +22,16 @@ from masthead.console.fraud_parts import (
     COLUMNS,
     DAY_US,
     LIVE,
+    deciding_cuts,
     money,
     probability,
+    require_space,
     sections,
     transaction_path,
     transaction_row,
 )
 from masthead.console.fraud_simulation import open_simulate, simulation_panel
-from masthead.console.parts import number_card, short_time, title
+from masthead.console.parts import number_card, or_missing, short_time, title
 from masthead.console.shell import PREFIX, Console, frame, is_dark, link, watch
 from masthead.console.tables import Row, changed_rows, table
 
@@ -60,8 +62,9 @@ def register(console: Console) -> None:
 
     @ui.page("/fraud")
     def fraud_page(space: str = LIVE) -> None:
-        with frame("fraud", "Fraud"):
+        with frame("fraud", "Fraud"), or_missing():
             sections(console, "Overview", space)
+            require_space(console, space)
             if console.masthead.portal.newest(space=space) is None and space == LIVE:
                 ui.label(_NOTHING).classes("mh-soft")
             ui.add_head_html(SCRIPT)
@@ -139,7 +142,7 @@ def _live(console: Console, space: str) -> None:
             title("Live")
             word = ui.label().classes("mh-soft")
         chart = ui.echart(
-            live_chart(dark=dark),
+            live_chart(dark=dark, cuts=deciding_cuts(console, space)),
             theme=theme(dark=dark),
             on_point_click=lambda event: ui.navigate.to(transaction_path(str(event.value[2]), space)),
         )
@@ -197,7 +200,7 @@ def _draw_frauds(console: Console, space: str) -> Callable[[], None]:
 
         return handle
 
-    title("Recent frauds")
+    title("Recently flagged")
     drawn = table(
         COLUMNS,
         [],

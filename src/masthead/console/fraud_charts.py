@@ -44,8 +44,12 @@ def _described(text: str) -> Json:
     return {"animation": False, "aria": {"enabled": True, "label": {"description": text}}}
 
 
-def live_chart(*, dark: bool) -> Json:
-    """Return the empty chart of scores as they are given; its two lines are what passed and what was flagged."""
+def live_chart(*, dark: bool, cuts: tuple[float, float] | None = None) -> Json:
+    """Return the empty chart of scores as they are given; its two series are what passed and what was flagged.
+
+    Args:
+        cuts: From where is reviewed and blocked, which two lines show.
+    """
     names = (("passed", _PASSED, "circle", 5), ("flagged", _FLAGGED, "diamond", 11))
     return {
         **_described(
@@ -76,8 +80,34 @@ def live_chart(*, dark: bool) -> Json:
                 "symbol": sign,
                 "symbolSize": size,
                 "itemStyle": {"color": colour[dark], "opacity": 0.75},
+                **({"markLine": _cut_lines(*cuts, dark=dark)} if cuts and name == "passed" else {}),
             }
             for name, colour, sign, size in names
+        ],
+    }
+
+
+def _cut_lines(review: float, block: float, *, dark: bool) -> Json:
+    """Return a line from where is reviewed, and one from where is blocked; their words stand at different ends."""
+    return {
+        "silent": True,
+        "symbol": "none",
+        "lineStyle": {"color": INK[dark], "type": "dashed", "opacity": 0.7},
+        "data": [
+            {
+                "yAxis": value,
+                "label": {
+                    "formatter": f"{name} from {value:.3f}",
+                    "color": INK[dark],
+                    "backgroundColor": TIP[dark],  # it stands among the points
+                    "padding": 2,
+                    "position": position,
+                },
+            }
+            for name, value, position in (
+                ("review", review, "insideStartTop"),
+                ("block", block, "insideEndBottom" if block > 0.9 else "insideEndTop"),
+            )
         ],
     }
 
@@ -184,6 +214,10 @@ def node_kind(node: Mapping[str, Any]) -> str:
     return "flagged" if label == "unknown" and node.get("flagged") else label
 
 
+_NARROW = 560  # pixels of a chart up to which it is drawn for a phone
+_WIDE, _HIGH = (190.0, 100.0), (100.0, 150.0)  # radii of the graph
+
+
 def _is(node: Mapping[str, Any], kind: str) -> bool:
     return node["kind"] == "transaction" and node_kind(node) == kind
 
@@ -191,11 +225,7 @@ def _is(node: Mapping[str, Any], kind: str) -> bool:
 def ego_graph(found: Mapping[str, Any], *, dark: bool) -> Json:
     """Return the options of the graph around a transaction, as `FraudService.graph` gives it; nodes can be clicked."""
     kinds = [name for name in _NODES if any(_is(one, name) for one in found["nodes"])]
-    at = _places(found)
-    nodes = [
-        (_transaction(one, dark) if one["kind"] == "transaction" else _entity(one, dark)) | at[one["id"]]
-        for one in found["nodes"]
-    ]
+    wide, high = (_drawn(found, dark, phone=phone) for phone in (False, True))
     return {
         **_described("The graph around the transaction; the same stands in the table below"),
         "tooltip": _tip(dark, trigger="item", **{":formatter": _NODE}),
@@ -222,17 +252,38 @@ def ego_graph(found: Mapping[str, Any], *, dark: bool) -> Json:
                         for name, (*colours, sign) in _NODES.items()
                     ),
                 ],
-                "data": nodes,
+                "data": wide,
                 "links": [{"source": one["transaction"], "target": one["entity"]} for one in found["edges"]],
                 "lineStyle": {"color": _ENTITY[dark], "opacity": 0.5},
-                "label": {"color": INK[dark], "fontSize": 11},
+                # Edges cross behind the words.
+                "label": {
+                    "color": INK[dark],
+                    "fontSize": 11,
+                    "textBorderColor": TIP[dark],
+                    "textBorderWidth": 3,
+                },
+                "labelLayout": {"hideOverlap": True},
                 "emphasis": {"focus": "adjacency"},
             }
+        ],
+        "media": [
+            {"query": {"maxWidth": _NARROW}, "option": {"series": [{"data": high}]}},
+            {"option": {"series": [{"data": wide}]}},  # a page is narrow for a moment before it is laid out
         ],
     }
 
 
-def _places(found: Mapping[str, Any]) -> dict[str, Json]:
+def _drawn(found: Mapping[str, Any], dark: bool, *, phone: bool) -> list[Json]:
+    """Return the nodes: in a wide ellipse, or on a phone in a high one with short labels below."""
+    at = _places(found, _HIGH if phone else _WIDE)
+    drawn = [
+        _transaction(one, dark) if one["kind"] == "transaction" else _entity(one, dark, phone=phone)
+        for one in found["nodes"]
+    ]
+    return [one | at[one["id"]] for one in drawn]
+
+
+def _places(found: Mapping[str, Any], radii: tuple[float, float]) -> dict[str, Json]:
     """Return where each node stands: entities around the transaction, and behind each its others. Always the same."""
     entities = [one["id"] for one in found["nodes"] if one["kind"] == "entity"]
     behind: dict[str, list[str]] = {one: [] for one in entities}
@@ -246,15 +297,16 @@ def _places(found: Mapping[str, Any]) -> dict[str, Json]:
     for number, entity in enumerate(entities):
         slice_width = 2 * math.pi / len(entities)
         angle = slice_width * number - math.pi / 2
-        places[entity] = _at(angle, 1.0 + 0.18 * (number % 2))
+        places[entity] = _at(angle, 1.0 + 0.18 * (number % 2), radii)
         for place, each in enumerate(behind[entity]):
             spread = (place + 0.5) / len(behind[entity]) - 0.5
-            places[each] = _at(angle + 0.85 * slice_width * spread, 1.9 + 0.22 * (place % 2))
+            places[each] = _at(angle + 0.85 * slice_width * spread, 1.9 + 0.22 * (place % 2), radii)
     return places
 
 
-def _at(angle: float, radius: float) -> Json:
-    return {"x": round(190 * radius * math.cos(angle), 1), "y": round(100 * radius * math.sin(angle), 1)}
+def _at(angle: float, radius: float, radii: tuple[float, float]) -> Json:
+    x, y = radii
+    return {"x": round(x * radius * math.cos(angle), 1), "y": round(y * radius * math.sin(angle), 1)}
 
 
 _NODE = (
@@ -279,7 +331,8 @@ def _transaction(one: Mapping[str, Any], dark: bool) -> Json:
     }
 
 
-def _entity(one: Mapping[str, Any], dark: bool) -> Json:
+def _entity(one: Mapping[str, Any], dark: bool, *, phone: bool) -> Json:
+    label = {"position": "bottom", "width": 76, "overflow": "truncate"} if phone else {"position": "right"}
     return {
         "id": one["id"],
         "name": one["text"],
@@ -288,5 +341,5 @@ def _entity(one: Mapping[str, Any], dark: bool) -> Json:
         "relation": one["relation"],
         "value": one["value"],
         "told": f"{one['text']}: {one['degree']:,} transactions",
-        "label": {"show": True, "position": "right"},
+        "label": {"show": True, **label},
     }

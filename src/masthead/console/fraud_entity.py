@@ -3,7 +3,7 @@
 from nicegui import run, ui
 
 from masthead.base.clock import utc
-from masthead.console.fraud_parts import LIVE, money, probability, sections, transaction_path
+from masthead.console.fraud_parts import LIVE, entity_name, money, probability, sections, transaction_path
 from masthead.console.parts import confirmed, on_this_page, or_missing
 from masthead.console.shell import Console, frame, link, watch
 from masthead.console.tables import Row, changed_rows, table
@@ -21,8 +21,12 @@ def register(console: Console) -> None:
 
     @ui.page("/fraud/entity")
     def entity_page(relation: str = "", value: str = "", space: str = LIVE) -> None:
-        with frame("fraud", f"{relation} {value}", trail=(("Fraud", "/fraud"),)), or_missing():
+        with frame("fraud", entity_name(relation, value), trail=(("Fraud", "/fraud"),)), or_missing():
             sections(console, "", space)
+            console.masthead.portal.entity(
+                relation, value, space=space, limit=1
+            )  # or there is no such relation
+            ui.label(f"Relation {relation} of the schema").classes("mh-soft")
             _verbs(console, relation, value, space)
             drawn = table(_COLUMNS, [], key="id", links="id", empty="It has no transactions")
 
@@ -73,7 +77,7 @@ def _verbs(console: Console, relation: str, value: str, space: str) -> None:
         word.text = f"on the {found[0]} list" if found else "on no list"
 
     async def erase() -> None:
-        question = f"Erase every transaction of {relation} {value}, with decisions and labels? It cannot be taken back."
+        question = f"Erase every transaction of {entity_name(relation, value)}, with decisions and labels? It cannot be taken back."
         with on_this_page():
             if await confirmed(question, verb="Erase"):
                 found = await run.io_bound(fraud.erase, relation, value, space=space)

@@ -2,7 +2,7 @@
 
 from nicegui import run, ui
 
-from masthead.console.fraud_parts import LIVE, entity_path, sections
+from masthead.console.fraud_parts import LIVE, entity_name, entity_path, require_space, sections
 from masthead.console.parts import confirmed, form, on_this_page, or_missing, short_time, title
 from masthead.console.shell import Console, frame, link, watch
 from masthead.console.tables import Row, changed_rows, table
@@ -13,8 +13,9 @@ def register(console: Console) -> None:
 
     @ui.page("/fraud/lists")
     def lists_page(space: str = LIVE) -> None:
-        with frame("fraud", "Lists", trail=(("Fraud", "/fraud"),)):
+        with frame("fraud", "Lists", trail=(("Fraud", "/fraud"),)), or_missing():
             sections(console, "Lists", space)
+            require_space(console, space)
             with ui.row().classes("items-center w-full"):
                 ui.label(
                     "Blocked or let pass from the next transaction on, whatever the model says; the decision says so"
@@ -29,7 +30,6 @@ def register(console: Console) -> None:
                     ("created", "Since (UTC)"),
                 ),
                 [],
-                key="entity",
                 links="entity",
                 empty="Nobody is on a list",
                 actions={
@@ -46,8 +46,7 @@ def register(console: Console) -> None:
                     drawn, [_row(one, space) for one in console.masthead.portal.listed(space=space)]
                 )
             )
-            with or_missing():
-                _erase(console, space)
+            _erase(console, space)
 
 
 def _row(one: object, space: str) -> Row:
@@ -55,7 +54,8 @@ def _row(one: object, space: str) -> Row:
 
     assert isinstance(one, Listed)
     return {
-        "entity": f"{one.relation} {one.value}",
+        "name": f"{one.relation} {one.value}",
+        "entity": entity_name(one.relation, one.value),
         "state": one.kind,
         "note": one.note,
         "created": short_time(one.created),

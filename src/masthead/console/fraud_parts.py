@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from nicegui import ui
 
+from masthead.base.errors import MastheadError, NotFound, shown
 from masthead.console.parts import iso_time
 from masthead.console.shell import Console
 from masthead.console.tables import Row
@@ -37,6 +38,19 @@ def spaces_of(console: Console) -> dict[str, str]:
         if one.name != LIVE:
             found[one.name] = f"simulation {one.name[4:12]}" if one.kind == "simulation" else one.name
     return found
+
+
+def require_space(console: Console, space: str) -> None:
+    """Return if there is such a space; that of real transactions is one also before the first deployment.
+
+    Raises:
+        NotFound: There is none.
+    """
+    if space not in spaces_of(console):
+        raise NotFound(
+            f"There is no such space of transactions: {shown(space)}. A simulation that was deleted is gone; choose "
+            "another space above."
+        )
 
 
 def sections(console: Console, here: str, space: str) -> None:
@@ -71,6 +85,13 @@ def entity_path(relation: str, value: str, space: str) -> str:
     return f"/fraud/entity?relation={quote(relation)}&value={quote(value, safe='')}{kept}"
 
 
+def entity_name(relation: str, value: str) -> str:
+    """Return what people call an entity, as reasons and graphs do."""
+    from masthead.fraud.reasons.reasons import noun_of, spelled  # brings the tables
+
+    return f"{noun_of(relation)} {spelled(value)}"
+
+
 def money(value: float | None) -> str:
     """Return an amount; nothing for nothing."""
     return "" if value is None else f"{value:,.2f}"
@@ -101,8 +122,46 @@ def transaction_row(one: Mapping[str, Any], space: str, prefix: str) -> Row:
 
 
 def action_text(decision: Mapping[str, Any]) -> str:
-    """Return what was done, and that a list said so."""
+    """Return what was done, and that a list said so, or that a would-be review was let pass."""
     if not decision:
         return "history"
     listed = decision.get("listed")
+    if decision.get("released"):
+        return f"{decision['action']} (released, not reviewed)"
     return str(decision["action"]) + (f" ({listed['list']} list)" if listed else "")
+
+
+def deciding_cuts(console: Console, space: str) -> tuple[float, float] | None:
+    """Return from where the deployment that decides in a space reviews and blocks; None without one, or where it is not told."""
+    try:
+        kinds = {one.name: one.kind for one in console.masthead.fraud.spaces()}
+        served = LIVE if kinds.get(space) == "simulation" else space
+        found = [
+            one
+            for one in console.masthead.fraud.deployments()
+            if one.source["space"] == served and not one.source["shadow"]
+        ]
+        if not found:
+            return None
+        cuts = console.masthead.portal.thresholds(max(found, key=lambda one: one.updated).name)
+    except MastheadError:  # damaged, or not for who looks: the page says the rest all the same
+        return None
+    return cuts["review"], cuts["block"]
+
+
+def block_cut(console: Console, decision: Mapping[str, Any]) -> float | None:
+    """Return from where a decision would have blocked; None where that is not known any more.
+
+    A decision keeps its cut of review; the cut of block is that which a deployment of its model has beside the same one.
+    """
+    try:
+        for one in console.masthead.fraud.deployments():
+            if one.source["model"] != decision["model"]:
+                continue
+            now = console.masthead.portal.thresholds(one.name)
+            for cuts in (now, now["own"]):
+                if cuts["review"] == decision["threshold"]:
+                    return float(cuts["block"])
+    except MastheadError:  # as above
+        pass
+    return None

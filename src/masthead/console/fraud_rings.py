@@ -5,8 +5,8 @@ from typing import Any
 from nicegui import ui
 
 from masthead.base.errors import NotFound
-from masthead.console.fraud_parts import LIVE, money, sections, transaction_path
-from masthead.console.parts import iso_time
+from masthead.console.fraud_parts import LIVE, money, require_space, sections, transaction_path
+from masthead.console.parts import iso_time, or_missing
 from masthead.console.shell import Console, frame, link, watch
 from masthead.console.tables import Row, changed_rows, table
 
@@ -27,8 +27,9 @@ def register(console: Console) -> None:
 
     @ui.page("/fraud/rings")
     def rings_page(space: str = LIVE) -> None:
-        with frame("fraud", "Rings", trail=(("Fraud", "/fraud"),)):
+        with frame("fraud", "Rings", trail=(("Fraud", "/fraud"),)), or_missing():
             sections(console, "Rings", space)
+            require_space(console, space)
             ui.label(
                 "What rare entities tie together in the 30 days up to the newest transaction, with two confirmed frauds "
                 "or three flagged transactions among it; the largest first."

@@ -11,6 +11,7 @@ from masthead.console.fraud_charts import ego_graph, node_kind
 from masthead.console.fraud_parts import (
     LIVE,
     action_text,
+    block_cut,
     entity_path,
     money,
     probability,
@@ -40,7 +41,7 @@ def register(console: Console) -> None:
             found = console.masthead.fraud.get(id, space=space)
             _verdicts(console, id, space)
             with ui.row().classes("w-full items-stretch").style("gap: 16px"):
-                _decision(found)
+                _decision(console, found)
                 _reasons(console, id, space)
             _graph(console, id, space)
             _fields(found, space)
@@ -81,13 +82,14 @@ def _verdicts(console: Console, id: str, space: str) -> None:
     show()
 
 
-def _decision(found: Json) -> None:
+def _decision(console: Console, found: Json) -> None:
     decision = found["decision"] or {}
     rows = [("Time (UTC)", iso_time(found["time"])), ("Amount", money(found.get("amount")) or "unknown")]
     if decision:
         rows += [
             ("Probability of fraud", probability(decision["pred_prob"])),
             ("Review from", probability(decision["threshold"])),
+            ("Block from", probability(block_cut(console, decision)) or "not known any more"),
             ("Action", action_text(decision)),
             ("Model", str(decision["model"])),
         ]

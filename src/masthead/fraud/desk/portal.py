@@ -87,7 +87,7 @@ class FraudPortal:
         """
         known = [one.name for one in self._fraud.schema(space).relations]
         if relation not in known:
-            raise NotFound(f"relation: expected one of {', '.join(known)}, got {shown(relation)}")
+            raise NotFound(f"relation: there is none named {shown(relation)}; there are {', '.join(known)}")
         with self._database.read() as connection:
             found = results.recent(connection, space, (relation, value), before=_FOREVER, limit=limit)
         return [{"id": one.id, "ts": one.ts, "amount": one.amount, "score": one.score} for one in found]
