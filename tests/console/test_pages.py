@@ -22,7 +22,10 @@ PAGES = {
     "/detectors/air": ("air", ("Live", "CO, LOCATION_ID B-101", "Data quality", "Duplicates", "activation")),
     "/groups": ("Anomalies", ("SO2", "CO", "a value never seen before", "B-101 100 %", "high")),
     "/alerts": ("Alerts", ("Delivered", "tell-the-night", "webhook", "delivered")),
-    "/fraud": ("Fraud", ("Counted back from the newest transaction", "Recent frauds", "Latency", "Simulate")),
+    "/fraud": (
+        "Fraud",
+        ("Counted back from the newest transaction", "Recently flagged", "Latency", "Simulate"),
+    ),
     "/fraud/rings": ("Rings", ("No ring in the last 30 days",)),
     "/fraud/models": (
         "Models",
@@ -99,11 +102,33 @@ def test_a_system_that_prefers_dark_gets_dark_pages_with_readable_text_and_may_s
     page.close()
 
 
+def test_pages_follow_the_system_until_somebody_chooses(browser, world):
+    context = browser.new_context(color_scheme="light")
+    context.set_default_timeout(15_000)
+    world.let_in(context)
+    page = context.new_page()
+    page.goto(world.url + "/logs")
+    expect(page.locator("body.body--light")).to_be_visible()
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("body.body--dark")).to_be_visible()
+    page.get_by_role("button", name="Light theme").click()
+    expect(page.locator("body.body--light")).to_be_visible()
+    page.emulate_media(color_scheme="light")
+    page.emulate_media(color_scheme="dark")
+    page.goto(world.url + "/logs")
+    expect(page.get_by_role("button", name="Dark theme")).to_be_visible()
+    expect(page.locator("body.body--light")).to_be_visible()
+    context.close()
+
+
 def test_what_is_not_there_is_said_on_the_page(visit):
     page = visit.open("/detectors/nobody", "nobody")
     expect(page.get_by_text("there is none named")).to_be_visible()
     page = visit.open("/groups/none", "Anomaly")
     expect(page.get_by_text("there is none with the id")).to_be_visible()
+    for path, heading in (("", "Fraud"), ("/rings", "Rings"), ("/lists", "Lists")):
+        page = visit.open(f"/fraud{path}?space=nope", heading)
+        expect(page.get_by_text("There is no such space of transactions: 'nope'")).to_be_visible()
 
 
 def test_every_section_is_reached_with_the_keyboard_alone(visit):

@@ -1,7 +1,7 @@
 """The frame around every page: masthead, navigation, theme; and the one place that mounts NiceGUI.
 
-The theme is a cookie, so that the server knows it before the first chart is drawn. Without the cookie a line of script
-sets it to what the system prefers and loads the page once more.
+The theme is a cookie, so that the server knows it before the first chart is drawn. One cookie holds what the user chose;
+until there is a choice, another holds what the system prefers, which a script follows and loads the page once more for.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from masthead.console.guard import Guard
 
 _Seen = TypeVar("_Seen")
 PREFIX = "/ui"
-COOKIE = "masthead_theme"
+COOKIE, SYSTEM_COOKIE = "masthead_theme_chosen", "masthead_theme_system"
 NAVIGATION = (
     ("overview", "Overview", "home", "/"),
     ("detectors", "Detectors", "monitor_heart", "/detectors"),
@@ -40,13 +40,6 @@ _ICON = (
     '<path d="M3 12c3-5 6-7 9-7s6 2 9 7c-3 5-6 7-9 7s-6-2-9-7z" fill="#fff"/><circle cx="12" cy="12" r="3.5" '
     'fill="#12304f"/></svg>'
 )
-_CHOOSE_THEME = f"""<script>
-if (!document.cookie.includes('{COOKIE}=')) {{
-  const theme = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
-  document.cookie = `{COOKIE}=${{theme}}; path=/; max-age=31536000; samesite=strict`;
-  if (theme === 'dark') location.reload();
-}}
-</script>"""
 _STYLE = """
 :root { --mh-line: #dfe4ea; --mh-soft: #556270; --mh-page: #f6f8fa; --mh-card: #ffffff; --mh-link: #1f5f9e; }
 body.body--dark { --mh-line: #2b3541; --mh-soft: #a3b0be; --mh-page: #11161c; --mh-card: #19212a; --mh-link: #8cc2f2; }
@@ -157,7 +150,8 @@ def mount(api: FastAPI, masthead: Masthead, devices: Devices | None) -> None:
 def is_dark() -> bool:
     """Return whether the page being made is dark."""
     request = ui.context.client.request
-    return request is not None and request.cookies.get(COOKIE) == "dark"
+    cookies = {} if request is None else request.cookies
+    return (cookies.get(COOKIE) or cookies.get(SYSTEM_COOKIE)) == "dark"
 
 
 def link(path: str) -> str:
@@ -176,7 +170,7 @@ def frame(section: str, title: str, *, trail: tuple[tuple[str, str], ...] = ()) 
     """
     dark = is_dark()
     ui.page_title(f"{title} - Masthead")
-    ui.add_head_html(_CHOOSE_THEME)
+    ui.add_head_html(_follow_theme(dark))
     ui.add_css(_STYLE)
     ui.dark_mode(dark)
     ui.colors(
@@ -230,6 +224,25 @@ def _navigation(section: str) -> None:
             with entry:
                 ui.icon(icon, size="20px")
                 ui.label(text)
+
+
+def _follow_theme(dark: bool) -> str:
+    """Return the script that loads a page again where the system prefers another theme and the user has chosen none."""
+    return f"""<script>
+{{
+  const system = matchMedia('(prefers-color-scheme: dark)');
+  const follow = () => {{
+    const theme = system.matches ? 'dark' : 'light', told = `{SYSTEM_COOKIE}=${{theme}}`;
+    document.cookie = `${{told}}; path=/; max-age=31536000; samesite=strict`;
+    // What somebody is writing must not go with the page: then the next page follows.
+    const busy = document.querySelector('.q-dialog, input:focus, textarea:focus');
+    const free = document.cookie.includes(told) && !document.cookie.includes('{COOKIE}=');
+    if (theme !== '{"dark" if dark else "light"}' && free && !busy) location.reload();
+  }};
+  follow();
+  system.addEventListener('change', follow);
+}}
+</script>"""
 
 
 def _switch_theme(dark: bool) -> None:
