@@ -112,13 +112,15 @@ def predict(
     """Score the targets of a graph, which may hold new targets, entities and edges."""
     _wait_politely()
     from masthead.fraud.networks.graph_files import read_ids
+    from masthead.fraud.networks.graph_matching import as_trained
     from masthead.fraud.networks.graph_model import GraphModel
     from masthead.fraud.networks.graph_scores import write_scores
 
     learned = GraphModel.load(model)
-    graph = _graph(data, nodes, edges, None, None)
-    _note(graph)
-    written = write_scores(learned, graph, out, None if ids is None else read_ids(ids))
+    matched = as_trained(learned, _graph(data, nodes, edges, None, None))
+    _note(matched.graph)
+    written = write_scores(learned, matched.graph, out, None if ids is None else read_ids(ids))
+    written["relations"] = matched.to_json()
     if as_json:
         print(json.dumps(written))
     else:

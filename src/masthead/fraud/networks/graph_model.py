@@ -117,7 +117,7 @@ class GraphModel:
         silent: NDArray[np.bool_] | None = None,
     ) -> dict[str, NDArray[np.float64]]:
         """Return the probabilities of each wanted part; `silent` targets send nothing."""
-        graph = self._fitting(graph)
+        graph = self.fitting(graph)
         found = self._directions(graph)
         labels = self._labels_of(graph)
         result: dict[str, NDArray[np.float64]] = {}
@@ -205,8 +205,12 @@ class GraphModel:
             return np.empty(0)
         return np.asarray(booster.predict(x, num_threads=threads), np.float64)
 
-    def _fitting(self, graph: Graph) -> Graph:
-        """Return the graph with its features in this model's order."""
+    def fitting(self, graph: Graph) -> Graph:
+        """Return the graph with its features in this model's order.
+
+        Raises:
+            InvalidInput: Its targets have another type or other columns.
+        """
         if graph.target != self.target:
             raise InvalidInput(f"data: expected targets of type {self.target}, got {shown(graph.target)}")
         if graph.columns == self.columns:
