@@ -146,6 +146,36 @@ def test_what_breaks_the_contract_is_told_with_file_and_value(
         read_graph(folder(tmp_path, **{**files, **change}))
 
 
+def test_labels_of_ids_that_are_no_nodes_are_told(tmp_path: Path) -> None:
+    base = {"features": "id,x\na,1\nb,2\n", "card": "id,card\na,1\nc,1\n"}
+    graph = read_graph(folder(tmp_path, **base, tags="id,fraud\na,1\nc,0\nzz,0\n"))
+    assert any("tags: 1 of 3 ids are in no row of features and in no edge" in note for note in graph.notes)
+    with pytest.raises(
+        InvalidInput, match=r"tags: expected ids of id that are nodes, got 0 of 2 .*'zz'.*'a'"
+    ):
+        read_graph(folder(tmp_path, **base, tags="id,fraud\nzz,1\nzy,0\n"))
+    (tmp_path / "labels.csv").write_text("id,fraud\nzz,1\n")
+    with pytest.raises(InvalidInput, match=r"labels: expected ids of id that are nodes, got 0 of 1"):
+        read_graph_files(
+            tmp_path / "features.csv", [tmp_path / "relation_card_edgelist.csv"], tmp_path / "labels.csv"
+        )
+
+
+def test_edges_that_touch_no_target_are_told(tmp_path: Path) -> None:
+    base = {"features": "id,x\na,1\nb,2\n", "tags": "id,fraud\na,1\nb,0\n"}
+    lost = "id,card\nx1,1\nx2,1\n"
+    with pytest.raises(InvalidInput, match=r"edges: expected edges that touch targets, got 0 of 2"):
+        read_graph(folder(tmp_path, **base, card=lost))
+    graph = read_graph(folder(tmp_path, **base, card=lost, shop="id,shop\na,s\n"))
+    assert any("relation card: 0 of 2 edges touch a target that has features" in note for note in graph.notes)
+
+
+def test_infinite_features_are_missing_and_their_column_is_told(tmp_path: Path) -> None:
+    graph = read_graph(folder(tmp_path, features="id,x,y\na,inf,1\nb,-inf,2\nc,3,3\n"))
+    assert np.isnan(graph.features[:2, 0]).all()
+    assert graph.notes == ("features.csv: 2 infinite values in column x are read as missing",)
+
+
 def test_a_folder_without_features_is_told(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"expected features\.csv or features\.parquet"):
         read_graph(folder(tmp_path, tags="id,fraud\na,1\n"))

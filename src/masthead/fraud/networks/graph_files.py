@@ -106,7 +106,10 @@ def _build(
     own = texts(nodes.columns[0])
     nodes, own = _once(nodes, own, notes)
     lists = [_EdgeList.read(name, path, target, own, strict, notes) for name, path in relations.items()]
-    ids = _ids(target, own, lists, labelled, notes)
+    if labelled is not None:
+        _require_known(labelled, target, own, lists, "tags" if strict else "labels", notes)
+    _require_touched(own if labelled is None else pa.concat_arrays([own, labelled.ids]), target, lists, notes)
+    ids = _ids(target, own, lists, labelled)
     index = {kind: pa.array(found, pa.string()) for kind, found in ids.items()}
     count = len(ids[target])
     columns, values, times = _features(nodes, labelled.column if labelled else "", count, notes)
@@ -174,7 +177,7 @@ def _features(
         if name == "time" and nodes.is_parquet:
             times = epoch_seconds(column)
             continue
-        values = numbers(column, name, nodes.path.name)
+        values = numbers(column, name, nodes.path.name, notes)
         if values is None and name == "time":
             times = epoch_seconds(column)
         elif values is None:
@@ -190,9 +193,7 @@ def _features(
     return tuple(names), table, times
 
 
-def _ids(
-    target: str, own: Any, lists: "list[_EdgeList]", labelled: "_Labels | None", notes: list[str]
-) -> dict[str, list[str]]:
+def _ids(target: str, own: Any, lists: "list[_EdgeList]", labelled: "_Labels | None") -> dict[str, list[str]]:
     """Return the ids of each type; targets stand in the order of their features, those without behind them."""
     seen: dict[str, list[Any]] = {target: [own]}
     for one in lists:
@@ -201,6 +202,51 @@ def _ids(
     if labelled is not None:
         seen[target].append(labelled.ids)
     return {kind: pc.unique(pa.chunked_array(parts)).to_pylist() for kind, parts in seen.items()}
+
+
+def _require_known(
+    labelled: "_Labels", target: str, own: Any, lists: "list[_EdgeList]", field: str, notes: list[str]
+) -> None:
+    """Return if labels are about nodes that features or edges know; those about others are noted.
+
+    Raises:
+        InvalidInput: None is.
+    """
+    linked = [ends for one in lists for kind, ends in one.ends() if kind == target]
+    known = np.asarray(pc.is_in(labelled.ids, pc.unique(pa.chunked_array([own, *linked], pa.string()))))
+    strange = int((~known).sum())
+    if strange and strange == len(known):
+        raise InvalidInput(
+            f"{field}: expected ids of {target} that are nodes, got 0 of {len(known):,} "
+            f"(the first label is of {shown(labelled.ids[0].as_py())}, the first node is "
+            f"{shown(own[0].as_py() if len(own) else None)}); give labels of the same ids"
+        )
+    if strange:
+        notes.append(f"{field}: {strange:,} of {len(known):,} ids are in no row of features and in no edge")
+
+
+def _require_touched(known: Any, target: str, lists: "list[_EdgeList]", notes: list[str]) -> None:
+    """Return if edges lead to targets that have features or a label; a list whose own do not is noted.
+
+    Raises:
+        InvalidInput: No edge at all does.
+    """
+    touching = []
+    for one in lists:
+        rows = np.zeros(len(one.sources), bool)
+        for kind, ends in one.ends():
+            if kind == target:
+                rows |= np.asarray(pc.is_in(ends, known))
+        touching.append(int(rows.sum()))
+        if len(rows) and not touching[-1] and target in (one.source, one.target):
+            notes.append(f"relation {one.name}: 0 of {len(rows):,} edges touch a target that has features")
+    count = sum(len(one.sources) for one in lists)
+    if count and not sum(touching):
+        some = lists[0]
+        raise InvalidInput(
+            f"edges: expected edges that touch targets, got 0 of {count:,}; the columns of {some.name} are read as "
+            f"{some.source} and {some.target}: one must be called {target} and hold ids of the features"
+        )
 
 
 def _members(index: Any, ids: Sequence[str], notes: list[str]) -> NDArray[np.bool_]:
@@ -317,6 +363,10 @@ class _EdgeList:
             name, kinds[0], kinds[1], ends[0].take(kept), ends[1].take(kept), names, values[there], clocks
         )
 
+    def ends(self) -> tuple[tuple[str, Any], tuple[str, Any]]:
+        """Return (node type, ids) of both ends."""
+        return (self.source, self.sources), (self.target, self.targets)
+
     def edges(self, index: dict[str, Any]) -> Edges:
         """Return the edges as places."""
         sources = np.asarray(pc.index_in(self.sources, index[self.source]), np.int64)
@@ -356,7 +406,7 @@ def _attributes(
     found: list[NDArray[np.float64]] = []
     for name, column in zip(table.names[2:], table.columns[2:], strict=True):
         is_time = name == "time" or pa.types.is_temporal(column.type)
-        values = epoch_seconds(column) if is_time else numbers(column, name, table.path.name)
+        values = epoch_seconds(column) if is_time else numbers(column, name, table.path.name, notes)
         if values is None:
             values, is_time = epoch_seconds(column), True
         if values is not None and is_time and len(values) and not np.isnan(values).all():

@@ -87,15 +87,17 @@ def texts(column: Any) -> Any:
     return pc.if_else(pc.is_in(column, pa.array(["", "NaN", "nan"])), pa.scalar(None, pa.string()), column)
 
 
-def numbers(column: Any, name: str, file: str) -> NDArray[np.float64] | None:
+def numbers(column: Any, name: str, file: str, notes: list[str]) -> NDArray[np.float64] | None:
     """Return a column as float64 with NaN for missing; None when it holds texts, not numbers.
+
+    Infinite values are missing, too, and a note tells how many there are.
 
     Raises:
         InvalidInput: Most cells are numbers, and one is not.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return numbers(column.cast(kind.value_type), name, file)
+        return numbers(column.cast(kind.value_type), name, file, notes)
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
     if pa.types.is_boolean(kind):
@@ -103,8 +105,10 @@ def numbers(column: Any, name: str, file: str) -> NDArray[np.float64] | None:
     elif pa.types.is_temporal(kind):
         return epoch_seconds(column)
     elif _is_text(kind):
-        return _parsed(column, name, file)
+        return _parsed(column, name, file, notes)
     found = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
+    if infinite := int(np.isinf(found).sum()):
+        notes.append(f"{file}: {infinite:,} infinite values in column {name} are read as missing")
     found[~np.isfinite(found)] = np.nan
     return np.asarray(found, np.float64)
 
@@ -150,7 +154,7 @@ def _stamps(column: Any) -> Any:
         return cells.cast(pa.timestamp("us"))
 
 
-def _parsed(column: Any, name: str, file: str) -> NDArray[np.float64] | None:
+def _parsed(column: Any, name: str, file: str, notes: list[str]) -> NDArray[np.float64] | None:
     cells = column.cast(pa.string())
     cells = pc.if_else(pc.is_in(cells, pa.array(EMPTY)), pa.scalar(None, pa.string()), cells)
     try:
@@ -163,7 +167,7 @@ def _parsed(column: Any, name: str, file: str) -> NDArray[np.float64] | None:
         raise InvalidInput(
             f"{file}: expected a number in column {shown(name)}, row {wrong[0] + 1}, got {shown(values[wrong[0]])}"
         ) from None
-    return numbers(found, name, file)
+    return numbers(found, name, file, notes)
 
 
 def _is_number(cell: str) -> bool:
