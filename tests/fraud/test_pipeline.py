@@ -97,7 +97,6 @@ def test_every_parameter_has_a_value_and_relative_paths_are_seen_from_the_file(t
         ({"train": {"hyperparameters": {"objective": 1}}}, "train.hyperparameters.objective"),
         ({"train": {"hyperparameters": {"learning_rate": 2}}}, "train.hyperparameters.learning_rate"),
         ({"train": {"hyperparameters": {"num_leaves": 15.5}}}, "train.hyperparameters.num_leaves"),
-        ({"train": {"script": {"entry_point": "a.py"}}}, "train.script.source_dir"),
         ({"train": {"script": {"source_dir": "a"}}}, "train.script.entry_point"),
         ({"process": {"engine": "ray"}}, "process.engine"),
         ({"process": {"format": "xml"}}, "process.format"),
@@ -134,8 +133,59 @@ def test_over_the_network_paths_are_absolute_and_scripts_lie_in_their_folder(tmp
             with pytest.raises(InvalidInput, match=text):
                 start({**given, **fields})
         assert product.pipelines.list() == []
+        (code / "a.py").touch()
+        with pytest.raises(InvalidInput, match=r"train\.script\.entry_point: expected a file .*scripts"):
+            start({**given, "train": {"script": {"entry_point": "/tmp/a.py"}}})
         found = start({**given, "train": {"script": {"entry_point": "a.py", "source_dir": str(code)}}})
         assert found["state"] == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"train": {"until": "garbage"}}, r"train\.until: expected ISO 8601 or a number of s, got 'garbage'"),
+        ({"train": {"from": "2018-05-01", "until": "2018-01-01"}}, r"train\.from: expected a time before"),
+        ({"train": {"labels_until": "soon"}}, r"train\.labels_until: .*'soon'"),
+        (
+            {"train": {"script": {"entry_point": "no.py"}}},
+            r"train\.script\.entry_point: there is no file .*no\.py",
+        ),
+        (
+            {"train": {"script": {"entry_point": "no.py", "source_dir": "no"}}},
+            r"train\.script\.source_dir: .*no",
+        ),
+        (
+            {"train": {"script": {"entry_point": "t.py", "metrics": {"auc": "("}}}},
+            r"train\.script\.metrics: expected a regular expression for auc",
+        ),
+        (
+            {"train": {"script": {"entry_point": "t.py", "python": "no-such"}}},
+            r"train\.script\.python: .*no-such",
+        ),
+        ({"data": "nowhere.csv"}, r"data: expected a file or a folder, got .*nowhere\.csv"),
+        ({"labels": "nowhere.csv"}, r"labels: expected a file or a folder, got .*nowhere\.csv"),
+        ({"schema": "./nowhere.toml"}, r"schema: .*nowhere"),
+    ],
+    ids=lambda given: "" if isinstance(given, dict) else given[:18],
+)
+def test_what_would_fail_later_is_refused_before_a_run_begins(
+    cards: Path, tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "t.py").touch()
+    with Masthead.open(load_settings({}, data=tmp_path / "data")) as product:
+        with pytest.raises(InvalidInput, match=message):
+            product.pipelines.start(asked(cards, **fields), folder=tmp_path, by_owner=True)
+        assert product.pipelines.list() == []
+
+
+def test_a_script_may_lie_by_itself_and_labels_until_may_be_now(cards: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.py").touch()
+    train = {"labels_until": "now", "script": {"entry_point": "t.py"}}
+    with Masthead.open(load_settings({}, data=tmp_path / "data")) as product:
+        found = product.pipelines.start(asked(cards, train=train), folder=tmp_path, by_owner=True)
+    assert found["config"]["script"]["entry_point"] == str(tmp_path / "t.py")
+    assert found["config"]["script"]["source_dir"] == ""
+    assert datetime.fromisoformat(found["config"]["labels_until"]).tzinfo is not None
 
 
 # ---------------------------------------------------------------------- runs
@@ -241,6 +291,22 @@ def test_the_users_own_script_trains_and_a_failed_run_goes_on_where_it_failed(
     assert command("resume", found["id"])[0] == 1
     assert command("delete", found["id"]) == (0, {"deleted": found["id"]})
     assert command("status")[0] == 1
+
+
+@pytest.mark.slow
+def test_a_run_that_would_fail_again_says_so_and_ends_with_2(
+    cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "p.json"
+    config.write_text(json.dumps(asked(cards, load=False, train={"from": "2030-01-01"})))
+    words = ["fraud", "pipeline", "start", "--config", str(config), "--data", str(tmp_path / "data")]
+    assert run(words) == 2
+    told = capsys.readouterr().out
+    assert "go on with" not in told
+    assert "mend them and begin another run: masthead fraud pipeline start --config FILE" in told
+    assert run(["fraud", "pipeline", "status", "--data", str(tmp_path / "data"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["step"], found["code"], found["resume"]) == ("train", "InvalidInput", "")
 
 
 SERVE = """

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from masthead.base.errors import Conflict
+from masthead.base.errors import Conflict, InvalidInput
 from masthead.cli.documents import read_document
 from masthead.cli.grammar import new_room
-from masthead.cli.installation import OTHER, AsJson, Data, Name, installation
+from masthead.cli.installation import INVALID, OTHER, AsJson, Data, Name, installation
 from masthead.cli.output import print_json, print_table
 from masthead.cli.progress import follow
 
@@ -155,7 +155,7 @@ def _go_on(masthead: "Masthead", id: str, *, detach: bool, as_json: bool) -> Non
     found = masthead.pipelines.get(id)
     _tell(found, as_json=as_json)
     if found["state"] in ("failed", "cancelled", "interrupted"):
-        raise typer.Exit(OTHER)
+        raise typer.Exit(INVALID if found["code"] == InvalidInput.code else OTHER)
 
 
 def _steps(masthead: "Masthead", id: str) -> Iterator[tuple[None, float | None, str]]:
@@ -190,6 +190,13 @@ def _tell(found: dict[str, Any], *, as_json: bool) -> None:
         print(f"failed in {found['step']}: {found['error']}")
     if found["resume"]:
         print(f"go on with: {found['resume']}")
+    elif found["state"] == "failed":
+        config = found["config"]
+        again = f"retrain {config['challenges']}" if config["live"] else "pipeline start --config FILE"
+        print(
+            "it keeps its parameters and its data and would fail again; "
+            f"mend them and begin another run: masthead fraud {again}"
+        )
 
 
 _SHOWN = (

@@ -22,7 +22,7 @@ from masthead.base.errors import Conflict, InvalidInput, LimitReached, MastheadE
 from masthead.learn.processes import run_command
 from masthead.learn.script_folder import arguments, environment, lay_out
 
-__all__ = ["Script", "ScriptFailure", "ScriptOutcome", "read_metrics", "run_script"]
+__all__ = ["Script", "ScriptFailure", "ScriptOutcome", "check_script", "read_metrics", "run_script"]
 
 _LAST_LINES = 20
 _FAILURE_BYTES = 1024  # as much as SageMaker shows of `output/failure`
@@ -120,6 +120,17 @@ def run_script(
     script.model_dir.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".script-", dir=script.model_dir.absolute().parent) as made:
         return _run(script, Path(made), command, metrics, told, check)
+
+
+def check_script(script: Script) -> None:
+    """Return if a script could be begun: its files, its interpreter, its hyperparameters and metrics.
+
+    Raises:
+        InvalidInput, NotFound: As `run_script`.
+    """
+    read_metrics(script.metrics)
+    arguments(script.hyperparameters)
+    _program(script)
 
 
 def _run(

@@ -75,16 +75,22 @@ def number_of(value: Any, missing: Collection[str] = ()) -> float:
     return number
 
 
-def parse_time(schema: Schema, given: Any) -> int:
+def parse_time(schema: Schema, given: Any, *, field: str = "") -> int:
     """Return a moment of the data or of a command line as UTC microseconds.
 
     Args:
         given: ISO 8601, UTC where it has no offset, or a number in the schema's unit, which may be a text.
+        field: What an error calls it, where it stands in no column; "" = the column of the time.
 
     Raises:
         InvalidInput: It is neither.
     """
-    return time_us(schema.time, given)
+    try:
+        return time_us(schema.time, given)
+    except InvalidInput as error:
+        if not field:
+            raise
+        raise InvalidInput(f"{field}: {error.message.partition(': ')[2]}", field=field) from error
 
 
 def time_us(time: TimeColumn, given: Any) -> int:

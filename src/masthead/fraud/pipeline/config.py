@@ -51,10 +51,10 @@ _NUMBERS = {
 
 @dataclass(frozen=True, slots=True)
 class UserScript:
-    """A training script of the user in place of ours; see `learn.scripts`."""
+    """A training script of the user in place of ours; see `learn.scripts`. source_dir: "" = the entry point alone."""
 
     entry_point: str
-    source_dir: str
+    source_dir: str = ""
     python: str = ""
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
@@ -200,9 +200,11 @@ def _script(train: Mapping[str, Any], folder: Path) -> UserScript | None:
     metrics = _table(table, "train.script.metrics")
     if not all(isinstance(one, str) for one in metrics.values()):
         raise InvalidInput(f"train.script.metrics: expected expressions by name, got {shown(metrics)}")
+    entry_point = _text(table, "train.script.entry_point")
+    source_dir = _text(table, "train.script.source_dir", "")
     return UserScript(
-        entry_point=_text(table, "train.script.entry_point"),
-        source_dir=_path(_text(table, "train.script.source_dir"), folder),
+        entry_point=entry_point if source_dir else _path(entry_point, folder),
+        source_dir=_path(source_dir, folder) if source_dir else "",
         python=_path(python, folder) if "/" in python else python,
         hyperparameters=dict(_table(table, "train.script.hyperparameters")),
         metrics=dict(metrics),

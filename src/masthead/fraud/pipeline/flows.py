@@ -5,15 +5,16 @@ within a server its job also survives a kill by itself. A finished step is never
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from masthead.base.clock import utc
-from masthead.base.errors import Conflict, InvalidInput, shown
+from masthead.base.clock import SystemClock, utc
+from masthead.base.errors import Conflict, InvalidInput, MastheadError, shown
 from masthead.base.folder import DataFolder
 from masthead.fraud.pipeline.config import STEPS, Config, read_config, retraining
 from masthead.fraud.pipeline.run_verbs import RunVerbs
-from masthead.fraud.pipeline.runs import Runs
+from masthead.fraud.pipeline.runs import RunFolder, Runs
 from masthead.fraud.store.records import LIVE
 
 if TYPE_CHECKING:
@@ -61,9 +62,17 @@ class Pipelines(RunVerbs):
         Raises:
             InvalidInput: A parameter cannot be used.
         """
+        from masthead.fraud.data.schema import Schema
+        from masthead.fraud.pipeline.early_checks import require_files, require_sense
+
         config = read_config(document, folder=folder or Path("/"))
+        if config.labels_until == "now":  # of this moment, however often the run is resumed
+            config = replace(config, labels_until=SystemClock().now().isoformat())
         if not by_owner:
             self._restrict(document, config)
+        require_sense(config, Schema.read(config.schema))
+        if by_owner:  # who asks over the network must not learn here which files there are
+            require_files(config)
         return self._enter(config)
 
     def retrain(self, name: str, *, trials: int = 0) -> dict[str, Any]:
@@ -112,10 +121,12 @@ class Pipelines(RunVerbs):
         if config.script is None:
             return
         allowed = (self._folder.path / SCRIPTS).resolve()
-        if not Path(config.script.source_dir).resolve().is_relative_to(allowed):
+        name, kind = ("source_dir", "folder") if config.script.source_dir else ("entry_point", "file")
+        given = getattr(config.script, name)
+        if not Path(given).resolve().is_relative_to(allowed):
             raise InvalidInput(
-                f"train.script.source_dir: expected a folder in the data folder's {SCRIPTS}, got "
-                f"{shown(config.script.source_dir)}; the command line may name any"
+                f"train.script.{name}: expected a {kind} in the data folder's {SCRIPTS}, got {shown(given)}; "
+                "the command line may name any"
             )
         if config.script.python:
             raise InvalidInput(
@@ -167,7 +178,23 @@ class Pipelines(RunVerbs):
         limits = Config.from_json(folder.config()).limits_s
         work = Work(folder, run, self._fraud, self._folder.models.absolute())
         with folder.hold():
-            folder.put_state(state="running", error="", resume="")
-            outputs = {name: run.step(name, work.do, name, limit_s=limits[name]) for name in STEPS}
+            folder.put_state(state="running", error="", code="", resume="")
+            try:
+                outputs = {name: run.step(name, work.do, name, limit_s=limits[name]) for name in STEPS}
+            except MastheadError as error:
+                folder.put_state(code=error.code)
+                raise
             folder.put_state(state="done", step="", progress={})
         return {"model": outputs["create-model"]["model"], "endpoint": outputs["check"].get("endpoint", "")}
+
+    def _resume_of(self, run: RunFolder, error: str = "") -> str:
+        """Return the command that lets a run go on; "" where it would fail again.
+
+        A run keeps its parameters, and from `ingest` on the data that it took in; before that, files can be mended.
+        """
+        field = error.partition(":")[0]
+        frozen = {
+            InvalidInput.code: run.output("ingest") is not None or field.startswith("train."),
+            Conflict.code: field == "data",
+        }
+        return "" if frozen.get(run.state().code) else super()._resume_of(run)

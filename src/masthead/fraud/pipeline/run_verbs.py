@@ -65,7 +65,7 @@ class RunVerbs(ABC):
         if state.state not in ("failed", "cancelled", "interrupted"):
             raise Conflict(f"run: expected one that failed or was interrupted, {run.id} is {state.state}")
         begun: Any = "running" if worker == "caller" else "waiting"
-        run.put_state(state=begun, error="", resume="", attempt=state.attempt + 1, job="")
+        run.put_state(state=begun, error="", code="", resume="", attempt=state.attempt + 1, job="")
         self._hand_over(run, worker)
         return self.get(run.id)
 
@@ -140,7 +140,8 @@ class RunVerbs(ABC):
         except MastheadError:  # deleted meanwhile
             return
         if state != "done" and found.job == id and not run.held():
-            run.put_state(state=state, error=error, resume=self._resume_of(run))
+            run.put_state(state=state, error=error, resume=self._resume_of(run, error))
 
-    def _resume_of(self, run: RunFolder) -> str:
+    def _resume_of(self, run: RunFolder, error: str = "") -> str:
+        """Return the command that lets a run go on which ended with this error."""
         return f"{self._resumes} {run.id}"

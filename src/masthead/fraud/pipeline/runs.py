@@ -40,6 +40,8 @@ class RunState:
         step: The one under way, or that failed.
         progress: `done, total, unit, message` of that step.
         attempt: How often it was begun or resumed.
+        code: Of the error, if it is one that a caller can meet.
+        resume: The command that lets it go on; "" = none, or it would fail again.
         job: Its latest job, whose log `masthead logs job` prints.
         created, updated: Epoch seconds.
     """
@@ -51,6 +53,7 @@ class RunState:
     step: str = ""
     progress: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
+    code: str = ""
     resume: str = ""
     attempt: int = 1
     job: str = ""

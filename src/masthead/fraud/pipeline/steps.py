@@ -5,6 +5,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,9 +101,11 @@ class Work:
 def normalise(work: Work, into: Path) -> Output:
     """Write down every parameter with its value, and the schema as it is now."""
     from masthead.fraud.data.schema import Schema
+    from masthead.fraud.pipeline.early_checks import require_sense
 
     config = work.config
     schema = work.fraud.schema() if config.live else Schema.read(config.schema)
+    require_sense(config, schema)
     (into / "schema.toml").write_text(schema.to_toml())
     return {**config.to_json(), "schema": schema.name, "schema_digest": schema.digest()}
 
@@ -154,7 +157,8 @@ def train(work: Work, into: Path) -> Output:
 
 
 def _train_by_script(work: Work, into: Path) -> Output:
-    from masthead.learn.scripts import Script, run_script
+    from masthead.fraud.pipeline.early_checks import script_of
+    from masthead.learn.scripts import run_script
 
     config = work.config
     asked = config.script
@@ -169,14 +173,11 @@ def _train_by_script(work: Work, into: Path) -> Output:
         "schema": work.folder.schema,
         **({"labels": Path(config.labels)} if config.labels else {}),
     }
-    script = Script(
-        entry_point=asked.entry_point,
-        source_dir=Path(asked.source_dir),
+    script = replace(
+        script_of(asked),
         channels=channels,
         hyperparameters=work.output("hyperparameters")["chosen"],
         model_dir=into / "model",
-        python=asked.python,
-        metrics=asked.metrics,
         limit_s=math.inf,
     )
     listener = Listener(work, into / "log.txt")
@@ -184,7 +185,7 @@ def _train_by_script(work: Work, into: Path) -> Output:
     with contextlib.closing(listener):
         found = run_script(script, base=into / "script", told=listener.note, check=listener.check)
     shutil.rmtree(into / "script" / "code", ignore_errors=True)
-    return {"script": asked.entry_point, **found.to_json()}
+    return {"script": Path(asked.entry_point).name, **found.to_json()}
 
 
 def load_graph(work: Work, into: Path) -> Output:
