@@ -39,6 +39,14 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_a_year_has_four_digits(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("no,at,amount,card,mail\na,0001-01-01T00:00:00Z,1,x,y\n")
+    schema = Schema.parse(TEXT)
+    export(schema, read_events(schema, [tmp_path / "a.csv"]), tmp_path / "out")
+    (vertex,) = rows(tmp_path / "out" / "vertices_transaction.csv")
+    assert vertex["ts:Date"] == "0001-01-01T00:00:00Z"
+
+
 def test_vertices_and_edges_have_the_form_of_the_bulk_loader(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(DATA)
     schema = Schema.parse(TEXT)

@@ -284,6 +284,8 @@ def test_the_users_own_script_trains_and_a_failed_run_goes_on_where_it_failed(
     assert steps["check"]["output"] == {"skipped": "no endpoint is asked for"}
     columns = {one["column"]: one for one in steps["catalogue"]["output"]["columns"]}
     assert columns["TransactionID"]["null_share"] == 0
+    assert abs(columns["TransactionID"]["distinct_about"] / ROWS - 1) < 0.2
+    assert "distinct" not in columns["TransactionID"]
     assert columns["TransactionID"]["used"] is True
     assert run(["fraud", "pipeline", "log", found["id"], "train", "--data", str(tmp_path / "data")]) == 0
     assert f"rows={ROWS}" in capsys.readouterr().out

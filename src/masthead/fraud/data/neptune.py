@@ -163,7 +163,9 @@ def _transactions(schema: Schema, events: Events, nodes: pa.Array) -> pa.Table:
             found[schema.label_column] = int(events.inline_label[row])
         props.append(json.dumps(found, ensure_ascii=False))
     dates = [
-        (_EPOCH + timedelta(microseconds=ts)).strftime("%Y-%m-%dT%H:%M:%SZ") for ts in events.ts.tolist()
+        # strftime writes years before 1000 without their zeros.
+        (_EPOCH + timedelta(microseconds=ts)).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+        for ts in events.ts.tolist()
     ]
     label = pa.repeat(pa.scalar("transaction"), len(events))
     amount = pa.array(events.amount, from_pandas=True)

@@ -99,6 +99,7 @@ def _columns(schema: Schema, table: "ibis.Table", file: str) -> list[dict[str, A
     counted = {"rows": table.count()}
     for place, name in enumerate(names):
         counted[f"n{place}"] = table[name].count()
+        # To be exact costs four times as much, 16 s for 100 columns of half a million rows, and the memory of all values.
         counted[f"d{place}"] = table[name].approx_nunique()
     row = table.aggregate(**counted).to_pyarrow().to_pylist()[0]
     rows = max(row["rows"], 1)
@@ -107,7 +108,7 @@ def _columns(schema: Schema, table: "ibis.Table", file: str) -> list[dict[str, A
             "file": file,
             "column": name,
             "null_share": round(1 - row[f"n{place}"] / rows, 6),
-            "distinct": int(row[f"d{place}"]),
+            "distinct_about": int(row[f"d{place}"]),
             "used": name in used,
         }
         for place, name in enumerate(names)
