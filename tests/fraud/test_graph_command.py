@@ -133,6 +133,28 @@ def test_what_cannot_be_trained_is_one_line(
     assert told.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("verb", "given"),
+    [
+        ("train", ["--data", "nowhere"]),
+        ("train", ["--nodes", "nowhere.csv"]),
+        ("train", ["--nodes", "nodes.csv", "--edges", "nowhere.csv"]),
+        ("predict", ["--model", "nowhere", "--nodes", "nodes.csv"]),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_invalid_input_and_is_named(
+    verb: str,
+    given: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nodes.csv").write_text("id,x\na,1\nb,2\n")
+    assert run(["fraud", "graph", verb, *given, "--out", "m"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
 def test_a_folder_of_something_else_is_not_written_over(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

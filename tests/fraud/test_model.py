@@ -202,9 +202,18 @@ def test_a_model_of_another_schema_is_refused(model):
 def test_nothing_to_learn_from_is_told(world):
     events, labels = world
     schema = card_events.schema()
-    with pytest.raises(InvalidInput, match="expected labelled transactions between"):
+    with pytest.raises(InvalidInput, match="train_until: expected a time after 2023-11-14"):
         FraudModel.train(schema, events, labels, train_until=at(-3))
-    with pytest.raises(InvalidInput, match="in the window are not mature"):
+    with pytest.raises(InvalidInput, match="train_from: expected a time until 2024-02-11"):
+        FraudModel.train(schema, events, labels, train_from=at(300))
+    with pytest.raises(InvalidInput, match=r"train_from: expected a time before .* reversed"):
+        FraudModel.train(schema, events, labels, train_from=at(30), train_until=at(20))
+    with pytest.raises(InvalidInput, match=r"labels_until: expected ISO 8601 .*, got 'soon'"):
+        FraudModel.train(schema, events, labels, labels_until="soon")
+    silent = replace(events, absent=("fraud",))
+    with pytest.raises(InvalidInput, match="labels: expected --labels FILE or the column fraud in the data"):
+        FraudModel.train(schema, silent)
+    with pytest.raises(InvalidInput, match=r"labels: .* are not mature by"):
         FraudModel.train(schema, events, labels, train_until=at(30), labels_until=at(1))
     honest = replace(labels, value=np.zeros(len(labels), np.int8))
     with pytest.raises(InvalidInput, match="got legitimate ones alone"):

@@ -10,9 +10,18 @@ Messages follow one form, `field: expected DOMAIN, got VALUE`, so that a person 
 Each boundary adds its noun with `raise ... from`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-__all__ = ["Conflict", "InvalidInput", "LimitReached", "MastheadError", "NotFound", "nearest", "shown"]
+__all__ = [
+    "Conflict",
+    "InvalidInput",
+    "LimitReached",
+    "MastheadError",
+    "NotFound",
+    "nearest",
+    "renamed",
+    "shown",
+]
 
 
 class MastheadError(Exception):
@@ -54,6 +63,18 @@ def _leading_field(message: str) -> str | None:
     """Return the field that a message of the form `field: ...` names, or None."""
     head, colon, _ = message.partition(":")
     return head if colon and head and " " not in head else None
+
+
+def renamed(error: MastheadError, names: Mapping[str, str]) -> MastheadError:
+    """Return the same error with the field's name as its reader wrote it.
+
+    >>> renamed(InvalidInput("train_until: expected a time, got 7"), {"train_until": "--train-until"}).message
+    '--train-until: expected a time, got 7'
+    """
+    name = names.get(error.field or "")
+    if name is None or not error.message.startswith(f"{error.field}:"):
+        return error
+    return type(error)(f"{name}:{error.message.partition(':')[2]}", field=name)
 
 
 def shown(value: object, limit: int = 120) -> str:

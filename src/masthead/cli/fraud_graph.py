@@ -12,6 +12,7 @@ import typer
 
 from masthead.base.errors import InvalidInput
 from masthead.cli.grammar import new_room
+from masthead.cli.installation import as_typed
 
 if TYPE_CHECKING:
     from masthead.fraud.networks.graph import Graph
@@ -87,7 +88,8 @@ def train(
     )
     options.check()
     require_room(out)
-    graph = _graph(data, nodes, edges, labels, test)
+    with as_typed():
+        graph = _graph(data, nodes, edges, labels, test)
     _note(graph)
     with _bar(n_epochs) as (told, said):
         outcome = train_graph_model(graph, options, blend=not no_blend, told=told, said=said)
@@ -116,10 +118,11 @@ def predict(
     from masthead.fraud.networks.graph_model import GraphModel
     from masthead.fraud.networks.graph_scores import write_scores
 
-    learned = GraphModel.load(model)
-    matched = as_trained(learned, _graph(data, nodes, edges, None, None))
-    _note(matched.graph)
-    written = write_scores(learned, matched.graph, out, None if ids is None else read_ids(ids))
+    with as_typed():
+        learned = GraphModel.load(model)
+        matched = as_trained(learned, _graph(data, nodes, edges, None, None))
+        _note(matched.graph)
+        written = write_scores(learned, matched.graph, out, None if ids is None else read_ids(ids))
     written["relations"] = matched.to_json()
     if as_json:
         print(json.dumps(written))

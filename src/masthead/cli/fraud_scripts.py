@@ -10,7 +10,7 @@ import typer
 
 from masthead.base.errors import InvalidInput, shown
 from masthead.cli.documents import read_document
-from masthead.cli.installation import AsJson
+from masthead.cli.installation import AsJson, as_typed
 from masthead.cli.output import print_json
 
 
@@ -76,7 +76,8 @@ def run_script(
         metrics=_pairs("metric", metric or ()),
         limit_s=limit_s,
     )
-    found = run(script, base=base_dir, told=lambda line: print(line, file=sys.stderr))
+    with as_typed("entry_point", "source_dir", "model_dir", "python", "metric"):
+        found = run(script, base=base_dir, told=lambda line: print(line, file=sys.stderr))
     if as_json:
         print_json({**found.to_json(), "model_dir": str(model_dir)})
         return

@@ -11,7 +11,7 @@ import typer
 
 from masthead.base.errors import InvalidInput, shown
 from masthead.cli.grammar import answer
-from masthead.cli.installation import OTHER, AsJson, Name, installation
+from masthead.cli.installation import OTHER, AsJson, Name, as_typed, installation
 from masthead.cli.output import print_fields, print_json, print_table
 
 __all__ = ["add"]
@@ -85,7 +85,7 @@ def deploy(
 
     What is not given of subject, decisions and share stays as the deployment of that name has it.
     """
-    with installation(None) as masthead:
+    with installation(None) as masthead, as_typed():
         made = masthead.fraud.deploy(
             name,
             model,

@@ -23,6 +23,8 @@ Data = Annotated[
 ]
 # Exit statuses: input that cannot be used, whether a command line, a file or a data set; and anything else.
 INVALID, OTHER = 2, 1
+# Fields that are paths: one that leads nowhere is input that cannot be used, unlike a noun that is not there.
+_PATHS = ("data", "file", "labels", "model", "entry_point", "source_dir", "python")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 File = Annotated[
@@ -45,6 +47,28 @@ def settings(data: Path | None, **options: Any) -> "Settings":
 def warn(message: str) -> None:
     """Tell a warning on standard error; the command goes on."""
     print(f"masthead: warning: {message}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def as_typed(*parameters: str) -> Iterator[None]:
+    """Tell errors as whoever typed the command needs them: `train_until` is `--train-until`, and a path that leads
+    nowhere is input that cannot be used.
+
+    Args:
+        parameters: Names of options as a function has them.
+    """
+    from masthead.base.errors import InvalidInput, MastheadError, NotFound, renamed
+
+    options = {name: "--" + name.replace("_", "-") for name in parameters}
+    try:
+        yield
+    except MastheadError as error:
+        told = renamed(error, options)
+        if isinstance(told, NotFound) and error.field in _PATHS:
+            raise InvalidInput(told.message, field=told.field) from error
+        if told is error:
+            raise
+        raise told from error
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from masthead.base.errors import MastheadError
+from masthead.base.errors import MastheadError, renamed
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.pipeline.children import FOUND, MARK
 from masthead.fraud.pipeline.config import Config
@@ -192,6 +192,10 @@ def _tell(**fields: Any) -> None:
     print(MARK + json.dumps(fields), flush=True)
 
 
+_KEYS = {"train_from": "train.from", "train_until": "train.until", "labels_until": "train.labels_until"}
+"""What the pipeline's file calls what a function has."""
+
+
 def main(arguments: list[str]) -> int:
     """Run one step and return the exit status; an error of ours is told by its name."""
     step, run, into = arguments
@@ -201,7 +205,7 @@ def main(arguments: list[str]) -> int:
             if found is not None:
                 (Path(into) / FOUND).write_bytes(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY))
     except MastheadError as error:
-        _tell(error={"code": error.code, "message": error.message})
+        _tell(error={"code": error.code, "message": renamed(error, _KEYS).message})
         return 1
     return 0
 

@@ -21,6 +21,7 @@ from masthead.fraud.scoring.engines import Engine, engine_of
 from masthead.fraud.scoring.evaluation import Evaluation, evaluate
 from masthead.fraud.scoring.features import Layout
 from masthead.fraud.scoring.forest import read_arrays
+from masthead.fraud.scoring.moments import told
 from masthead.fraud.scoring.scorer import CalibratedScorer, Scorer
 from masthead.fraud.scoring.state import GraphState
 from masthead.fraud.scoring.stream import Stream
@@ -189,10 +190,8 @@ class FraudModel:
         table = Table.read(known, data, labels)
         if not len(table.events):
             raise InvalidInput("data: expected at least one usable transaction, got none")
-        window = (
-            _moment(known, train_from, -_FOREVER),
-            _moment(known, train_until, int(table.events.ts[-1]) + 1),
-        )
+        _require_labels(known, table)
+        window = _window(known, table, train_from, train_until)
         wait = known.maturity_us if table.from_file else known.label_delay_us
         lesson = Lesson(
             schema=known,
@@ -200,7 +199,7 @@ class FraudModel:
             labels=table.labels,
             from_file=table.from_file,
             window=window,
-            labels_until=_moment(known, labels_until, window[1] + wait),
+            labels_until=_moment(known, labels_until, window[1] + wait, "labels_until"),
             seed=seed,
             costs=costs or Costs(),
             threads=threads,
@@ -335,7 +334,10 @@ class FraudModel:
         """Yield (None, share done, what goes on) and at the end the evaluation."""
         yield None, None, "reading"
         table = self._table(data, labels)
-        window = (_moment(self.schema, test_from, -_FOREVER), _moment(self.schema, test_until, _FOREVER))
+        window = (
+            _moment(self.schema, test_from, -_FOREVER, "test_from"),
+            _moment(self.schema, test_until, _FOREVER, "test_until"),
+        )
         yield from evaluate(self, table.events, table.labels, window=window, from_file=table.from_file)
 
     def contributions(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -370,8 +372,36 @@ class FraudModel:
         return table
 
 
-def _moment(schema: Schema, given: object, otherwise: int) -> int:
-    return otherwise if given is None else parse_time(schema, given)
+def _moment(schema: Schema, given: object, otherwise: int, field: str) -> int:
+    return otherwise if given is None else parse_time(schema, given, field=field)
+
+
+def _window(schema: Schema, table: Table, train_from: object, train_until: object) -> tuple[int, int]:
+    """Return the window of the transactions that teach, half open; all of them where nothing is said."""
+    first = _moment(schema, train_from, -_FOREVER, "train_from")
+    until = _moment(schema, train_until, int(table.events.ts[-1]) + 1, "train_until")
+    if train_until is not None and first >= until:
+        raise InvalidInput(
+            f"train_from: expected a time before the end of the window, {told(until)}, got {told(first)}; the window is "
+            "reversed or empty"
+        )
+    return first, until
+
+
+def _require_labels(schema: Schema, table: Table) -> None:
+    """Return if the data have labels in them, or those of a file were read.
+
+    Raises:
+        InvalidInput: Neither.
+    """
+    column = schema.label_column
+    if not table.from_file and (column is None or column in table.events.absent):
+        where = (
+            "the column that the schema's label.column names" if column is None else f"the column {column}"
+        )
+        raise InvalidInput(
+            f"labels: expected --labels FILE or {where} in the data, got neither; give one of them"
+        )
 
 
 def _libraries(lesson: Lesson) -> tuple[str, ...]:

@@ -177,18 +177,26 @@ def _refuse_scorer(lesson: Lesson) -> None:
 def _refuse_nothing_to_learn(
     lesson: Lesson, rows: NDArray[np.int64], y: NDArray[np.int8], immature: int
 ) -> None:
-    first, until = told(max(lesson.window[0], 0)), told(lesson.window[1])
+    ts = lesson.events.ts
+    first, last = told(max(lesson.window[0], int(ts[0]))), told(min(lesson.window[1] - 1, int(ts[-1])))
+    inside = int(((ts >= lesson.window[0]) & (ts < lesson.window[1])).sum())
+    if not inside:
+        field, side = ("train_from", "until") if lesson.window[0] > ts[-1] else ("train_until", "after")
+        moment = ts[-1] if side == "until" else ts[0]
+        given = lesson.window[0] if side == "until" else lesson.window[1]
+        raise InvalidInput(
+            f"{field}: expected a time {side} {told(int(moment))}, got {told(given)}: no transaction is in the window"
+        )
     if not len(rows):
         raise InvalidInput(
-            f"train_until: expected labelled transactions between {first} and {until}, got none "
-            f"({len(lesson.events)} in the data, {immature} in the window are not mature by "
-            f"{told(lesson.labels_until)})"
+            f"labels: expected labelled transactions from {first} to {last}, got none of {inside} "
+            f"({immature} are not mature by {told(lesson.labels_until)}); give labels of them, or an earlier window"
         )
     if y.min() == y.max():
         which = "frauds" if y[0] else "legitimate ones"
         raise InvalidInput(
             f"labels: expected frauds and legitimate transactions among the {len(rows)} that may teach "
-            f"({first} to {until}), got {which} alone"
+            f"({first} to {last}), got {which} alone"
         )
 
 
