@@ -164,5 +164,5 @@ def test_what_is_not_asked_for_rightly_is_refused(data: Path, tmp_path: Path) ->
         extract(Order(SCHEMA, (data,), tmp_path, format="json"))
     with pytest.raises(InvalidInput, match="engine: expected duckdb or spark"):
         extract(Order(SCHEMA, (data,), tmp_path, engine="polars"))  # type: ignore[arg-type]
-    with pytest.raises(InvalidInput, match="at: expected ISO 8601 or a number of s"):
+    with pytest.raises(InvalidInput, match="test_from: expected ISO 8601 or a number of s, got 'soon'"):
         extract(Order(SCHEMA, (data,), tmp_path, test_from="soon"))

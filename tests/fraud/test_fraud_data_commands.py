@@ -68,3 +68,33 @@ def test_a_renamed_column_ends_with_2_and_names_the_line(
         assert "transaction.time: expected the column 'TransactionDT' (schema.toml line 9)" in told
         assert "near: TransactionDay" in told
     assert run(["fraud", "export", *given, "--format", "csv"]) == 2
+
+
+def test_a_split_behind_all_data_is_told_and_a_time_that_is_none_is_named_as_its_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cards = tmp_path / "cards"
+    run(["fraud", "generate", "--transactions", "50", "--out", str(cards)])
+    given = ["fraud", "etl", "--schema", str(cards / "schema.toml"), "--data", str(cards)]
+    given += ["--out", str(tmp_path / "graph")]
+    capsys.readouterr()
+    assert run([*given, "--test-from", "2030-01-01"]) == 0
+    assert "--test-from 2030-01-01: no transaction is that late; 0 of 50" in capsys.readouterr().err
+    assert run([*given, "--test-from", "2001-01-01"]) == 0
+    assert "all transactions are that late; 50 of 50" in capsys.readouterr().err
+    assert run([*given, "--test-from", "2018-03-01"]) == 0
+    assert "late" not in capsys.readouterr().err
+    assert run([*given, "--test-from", "never"]) == 2
+    assert "--test-from: expected ISO 8601 or a number of s, got 'never'" in capsys.readouterr().err
+
+
+def test_absent_columns_of_the_contest_are_told_as_ranges(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.csv").write_text("TransactionID,TransactionDT,card1,V1,V2,isFraud\n1,86400,7,1,1,0\n")
+    given = ["--schema", "ieee-cis", "--data", str(tmp_path / "t.csv"), "--out", str(tmp_path / "graph")]
+    assert run(["fraud", "etl", *given]) == 0
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "lack" in line]
+    assert "V3-V339" in told
+    assert "id_01-id_38" in told
+    assert len(told) < 400

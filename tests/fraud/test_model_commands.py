@@ -69,8 +69,12 @@ def test_a_model_is_trained_evaluated_and_put_to_work(capsys, folder, monkeypatc
         "validation",
         "thresholds",
         "columns_absent",
+        "labels_of_unknown",
+        "problems",
         "seconds",
     }
+    assert (told["labels_of_unknown"], told["problems"]) == (0, {"rows": {}, "values": {}, "labels": {}})
+    assert not (folder / "m.problems.parquet").exists()
     assert told["rows"] > 1500
     status, out, err = run(
         capsys,
@@ -121,15 +125,129 @@ def test_a_model_is_trained_evaluated_and_put_to_work(capsys, folder, monkeypatc
 def test_an_empty_window_ends_with_2_and_says_what_the_data_have(capsys, folder):
     status, _, err = train(capsys, folder, "--train-until", "2001-01-01", "--model", folder / "none")
     assert status == 2
-    assert "expected labelled transactions" in err
+    assert "--train-until: expected a time after 2023-11-14" in err
     assert not (folder / "none").exists()
 
 
 def test_a_model_that_is_none_ends_with_an_error(capsys, folder):
     words = ("--data", folder / "first.parquet", "--test-from", 0, "--test-until", 1)
     status, _, err = run(capsys, "fraud", "evaluate", "--model", folder, *words)
-    assert status == 1
+    assert status == 2
     assert "card.json" in err
+    status, _, err = run(capsys, "fraud", "score", "--model", folder / "nowhere")
+    assert (status, "nowhere" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--train-until", "garbage"), "--train-until: expected ISO 8601 or a number of us, got 'garbage'"),
+        (("--labels-until", "soon"), "--labels-until: expected ISO 8601"),
+        (
+            ("--train-from", "2024-01-01", "--train-until", "2023-12-01"),
+            "--train-from: expected a time before",
+        ),
+        (("--train-from", "2030-01-01"), "--train-from: expected a time until 2024-02-11"),
+    ],
+)
+def test_a_time_that_is_none_is_named_as_its_option(capsys, folder, words, message):
+    status, _, err = train(capsys, folder, *words, "--model", folder / "none")
+    assert status == 2
+    assert message in err
+    assert "1970" not in err
+
+
+def test_data_without_labels_say_where_they_may_stand(capsys, folder):
+    words = (
+        "--schema",
+        folder / "schema.toml",
+        "--data",
+        folder / "first.parquet",
+        "--model",
+        folder / "none",
+    )
+    status, _, err = run(capsys, "fraud", "train", *words)
+    assert status == 2
+    assert "labels: expected --labels FILE or the column" in err
+
+
+def test_what_cannot_be_used_is_counted_by_reason_and_written_down(capsys, folder, tmp_path):
+    """A row without a time is left out; of one with a text for its amount that value alone is."""
+    (tmp_path / "bad.csv").write_text(
+        "id,time,amount,card\nb1,,5,card1\nb2,1700000000000000,much,card1\nb3,1700000000000001,few,card1\n"
+    )
+    (tmp_path / "labels.csv").write_text(
+        "id,value,arrived_at\nb2,maybe,1700000000000009\nzz,0,1700000000000009\n"
+    )
+    table = parquet.read_table(folder / "labels.parquet")
+    (tmp_path / "all").mkdir()
+    parquet.write_table(table, tmp_path / "all" / "first.parquet")
+    (tmp_path / "labels.csv").rename(tmp_path / "all" / "labels.csv")
+    data = (folder / "first.parquet", folder / "second.parquet", tmp_path / "bad.csv")
+    status, out, err = run(
+        capsys,
+        *("fraud", "train", "--schema", folder / "schema.toml", "--labels", tmp_path / "all", "--threads", 1),
+        *("--data", *data, "--model", tmp_path / "m", "--json"),
+    )
+    assert status == 0, err
+    told = json.loads(out)
+    assert told["problems"] == {
+        "rows": {"no time": 1},
+        "values": {"no number": 2},
+        "labels": {"expected 1/0, true/false, fraud/legit or nothing": 1},
+    }
+    assert told["labels_of_unknown"] == 1
+    assert "1 rows of transactions are left out: 1 times no time" in err
+    assert "2 single values are read as missing: 2 times no number" in err
+    assert "1 labels are of transactions that the data lack" in err
+    assert str(tmp_path / "m.problems.parquet") in err
+    found = parquet.read_table(tmp_path / "m.problems.parquet").to_pylist()
+    assert [(one["row"], one["file"], one["column"]) for one in found] == [
+        (1, "bad.csv", "time"),
+        (2, "bad.csv", "amount"),
+        (3, "bad.csv", "amount"),
+        (1, "labels.csv", "value"),
+    ]
+    window = ("--test-from", "2024-02-01", "--test-until", "2024-03-01", "--scores", tmp_path / "s.csv")
+    status, out, err = run(
+        capsys,
+        *(
+            "fraud",
+            "evaluate",
+            "--model",
+            tmp_path / "m",
+            "--data",
+            *data,
+            "--labels",
+            folder / "labels.parquet",
+        ),
+        *(*window, "--problems", tmp_path / "p.parquet", "--json"),
+    )
+    assert status == 0, err
+    assert json.loads(out)["problems"]["values"] == {"no number": 2}
+    assert parquet.read_table(tmp_path / "p.parquet").num_rows == 3
+    assert (tmp_path / "s.csv").read_text().splitlines()[0].replace('"', "") == "id,time,score,label"
+
+
+def test_a_missing_number_may_be_nan_and_other_content_is_told_in_the_words_of_the_data(
+    capsys, folder, monkeypatch
+):
+    train(capsys, folder, "--model", folder / "nan")
+    time = 1_700_000_000_000_000
+    lines = [
+        {"id": "live", "time": time, "card": "card7", "amount": float("nan")},
+        {"id": "live", "time": time, "card": "card7"},
+        {"id": "live", "time": time + 1_000_000, "card": "card8", "amount": 2.5},
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(map(json.dumps, lines))))
+    _, out, _ = run(capsys, "fraud", "score", "--model", folder / "nan")
+    first, again, other = map(json.loads, out.splitlines())
+    assert first["id"] == "live"
+    assert again == first
+    assert other["error"]["message"] == (
+        "id: 'live' has come with other content: time was 2023-11-14T22:13:20+00:00, is 2023-11-14T22:13:21+00:00 now; "
+        "amount was missing, is 2.5 now; card was card7, is card8 now"
+    )
 
 
 def test_data_of_another_kind_are_refused_with_the_columns_that_were_expected(capsys, folder, tmp_path):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from masthead.cli.installation import AsJson
+from masthead.cli.installation import AsJson, as_typed, warn
 from masthead.cli.progress import follow, working
 
 if TYPE_CHECKING:
@@ -102,8 +102,12 @@ def etl(
         test_from=test_from,
         checksums=checksums,
     )
-    done = follow(lambda: extracting(order), "etl")
+    with as_typed("test_from"):
+        done = follow(lambda: extracting(order), "etl")
     assert done is not None
+    if test_from and done.test in (0, done.transactions):
+        which = "no transaction is" if not done.test else "all transactions are"
+        warn(f"--test-from {test_from}: {which} that late; {done.test} of {done.transactions} are held out")
     if as_json:
         from masthead.cli.output import print_json
 
@@ -128,9 +132,10 @@ def _tell(done: "Extracted", out: Path) -> None:
 
 
 def _tell_problems(problems: dict[str, int], absent: tuple[str, ...], where: Path | None) -> None:
+    from masthead.fraud.data.schema import collapsed
+
     if absent:
-        more = f" and {len(absent) - 8} more" if len(absent) > 8 else ""
-        print(f"the data lack {', '.join(absent[:8])}{more}")
+        print(f"the data lack {', '.join(collapsed(absent))}")
     for reason, count in sorted(problems.items(), key=lambda one: -one[1])[:_SHOWN_PROBLEMS]:
         print(f"{count} times: {reason}")
     if problems and where is not None:

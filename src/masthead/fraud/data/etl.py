@@ -20,6 +20,7 @@ from masthead.fraud.data.contract import edge_list, formats, write_table
 from masthead.fraud.data.events import read_events, read_labels, sort_files
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.data.tables import PROBLEMS, match, read_names
+from masthead.fraud.data.unused import by_reason
 from masthead.fraud.data.values import parse_time
 from masthead.store.tables import Engine, connect
 
@@ -101,7 +102,7 @@ def extracting(order: Order) -> Iterator[tuple[Extracted | None, float, str]]:
     """Yield (what was written at the end, share done, what goes on); see `extract`."""
     if order.format not in ("csv", "parquet", "both"):
         raise InvalidInput(f"format: expected csv, parquet or both, got {shown(order.format)}")
-    test_from = parse_time(order.schema, order.test_from) if order.test_from else None
+    test_from = parse_time(order.schema, order.test_from, field="test_from") if order.test_from else None
     yield None, 0.0, "looking for files"
     events, sides = sort_files(order.schema, order.data)
     there = frozenset(
@@ -124,7 +125,7 @@ def extracting(order: Order) -> Iterator[tuple[Extracted | None, float, str]]:
             yield None, 0.3 + 0.7 * place / len(tables), name
         sums = {name: checksum(table) for name, table in tables.items()} if order.checksums else {}
     absent = tuple(name for name in order.schema.columns() if name not in there)
-    reasons = _by_reason(problems)
+    reasons = by_reason(problems)
     done = Extracted(graph.count, graph.held_out, graph.positives, graph.counts(), sums, reasons, absent)
     yield done, 1.0, "done"
 
@@ -143,14 +144,6 @@ def _write(backend: "ibis.BaseBackend", table: "ibis.Table", order: Order, name:
         # A CSV edge list has two columns: the reference's reader splits on one comma.
         narrow = table.drop("time") if kind == "csv" and name.startswith("relation_") else table
         write_table(backend, narrow, order.out, name, kind, header=name != "test")
-
-
-def _by_reason(problems: pa.Table) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for reason in problems["reason"].to_pylist():
-        short = reason.partition(":")[0].partition(", got")[0]
-        found[short] = found.get(short, 0) + 1
-    return found
 
 
 def _rows(

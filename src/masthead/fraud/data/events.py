@@ -76,16 +76,15 @@ def _labels_of(schema: Schema, events: Events | None, path: Path) -> Labels:
             )
         ids, times, values = (_each(frame, name) for name in (schema.id, "arrived_at", value))
         for row, identity, given, said in zip(frame.rows.tolist(), ids, times, values, strict=True):
-            column = value
             try:
                 text, verdict = key_text(identity), verdict_of(said)
                 if text is None or verdict < 0:
                     reason = "no id" if text is None else "no value"
                     problems.add(row, file.name, schema.id if text is None else value, reason)
                     continue
-                column = "arrived_at"
-                found.append((parse_time(schema, given), len(found), text, verdict))
-            except InvalidInput as error:  # it names the schema's column, which the file may call otherwise
+                found.append((parse_time(schema, given, field="arrived_at"), len(found), text, verdict))
+            except InvalidInput as error:
+                column = "arrived_at" if error.field == "arrived_at" else value
                 problems.add(row, file.name, column, error.message.partition(": ")[2])
     found.sort()
     ids = [one[2] for one in found]

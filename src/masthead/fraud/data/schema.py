@@ -45,6 +45,7 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
 }
 _MATURITY = "60d"
 _RANGE = re.compile(r"(.*?)(\d+)-\1(\d+)")
+_NUMBERED = re.compile(r"(.*?)(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +225,30 @@ def expand(names: list[str]) -> tuple[str, ...]:
         width = len(match[2]) if match[2].startswith("0") else 0
         found += [f"{match[1]}{number:0{width}d}" for number in range(int(match[2]), int(match[3]) + 1)]
     return tuple(dict.fromkeys(found))
+
+
+def collapsed(names: Sequence[str]) -> list[str]:
+    """Return column names with three and more that follow each other as a range: what `expand` reads.
+
+    >>> collapsed(["dist1", "C1", "C2", "C3", "id_09", "id_10"])
+    ['dist1', 'C1-C3', 'id_09', 'id_10']
+    """
+    runs: list[list[str]] = []
+    for name in names:
+        # As `expand` would write the last run on by one.
+        if runs and runs[-1][-1] != name and _following(runs[-1]) == name:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return [one for run in runs for one in ([f"{run[0]}-{run[-1]}"] if len(run) > 2 else run)]
+
+
+def _following(run: list[str]) -> str:
+    match = _NUMBERED.fullmatch(run[-1])
+    if match is None:
+        return ""
+    width = len(run[0]) - len(match[1]) if run[0][len(match[1]) :].startswith("0") else 0
+    return f"{match[1]}{int(match[2]) + 1:0{width}d}"
 
 
 @dataclass(frozen=True, slots=True)

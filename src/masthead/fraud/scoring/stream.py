@@ -11,6 +11,7 @@ from masthead.fraud.data.columns import Event, Events, Labels
 from masthead.fraud.data.messages import parse_record
 from masthead.fraud.data.values import key_text, parse_time, verdict_of
 from masthead.fraud.reasons.reasons import count_distinct, find_reasons
+from masthead.fraud.scoring.differences import differences
 from masthead.fraud.scoring.state import GraphState
 
 if TYPE_CHECKING:
@@ -163,9 +164,8 @@ class Stream:
         if seq not in self._answered:
             raise Conflict(f"id: {shown(event.id)} belongs to the history, which is not scored again")
         first, decision = self._answered[seq]
-        before, now = _content(first), _content(event)
-        if before != now:
-            raise Conflict(f"id: {shown(event.id)} has come with other content: {before}, now {now}")
+        if differ := differences(self.model.schema, first, event):
+            raise Conflict(f"id: {shown(event.id)} has come with other content: {differ}")
         return decision
 
 
@@ -182,10 +182,3 @@ class _Remembered:
 
     def confirmed(self, relation: str) -> Sequence[int]:
         return self.state.confirmed(self.seq, self.ts, relation)
-
-
-def _content(event: Event) -> tuple[Any, ...]:
-    """Return what makes two messages the same; missing numbers are equal to each other."""
-    amount = None if event.amount != event.amount else event.amount
-    numbers = tuple(None if one != one else one for one in event.numerics.tolist())
-    return (event.ts, amount, event.keys, numbers, event.categories)
