@@ -100,7 +100,7 @@ def test_an_id_with_other_content_is_refused_with_its_row_in_the_file(product: M
         "file": "events.csv",
         "column": "no",
         "id": "a-1",
-        "reason": "no: is stored with {'amount': 12.5}, got {'amount': 13.5}",
+        "reason": "no: amount was 12.5, is 13.5 now",
     }
 
 

@@ -345,7 +345,7 @@ def _repeated(
     differ = "" if given == stored else _differ(group, book, known, event, page)
     if differ:
         name = book.schema.id
-        return Differs(f"{name}: transaction {shown(event.id)} {differ}", field=name)
+        return Differs(f"{name}: {shown(event.id)} is stored with other content: {differ}", field=name)
     told = page.told.get(known.seq) or group.decision(known.seq)
     return (told or b"", False)
 

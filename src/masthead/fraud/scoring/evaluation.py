@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput
 from masthead.fraud.data.columns import Events, Labels
-from masthead.fraud.scoring.moments import told
+from masthead.fraud.data.moments import told
 from masthead.fraud.scoring.stream import Stream
 from masthead.fraud.scoring.truth import UNKNOWN, end_of, outcome
 from masthead.learn.scores import average_precision, confusion, precision_at, roc_auc

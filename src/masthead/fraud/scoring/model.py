@@ -15,13 +15,13 @@ from masthead.base.clock import Clock, SystemClock
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.data.columns import Events, Labels
 from masthead.fraud.data.events import read_events, read_labels
+from masthead.fraud.data.moments import told
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.data.values import parse_time
 from masthead.fraud.scoring.engines import Engine, engine_of
 from masthead.fraud.scoring.evaluation import Evaluation, evaluate
 from masthead.fraud.scoring.features import Layout
 from masthead.fraud.scoring.forest import read_arrays
-from masthead.fraud.scoring.moments import told
 from masthead.fraud.scoring.scorer import CalibratedScorer, Scorer
 from masthead.fraud.scoring.state import GraphState
 from masthead.fraud.scoring.stream import Stream

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from masthead.base.errors import Conflict, InvalidInput, shown
 from masthead.fraud.data.columns import Event, Events, Labels
+from masthead.fraud.data.differences import differences
 from masthead.fraud.data.messages import parse_record
 from masthead.fraud.data.values import key_text, parse_time, verdict_of
 from masthead.fraud.reasons.reasons import count_distinct, find_reasons
-from masthead.fraud.scoring.differences import differences
 from masthead.fraud.scoring.state import GraphState
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.data.columns import Events, Labels
+from masthead.fraud.data.moments import told
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.networks.rgcn import torch_of
 from masthead.fraud.scoring.engines import SCORERS, Engine
 from masthead.fraud.scoring.features import Layout
 from masthead.fraud.scoring.learning import Learned, Material, learn
-from masthead.fraud.scoring.moments import told
 from masthead.fraud.scoring.reference import histogram, histograms
 from masthead.fraud.scoring.state import GraphState
 from masthead.fraud.scoring.thresholds import Costs, Thresholds, choose

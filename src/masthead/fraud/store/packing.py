@@ -3,6 +3,7 @@
 import math
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from masthead.base.clock import utc
 from masthead.base.errors import InvalidInput, shown
+from masthead.fraud.data.differences import differences
 from masthead.fraud.data.events import Event
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.store.records import NewTransaction
@@ -19,7 +21,6 @@ from masthead.fraud.store.results import Stored
 __all__ = ["amount_of", "body_of", "check_event", "differing", "ents_of", "event_of", "feat_of", "record_of"]
 
 _FLOATS = np.dtype("<f4")
-_MOST_SHOWN = 400  # characters of a content, in which whole transactions may differ
 Spelled = Callable[[Sequence[int]], Mapping[int, str]]
 CONTENT = ("ts", "amount", "ents", "feat", "body")  # of a row: what the same transaction has the same
 MOST_TEXT = 1_024  # characters of an id or a key: longer ones are no keys, and an index holds them
@@ -78,31 +79,8 @@ def differing(schema: Schema, stored: NewTransaction, given: Event, spelled: Spe
     numbers = np.frombuffer(stored.ents, np.int32).tolist()
     keys = spelled([one for one in numbers if one])
     was = event_of(stored, [keys[one] if one else None for one in numbers])
-    before, now = _in_data(schema, was), _in_data(schema, given)
-    names = [name for name, value in before.items() if value != now[name]]
-    if not names:
-        return ""
-    old, new = ({name: _told(one[name]) for name in names} for one in (before, now))
-    return f"is stored with {shown(old, _MOST_SHOWN)}, got {shown(new, _MOST_SHOWN)}"
-
-
-def _in_data(schema: Schema, event: Event) -> dict[str, Any]:
-    """Return a transaction's fields under the names of the data, a composite entity under that of its relation."""
-    numerics = np.asarray(event.numerics, _FLOATS).tolist()
-    found: dict[str, Any] = {
-        name: None if math.isnan(value) else value
-        for name, value in zip(schema.numerics, numerics, strict=True)
-    }
-    found |= zip(schema.categoricals, event.categories, strict=True)
-    for relation, key in zip(schema.relations, event.keys, strict=True):
-        found[relation.columns[0] if len(relation.columns) == 1 else relation.name] = key
-    if schema.amount is not None:
-        found[schema.amount] = amount_of(event)
-    return {schema.time.column: utc(event.ts / 1e6).isoformat(), **found}
-
-
-def _told(value: Any) -> Any:
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+    kept = np.asarray(given.numerics, _FLOATS).astype(np.float64)  # as it would be stored
+    return differences(schema, was, replace(given, numerics=kept))
 
 
 def record_of(schema: Schema, event: Event) -> dict[str, Any]:

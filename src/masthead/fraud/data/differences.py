@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from masthead.base.errors import shown
 from masthead.fraud.data.columns import Event
+from masthead.fraud.data.moments import told
 from masthead.fraud.data.schema import Schema
-from masthead.fraud.scoring.moments import told
 
 __all__ = ["differences"]
 
