@@ -102,7 +102,8 @@ def canonical(backend: "ibis.BaseBackend", shape: Shape, files: Files) -> "ibis.
     # Engines plan what they are given: without a view each use of a column would repeat all that it is made of.
     raw = backend.create_view("raw", rows, overwrite=True)
     tidy = backend.create_view("tidy", _tidied(raw, shape), overwrite=True)
-    return tidy.select(**_columns(tidy, shape))
+    clean = all(_is_clean(backend, path) for path in (*files.events, *files.sides))
+    return tidy.select(**_columns(tidy, shape, None if clean else schema.missing))
 
 
 def of_events(shape: Shape, events: Events) -> pa.Table:
@@ -140,6 +141,11 @@ def _spelled(codes: Any, values: list[str]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(places, pa.array(values, pa.string())).cast(pa.string())
 
 
+def _is_clean(backend: "ibis.BaseBackend", path: Path) -> bool:
+    """Return whether the words for no value are left out where a file is read: in half the time of asking for them later."""
+    return backend.name == "duckdb" and not path.name.lower().endswith(".parquet")
+
+
 def _part(
     backend: "ibis.BaseBackend", path: Path, schema: Schema, wanted: Sequence[str], place: int
 ) -> "ibis.Table":
@@ -149,12 +155,12 @@ def _part(
         table = backend.read_parquet(str(path), table_name=name)
     elif backend.name == "duckdb":
         options = {
-            "all_varchar": True,
+            "columns": dict.fromkeys(read_names(path), "varchar"),  # else it looks at the file at each question
             "header": True,
             "delim": ",",
             "quote": '"',
             "escape": '"',
-            "nullstr": "",
+            "nullstr": sorted(_nothing(schema.missing)),
         }
         table = backend.read_csv(str(path), table_name=name, **options)
     else:
@@ -228,7 +234,8 @@ def _tidied(raw: "ibis.Table", shape: Shape) -> "ibis.Table":
     return raw.select(**columns)
 
 
-def _columns(tidy: "ibis.Table", shape: Shape) -> dict[str, Any]:
+def _columns(tidy: "ibis.Table", shape: Shape, missing: Sequence[str] | None) -> dict[str, Any]:
+    """Return the canonical columns; `missing` as in `key`."""
     import ibis
 
     schema = shape.schema
@@ -241,10 +248,10 @@ def _columns(tidy: "ibis.Table", shape: Shape) -> dict[str, Any]:
     def text(name: str) -> Any:
         derived = schema.derive.get(name)
         if derived is None:
-            return key(tidy[f"t_{name}"], schema.missing)
+            return key(tidy[f"t_{name}"], missing)
         if derived.op == "day_minus":
             return key(plain(numbered(name)), ())
-        return key(tidy[f"t_{derived.column}"], schema.missing).lower()
+        return key(tidy[f"t_{derived.column}"], missing).lower()
 
     columns: dict[str, Any] = {"id": tidy.id, "ts": tidy.ts, "label": ibis.null("int8")}
     columns["amount"] = numbered(schema.amount) if shape.amount and schema.amount else ibis.null("float64")
@@ -308,14 +315,22 @@ def _without_zeros(text: Any) -> Any:
     return ibis.ifelse(whole, text.substr(0, text.find(".")), text)
 
 
-def key(text: Any, missing: Sequence[str]) -> Any:
-    """Return the text under which a value is known, null where there is none; see `values.key_text`."""
+def key(text: Any, missing: Sequence[str] | None) -> Any:
+    """Return the text under which a value is known, null where there is none; see `values.key_text`.
+
+    Args:
+        missing: What the schema says for none; None: the words for none were left out when the file was read.
+    """
     import ibis
 
     # Several comparisons are cheaper than one with a list; what begins below "!" begins with a blank.
-    words = (text == word for word in sorted({*NO_VALUE, *missing, *_NOT_FINITE}))
+    words = () if missing is None else (text == word for word in sorted(_nothing(missing)))
     nothing = ibis.or_(*words, (text < "!") & (text.strip() == ""))
     return ibis.ifelse(nothing, ibis.null("string"), text)
+
+
+def _nothing(missing: Sequence[str]) -> set[str]:
+    return {"", *NO_VALUE, *missing, *_NOT_FINITE}
 
 
 def number(value: Any, missing: Sequence[str]) -> Any:

@@ -22,7 +22,7 @@ from masthead.fraud.data.schema import Schema
 from masthead.fraud.data.tables import PROBLEMS, match, read_names
 from masthead.fraud.data.unused import by_reason
 from masthead.fraud.data.values import parse_time
-from masthead.store.tables import Engine, connect
+from masthead.store.tables import Engine, ask, connect
 
 if TYPE_CHECKING:
     import ibis
@@ -119,11 +119,11 @@ def extracting(order: Order) -> Iterator[tuple[Extracted | None, float, str]]:
             rows = _labelled(backend, rows, order.schema, said, Path(scratch))
             problems = pa.concat_tables([problems, said.problems])
         pq.write_table(problems, order.out / "problems.parquet")
-        graph = Graph(shape, rows, test_from, in_order=backend.name == "duckdb")
+        graph = Graph(backend, shape, rows, test_from, in_order=backend.name == "duckdb")
         tables = graph.tables()
         for place, name in enumerate(_written(backend, tables, order)):
             yield None, 0.3 + 0.7 * place / len(tables), name
-        sums = {name: checksum(table) for name, table in tables.items()} if order.checksums else {}
+        sums = {name: checksum(backend, table) for name, table in tables.items()} if order.checksums else {}
     absent = tuple(name for name in order.schema.columns() if name not in there)
     reasons = by_reason(problems)
     done = Extracted(graph.count, graph.held_out, graph.positives, graph.counts(), sums, reasons, absent)
@@ -159,9 +159,9 @@ def _rows(
     try:
         rows = _kept(backend, canonical(backend, shape, files), scratch, "kept")
         asked = rows.aggregate(n=rows.count(), ids=rows.id.nunique(), faults=rows[FAULTS].sum())
-        found = asked.to_pyarrow().to_pylist()[0]
+        (found,) = ask(backend, asked)
         if found["n"] == found["ids"] and not found["faults"]:
-            return rows, PROBLEMS.empty_table()
+            return rows, pa.Table.from_batches([], PROBLEMS)  # an array of a list would load pandas
     except _engine_errors(backend):
         pass  # a torn line or a broken file: the other reader says where
     read = read_events(shape.schema, [*files.events, *files.sides])
@@ -182,7 +182,8 @@ def _labelled(
     columns = [pa.array(list(latest), pa.string()), pa.array(list(latest.values()), pa.int8())]
     pq.write_table(pa.table(columns, ["said_of", "said"]), scratch / "labels.parquet")
     told = backend.read_parquet(str(scratch / "labels.parquet"), table_name="labels")
-    ends = [rows.ts.max().to_pyarrow().as_py(), *said.arrived_at[-1:].tolist()]
+    (latest_row,) = ask(backend, rows.aggregate(ts=rows.ts.max()))
+    ends = [latest_row["ts"], *said.arrived_at[-1:].tolist()]
     end = max((one for one in ends if one is not None), default=0)
     mature = rows.ts <= ibis.literal(end - schema.maturity_us, "int64")
     presumed = ibis.ifelse(mature, ibis.literal(0, "int8"), ibis.null("int8"))
@@ -214,10 +215,18 @@ def _engine_errors(backend: "ibis.BaseBackend") -> type[Exception] | tuple[type[
 class Graph:
     """The tables of one graph, as expressions over the canonical rows."""
 
-    def __init__(self, shape: Shape, rows: "ibis.Table", test_from: int | None, *, in_order: bool) -> None:
-        self.shape, self.schema = shape, shape.schema
+    def __init__(
+        self,
+        backend: "ibis.BaseBackend",
+        shape: Shape,
+        rows: "ibis.Table",
+        test_from: int | None,
+        *,
+        in_order: bool,
+    ) -> None:
+        self._backend, self.shape, self.schema = backend, shape, shape.schema
         self.label = shape.schema.label_column or "label"
-        self.count = int(rows.count().to_pyarrow().as_py())
+        self.count = int(self._one(rows.aggregate(n=rows.count()))["n"])
         held_out = self._last(rows) if test_from is None else rows.ts >= test_from
         # DuckDB hands a table on in the order in which it was made.
         self.order = () if in_order else _ORDER
@@ -230,8 +239,12 @@ class Graph:
         rows = self.rows
         asked = {"tags": rows.label.count(), "positives": rows.label.sum(), "test": rows[_TEST].sum()}
         asked |= {self._edges(place): rows[f"k{place}"].count() for place in self.shape.relations}
-        (found,) = rows.aggregate(**asked).to_pyarrow().to_pylist()
+        found = self._one(rows.aggregate(**asked))
         return {"features": self.count, **{name: int(value or 0) for name, value in found.items()}}
+
+    def _one(self, table: "ibis.Table") -> dict[str, Any]:
+        (found,) = ask(self._backend, table)
+        return found
 
     def counts(self) -> dict[str, int]:
         """Return name -> rows of what `tables` gives."""
@@ -249,7 +262,7 @@ class Graph:
             return rows.ts.isnull()
         # Not by an offset: Ibis's own for Spark leaves a column of its making behind.
         newest = rows.select(*_ORDER).order_by([ibis.desc(name) for name in _ORDER]).limit(wanted)
-        edge = newest.order_by(_ORDER).limit(1).to_pyarrow().to_pylist()[0]
+        edge = self._one(newest.order_by(_ORDER).limit(1))
         return (rows.ts > edge["ts"]) | ((rows.ts == edge["ts"]) & (rows.id >= edge["id"]))
 
     def tables(self) -> dict[str, "ibis.Table"]:
@@ -303,7 +316,7 @@ class Graph:
         if not counted:
             return []
         whole = ibis.union(*counted) if len(counted) > 1 else counted[0]
-        found = whole.filter(whole.value.notnull()).to_pyarrow().to_pylist()
+        found = ask(self._backend, whole.filter(whole.value.notnull()))
         kept: list[tuple[int, str]] = []
         for place in self.shape.categoricals:
             mine = sorted((-row["n"], row["value"]) for row in found if row["place"] == place)
@@ -311,7 +324,7 @@ class Graph:
         return kept
 
 
-def checksum(table: "ibis.Table") -> int:
+def checksum(backend: "ibis.BaseBackend", table: "ibis.Table") -> int:
     """Return a sum over all cells, whatever their order: of thousandths of numbers, of digits of texts' MD5."""
     total = None
     for name in table.columns:
@@ -325,6 +338,4 @@ def checksum(table: "ibis.Table") -> int:
         else:
             part = (column.cast("float64") * 1000).round().cast("int64") % 1_000_000_007
         total = part if total is None else total + part
-    return (
-        0 if total is None else int(table.aggregate(total=total.sum()).to_pyarrow()["total"][0].as_py() or 0)
-    )
+    return 0 if total is None else int(ask(backend, table.aggregate(total=total.sum()))[0]["total"] or 0)
