@@ -145,7 +145,8 @@ def _machine(console: Console, id: str) -> Callable[[], None]:
             badge.text = found["state"]
             badge.props(f"color={STATES.get(found['state'], 'grey-8')}")
         told.text = _told(found)
-        resume.visible = found["state"] in ("failed", "cancelled", "interrupted")
+        again = found["state"] == "failed" and found["resume"]  # without it, it would fail again
+        resume.visible = bool(again) or found["state"] in ("cancelled", "interrupted")
         cancel.visible = found["state"] in ("waiting", "running")
         for one in found["steps"]:
             drawn["steps"][one["name"]].show(one, found)

@@ -155,7 +155,9 @@ def _part(
         table = backend.read_parquet(str(path), table_name=name)
     elif backend.name == "duckdb":
         options = {
-            "columns": dict.fromkeys(read_names(path), "varchar"),  # else it looks at the file at each question
+            "columns": dict.fromkeys(
+                read_names(path), "varchar"
+            ),  # else it looks at the file at each question
             "header": True,
             "delim": ",",
             "quote": '"',

@@ -36,9 +36,9 @@ __all__ = [
     "spelled",
 ]
 
+_OF_COLUMNS = 1e-6  # how far off a length of time may be that came out of a column's logarithm
 MOST = 5
 REMEMBERED = 64  # transactions of an entity that the features know the counterparties of, this one included
-HOUR_US = DAY_US // 24
 _WINDOWS = ((DAY_US, "24 h"), (7 * DAY_US, "7 days"), (30 * DAY_US, "30 days"))
 _SPANS = MappingProxyType({"1h": "1 h", "1d": "24 h", "7d": "7 days", "30d": "30 days"})
 _NOUNS = MappingProxyType(
@@ -320,15 +320,16 @@ def count_distinct(now: int, own: int, past: Sequence[tuple[int, int]]) -> tuple
 
 
 def ago(span_us: int) -> str:
-    """Return how long ago something was, in the largest unit that it fills.
+    """Return how long ago something was, in the largest unit that it fills; a column holds some seven digits of it.
 
-    >>> ago(3 * 86_400_000_000), ago(3_600_000_000), ago(59_000_000)
+    >>> ago(3 * 86_400_000_000), ago(3_599_999_700), ago(59_000_000)
     ('3 days ago', '1 hour ago', '59 seconds ago')
     """
-    for unit, name in ((DAY_US, "day"), (HOUR_US, "hour"), (60_000_000, "minute")):
-        if span_us >= unit:
-            return f"{_many(span_us // unit, name)} ago"
-    return f"{_many(max(0, span_us) // 1_000_000, 'second')} ago"
+    seconds = round(max(0, span_us) * (1 + _OF_COLUMNS) / 1e6)
+    for unit, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= unit:
+            return f"{_many(seconds // unit, name)} ago"
+    return f"{_many(seconds, 'second')} ago"
 
 
 def days_ago(spans_us: Sequence[int]) -> str:
