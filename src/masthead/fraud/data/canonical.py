@@ -155,9 +155,8 @@ def _part(
         table = backend.read_parquet(str(path), table_name=name)
     elif backend.name == "duckdb":
         options = {
-            "columns": dict.fromkeys(
-                read_names(path), "varchar"
-            ),  # else it looks at the file at each question
+            # Without its columns it would look into the file at each question.
+            "columns": dict.fromkeys(read_names(path), "varchar"),
             "header": True,
             "delim": ",",
             "quote": '"',
