@@ -109,7 +109,11 @@ def test_a_published_transaction_is_decided_once_though_both_servers_are_killed(
     scores = {one["id"]: one["pred_prob"] for one in shop.stored(OUT)}
     assert {one["decision"]["id"]: one["decision"]["pred_prob"] for one in stored} == scores
     refused = shop.stored(f"{OUT}.refused")
-    assert [one["error"].partition(":")[0] for one in refused] == ["payload", "TransactionID", "TransactionID"]
+    assert [one["error"].partition(":")[0] for one in refused] == [
+        "payload",
+        "TransactionID",
+        "TransactionID",
+    ]
     assert refused[0]["payload"] == "no transaction"
     assert refused[2]["payload"]["TransactionAmt"] == 1e6
 
