@@ -306,7 +306,7 @@ def test_a_model_that_has_decided_is_deleted_only_by_force_and_its_decisions_say
     found = client.get(where).json()
     assert found["reasons"] == []
     assert "was deleted" in found["note"]
-    assert house.fraud._models == {}
+    assert not house.fraud._models.loaded
 
 
 def test_a_space_is_listed_and_deleted_once_nothing_scores_it(client: httpx.Client) -> None:

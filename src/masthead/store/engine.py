@@ -81,6 +81,11 @@ class Database:
                 connection.rollback()
                 raise
 
+    def touch(self) -> None:
+        """Let everyone who watches the database look again: something beside it has changed, a folder, say."""
+        with self.write():
+            pass
+
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection that sees one state of the database."""

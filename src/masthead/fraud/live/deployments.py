@@ -5,8 +5,6 @@ those in shadow score along. States are built when a deployment is first seen, a
 serve from then on without a pause.
 """
 
-import functools
-import shutil
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,20 +13,20 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 
 from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, InvalidInput, MastheadError, NotFound, shown
 from masthead.base.folder import DataFolder
-from masthead.base.ids import check_name, new_id
+from masthead.base.ids import check_name
 from masthead.base.log import Journal
 from masthead.fraud.desk.desk import Desk
+from masthead.fraud.live.models import Models, card_id, is_graph
+from masthead.fraud.live.spaces import Spaces
 from masthead.fraud.live.terms import Terms
 from masthead.fraud.store import results
 from masthead.fraud.store.log import TransactionLog
 from masthead.fraud.store.records import LIVE
 from masthead.fraud.store.results import Space
-from masthead.learn.cards import read_folder
 from masthead.learn.endpoints import Endpoints, check_endpoint_name
 from masthead.learn.records import Endpoint
 from masthead.store.engine import Database
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["KIND", "Deployments"]
 
 KIND = "fraud"
-_OURS = ("fraud-", "graph-")  # how ids of models begin: other rooms' models lie in the same folder
 
 Json = dict[str, Any]
 
@@ -69,8 +66,9 @@ class Deployments:
         endpoints: Endpoints,
         store: TransactionLog,
     ) -> None:
-        self._database, self._folder, self._clock, self._journal = database, folder, clock, journal
+        self._database, self._clock, self._journal = database, clock, journal
         self._endpoints, self.store = endpoints, store
+        self._models, self._spaces = Models(folder.models), Spaces(database, store, clock)
         self._snapshots = folder.cache / "fraud"
         self.desk = Desk(database, clock, journal)
         self._lock = threading.RLock()
@@ -79,8 +77,6 @@ class Deployments:
         self._followed = False
         self._ledger: Ledger | None = None
         self._writer: Writer | None = None
-        self._models: dict[str, FraudModel] = {}
-        self._graphs: dict[str, Json] = {}  # cards of graph networks
 
     # ------------------------------------------------------------------ deployments
 
@@ -115,7 +111,7 @@ class Deployments:
 
         check_endpoint_name(name, "name")
         check_name(space, "space")
-        if _is_graph(model):
+        if is_graph(model):
             if subject or decisions or release_share:
                 raise InvalidInput(
                     "subject: expected none with a graph network, which scores no stored transactions"
@@ -128,9 +124,9 @@ class Deployments:
             self._check_challenge(name, challenges, space)
         loaded = FraudModel.load(model)
         id = check_name(loaded.id, "model")
-        self._check_space(space, loaded.schema)
-        self._keep(id, model)
-        self._make_space(space, "live", loaded.schema)
+        self._spaces.check(space, loaded.schema)
+        self._models.keep(id, model)
+        self._spaces.make(space, "live", loaded.schema)
         source = {"name": name, "model": id, "space": space, "shadow": shadow or bool(challenges)}
         found = self._endpoints.create(
             name, KIND, {**source, **({"challenges": challenges} if challenges else {}), **terms.to_json()}
@@ -160,42 +156,10 @@ class Deployments:
         from masthead.fraud.networks.graph_model import GraphModel
 
         GraphModel.load(model)  # an intact one, or an error that says what is wrong
-        id = check_name(_card_id(model), "model")
-        self._keep(id, model)
+        id = check_name(card_id(model), "model")
+        self._models.keep(id, model)
         source = {"name": name, "model": id, "space": "", "shadow": False, "graph": True}
         return self._endpoints.create(name, KIND, source)
-
-    def _keep(self, id: str, model: Path) -> None:
-        """Copy a model's folder under its id, whole or not at all; a copy that is damaged is replaced."""
-        target = self._folder.models / id
-        if _is_intact(target):
-            return
-        self._folder.models.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = self._folder.models / new_id("part")
-        shutil.copytree(model, beside)
-        if target.exists():
-            shutil.rmtree(target)
-        beside.rename(target)
-
-    def _check_space(self, space: str, schema: "Schema") -> None:
-        known = {one.name: one for one in self.spaces()}.get(space)
-        if known is not None and known.digest != schema.digest():
-            raise Conflict(
-                f"model: expected one of the schema that the transactions of the space {space} have "
-                f"({known.digest}), got one of {schema.name} ({schema.digest()}); name another space"
-            )
-
-    def _make_space(self, name: str, kind: str, schema: "Schema") -> None:
-        if any(one.name == name for one in self.spaces()):
-            return
-        with self.store.group() as group:
-            results.put_space(group, Space(name, kind, schema.to_toml(), schema.digest(), self._clock.now()))
-        self._tell_others()
-
-    def _tell_others(self) -> None:
-        """Let every process that watches the database look again."""
-        with self._database.write():
-            pass
 
     def deployments(self) -> list[Endpoint]:
         """Return every deployment by name, with what was counted of its calls."""
@@ -214,11 +178,6 @@ class Deployments:
             raise Conflict(f"deployment: {name} is a graph network, which scores no transactions of a stream")
         return str(found.source["space"])
 
-    def _forget_snapshots(self) -> None:
-        """Remove what a start would begin with: something was taken away, which must not live on there."""
-        for path in self._snapshots.glob("*.npz"):
-            path.unlink(missing_ok=True)
-
     def undeploy(self, name: str) -> None:
         """Take a deployment away; its model and what it decided stay.
 
@@ -231,6 +190,8 @@ class Deployments:
         if self._ledger is not None:
             self.refresh()
 
+    # ------------------------------------------------------------------ models
+
     def models(self) -> list[Json]:
         """Return the models that were deployed once: id, where they are deployed, and their cards' figures.
 
@@ -239,17 +200,23 @@ class Deployments:
         used: dict[str, list[str]] = {}
         for one in self.deployments():
             used.setdefault(str(one.source["model"]), []).append(one.name)
-        found = []
-        for id in sorted({path.name for path in self._folder.models.glob("*")} | used.keys()):
-            card = _read_card(self._folder.models / id)
-            if card is None:
-                if id in used or id.startswith(_OURS):
-                    problem = "model: expected a readable card.json, its folder is damaged"
-                    found.append({"id": id, "deployed": used.get(id, []), "problem": problem})
-            elif "schema.toml" in card.get("files", {}) or "directions" in card:
-                told: Json = {name: card[name] for name in ("created", "metrics", "windows") if name in card}
-                found.append({"id": id, "deployed": used.get(id, []), **told})
-        return found
+        return self._models.told(used)
+
+    def model(self, id: str) -> "FraudModel":
+        """Return a model that was deployed once.
+
+        Raises:
+            NotFound: It is gone. InvalidInput: Its folder is damaged.
+        """
+        return self._models.load(id)
+
+    def card(self, id: str) -> Json:
+        """Return all that is told of a model, also of a graph network.
+
+        Raises:
+            NotFound: It is gone. InvalidInput: Its folder is damaged.
+        """
+        return self._models.card(id)
 
     def delete_model(self, id: str, *, force: bool = False) -> None:
         """Remove a model that is not deployed; what it decided stays, but cannot be made again, nor given reasons.
@@ -275,40 +242,23 @@ class Deployments:
                 "it; expected force (?force=true, --force) to delete it all the same",
                 field="force",
             )
-        shutil.rmtree(self._folder.models / id)
-        with self._lock:
-            self._models.pop(id, None)
-        self._tell_others()
+        self._models.remove(id)
+        self._database.touch()
         self._journal.write("fraud", id, "model deleted", decisions=count)
 
-    def card(self, id: str) -> Json:
-        """Return all that is told of a model, also of a graph network.
+    # ------------------------------------------------------------------ spaces
+
+    def spaces(self, *, counted: bool = False) -> list[Space]:
+        """Return the spaces by name: the live ones and those of simulations."""
+        return self._spaces.all(counted=counted)
+
+    def schema(self, space: str = LIVE) -> "Schema":
+        """Return the schema of a space.
 
         Raises:
-            NotFound: It is gone. InvalidInput: Its folder is damaged.
+            NotFound: There is no such space.
         """
-        folder = self._folder.models / check_name(id, "model")
-        if not _is_graph(folder):
-            return dict(self.model(id).card)
-        from masthead.fraud.networks.graph_model import read_card
-
-        with self._lock:
-            if id not in self._graphs:
-                self._graphs[id] = read_card(folder)
-            return dict(self._graphs[id])
-
-    def model(self, id: str) -> "FraudModel":
-        """Return a deployed model, loaded once.
-
-        Raises:
-            NotFound: It is gone. InvalidInput: Its folder is damaged.
-        """
-        from masthead.fraud.scoring.model import FraudModel
-
-        with self._lock:
-            if id not in self._models:
-                self._models[id] = FraudModel.load(self._folder.models / check_name(id, "model"))
-            return self._models[id]
+        return self._spaces.schema(space)
 
     # ------------------------------------------------------------------ what is served
 
@@ -322,8 +272,7 @@ class Deployments:
         with self._lock:
             self._version = self._database.version()
             self.desk.refresh()
-            for id in [one for one in self._models if not (self._folder.models / one).exists()]:
-                del self._models[id]  # another process has deleted it
+            self._models.forget_removed()
             found = list(self.deployments())
             spaces = self.spaces()
             seen = (
@@ -365,7 +314,8 @@ class Deployments:
                     self.model(str(one.source["model"]))
                 except MastheadError as error:
                     why[one.name] = error.message
-                    self._journal.write("fraud", one.name, "model damaged", why=error.message)
+                    if self.damaged.get(one.name) != error.message:  # or it was told before
+                        self._journal.write("fraud", one.name, "model damaged", why=error.message)
         return why
 
     def _lanes(self, found: Iterable[Endpoint]) -> "tuple[Lane, ...]":
@@ -435,8 +385,8 @@ class Deployments:
         ]
 
     def _refuse_damaged(self, space: str, alias: str) -> None:
-        simulated = any(one.name == space and one.kind == "simulation" for one in self.spaces())
-        served = LIVE if simulated else space
+        found = self._spaces.find(space)
+        served = LIVE if found is not None and found.kind == "simulation" else space
         for one in self.deployments():
             decides = one.source["space"] == served and not one.source["shadow"]
             if one.name in self.damaged and (one.name == alias or (not alias and decides)):
@@ -445,24 +395,6 @@ class Deployments:
                     f"from an intact folder (masthead fraud deploy {one.name} --model DIR), or "
                     f"masthead fraud undeploy {one.name}"
                 )
-
-    # ------------------------------------------------------------------ spaces
-
-    def spaces(self, *, counted: bool = False) -> list[Space]:
-        """Return the spaces by name: the live ones and those of simulations."""
-        with self._database.read() as connection:
-            return results.spaces(connection, counted=counted)
-
-    def schema(self, space: str = LIVE) -> "Schema":
-        """Return the schema of a space.
-
-        Raises:
-            NotFound: There is no such space.
-        """
-        for one in self.spaces():
-            if one.name == space:
-                return _parsed(one.schema, f"the schema of the space {space}")
-        raise NotFound(f"space: there is none named {shown(space)}")
 
     def close(self) -> None:
         """Write what waits and let go of the connection."""
@@ -476,42 +408,3 @@ class Deployments:
         ):  # a command that scores one transaction leaves that to the server
             ledger.keep()
         self.store.close()
-
-
-@functools.lru_cache(maxsize=16)
-def _parsed(text: str, source: str) -> "Schema":
-    from masthead.fraud.data.schema import Schema
-
-    return Schema.parse(text, source=source)
-
-
-def _card_id(model: Path) -> str:
-    found: Json = orjson.loads((model / "card.json").read_bytes())
-    return str(found["id"])
-
-
-def _is_intact(folder: Path) -> bool:
-    try:
-        if _is_graph(folder):
-            from masthead.fraud.networks.graph_model import read_card
-
-            read_card(folder)
-        else:
-            read_folder(folder)
-    except MastheadError:
-        return False
-    return True
-
-
-def _read_card(folder: Path) -> Json | None:
-    """Return the card of a model's folder; None when there is none that can be read."""
-    try:
-        card = orjson.loads((folder / "card.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return card if isinstance(card, dict) else None
-
-
-def _is_graph(folder: Path) -> bool:
-    """Return whether a model's folder holds a graph network, which answers to the article's payload and keeps nothing."""
-    return (_read_card(folder) or {}).get("kind") == "fraud-graph"

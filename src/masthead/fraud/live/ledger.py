@@ -25,7 +25,7 @@ from masthead.fraud.store.links import EVERY, link
 from masthead.fraud.store.log import Group, Head, TransactionLog
 from masthead.fraud.store.packing import amount_of, body_of, differing, ents_of, feat_of
 from masthead.fraud.store.records import NewDecision, NewLabel, NewTransaction
-from masthead.fraud.store.results import horizon, known_labels, spelled
+from masthead.fraud.store.results import horizon, is_gone, known_labels, spelled
 from masthead.fraud.store.vectors import pack_vector
 
 __all__ = ["Differs", "Ledger", "Mark", "Marking", "Scoring", "Swap"]
@@ -135,7 +135,7 @@ class Ledger:
 
     def _write(self, jobs: Sequence[Job]) -> None:
         with self._store.group() as group:
-            self._catch_up(group.head)
+            self._catch_up(group)
             page = _Page(group.head.last, int(self._clock.time() * 1e6))
             self._look_up(group, jobs, page)
             for job in jobs:
@@ -170,9 +170,11 @@ class Ledger:
             if book.snapshot is not None and book.last > book.kept and not self._dirty:
                 _keep_one(book.snapshot, freeze(book), self._store)
 
-    def _catch_up(self, head: Head) -> None:
+    def _catch_up(self, group: Group) -> None:
         """Bring the states to the log's head, when another process has written or something was taken away."""
+        head = group.head
         if head.epoch != self._head.epoch or head.last < self._head.last:
+            self.books = {name: book for name, book in self.books.items() if not is_gone(group, name)}
             self._rebuild(head, _REBUILT_BY[1])
         elif head.last != self._head.last:
             for book in self.books.values():

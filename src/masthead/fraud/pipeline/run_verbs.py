@@ -123,8 +123,7 @@ class RunVerbs(ABC):
         if self._serves or worker == "job":
             self._begin(run)
         else:
-            with self._database.write():  # the server looks when something has changed
-                pass
+            self._database.touch()  # the server looks when something has changed
 
     def _begin(self, run: RunFolder, *, brief: bool = False) -> None:
         state = run.state()

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from masthead.base.errors import InvalidInput
+from masthead.base.errors import Conflict, InvalidInput
 from masthead.fraud.data.events import Events, Labels, read_events, read_labels
 from masthead.fraud.data.neptune import is_neptune, read_neptune
 from masthead.fraud.data.schema import Schema
@@ -24,7 +24,7 @@ from masthead.fraud.store.links import link
 from masthead.fraud.store.log import Group, TransactionLog
 from masthead.fraud.store.packing import CONTENT, MOST_TEXT, differing
 from masthead.fraud.store.records import NewLabel, NewTransaction
-from masthead.fraud.store.results import has_labels, known_labels, spelled
+from masthead.fraud.store.results import has_labels, is_gone, known_labels, spelled
 
 __all__ = ["Loaded", "Loading", "load_events", "load_labels", "loading", "read_transactions"]
 
@@ -147,7 +147,7 @@ def loading(
         problems: A file for all problems.
 
     Raises:
-        InvalidInput: The files cannot be read.
+        InvalidInput: The files cannot be read. Conflict: The space is deleted meanwhile.
     """
     found = Loaded(kept=None if problems is None else ProblemFile(problems))
     try:
@@ -301,6 +301,7 @@ def _storing(
     for start in range(0, len(usable), at_once):
         rows = usable[start : start + at_once]
         with store.group() as group:
+            _check_there(group, space)
             alone = loader.begin(group)
             ents = loader.ents(group, rows)
             known = {} if alone else group.find(space, [events.ids[row] for row in rows.tolist()])
@@ -351,6 +352,13 @@ def _unfit(text: str) -> bool:
     return len(text) > MOST_TEXT or "\0" in text
 
 
+def _check_there(group: Group, space: str) -> None:
+    if is_gone(group, space):
+        raise Conflict(
+            f"space: {space} was deleted while files were loaded into it; load them into another one"
+        )
+
+
 def load_labels(
     store: TransactionLog, space: str, labels: Labels, *, source: str, at_once: int = LABELS_AT_ONCE
 ) -> int:
@@ -374,6 +382,7 @@ def _noting(
     for start in range(0, len(rows), at_once):
         given = rows[start : start + at_once]
         with store.group() as group:
+            _check_there(group, space)
             # Where all labels were written here none can be there; to look each of them up would take longer.
             alone = group.head.last == last or (start == 0 and not has_labels(group, space))
             known = set() if alone else known_labels(group, space, source, [id for id, _, _ in given])

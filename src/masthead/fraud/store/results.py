@@ -23,6 +23,7 @@ __all__ = [
     "get_transaction",
     "has_labels",
     "horizon",
+    "is_gone",
     "known_labels",
     "neighbours",
     "newest",
@@ -322,6 +323,12 @@ def put_space(group: Group, found: Space) -> None:
         "digest = excluded.digest, created = excluded.created",
         (found.name, found.kind, found.schema, found.digest, stamp),
     )
+
+
+def is_gone(group: Group, space: str) -> bool:
+    """Return whether a space was taken away; one that nobody ever made was not."""
+    asked = "SELECT 1 FROM fraud_spaces WHERE name = ? AND kind = 'gone'"
+    return group.run(asked, (space,)).fetchone() is not None
 
 
 def has_labels(group: Group, space: str) -> bool:
