@@ -171,6 +171,7 @@ def test_a_graph_network_and_a_damaged_model_stand_beside_the_others(visit, worl
     expect(row("network").first).to_contain_text("graph network: answers requests, decides nothing")
     id = next(one.source["model"] for one in masthead.fraud.deployments() if one.name == "network")
     expect(row(id).last).to_contain_text("180 nodes of type TransactionID")
+    expect(row(id).last).to_contain_text(re.compile(r"20\d\d-\d\d-\d\d \d\d:\d\d"))
     expect(row(broken.name)).to_contain_text("Damaged: model: expected schema.toml")
     expect(row(broken.name)).to_contain_text("Deploy it again from an intact folder, or delete it")
     page.get_by_role("button", name=f"Card {id}").click()

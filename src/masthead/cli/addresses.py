@@ -49,10 +49,13 @@ def opener(running: Served) -> "urllib.request.OpenerDirector":
     return urllib.request.build_opener(urllib.request.ProxyHandler({}), secure)
 
 
-def let_server_follow(folder: Path) -> str:
+def let_server_follow(folder: Path, patience_s: float = FOLLOW_S) -> str:
     """Have the server of a folder, if one runs, follow what was written to the database; return what went wrong, or "".
 
     What was written stands in any case: a server that is busy or about to end reads it later, or when it starts.
+
+    Args:
+        patience_s: How long to wait for its answer.
     """
     running = served(folder)
     if running is None:
@@ -63,10 +66,10 @@ def let_server_follow(folder: Path) -> str:
         f"{running.url}/follow", b"", {"Authorization": f"Bearer {running.token}"}, method="POST"
     )
     try:
-        with opener(running).open(request, timeout=FOLLOW_S):
+        with opener(running).open(request, timeout=patience_s):
             return ""
     except OSError as error:  # urllib's own errors are some
         reason = (
-            f"it has not answered within {FOLLOW_S:g} s" if isinstance(error, TimeoutError) else str(error)
+            f"it has not answered within {patience_s:g} s" if isinstance(error, TimeoutError) else str(error)
         )
         return f"the server does not follow this change yet: {reason}; what was written stands"

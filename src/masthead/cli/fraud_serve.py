@@ -3,6 +3,7 @@
 They work on the data folder that MASTHEAD_DATA names, beside a running server, which follows what they write.
 """
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,11 +11,15 @@ from typing import Annotated, Any
 import typer
 
 from masthead.base.errors import InvalidInput, shown
+from masthead.cli.addresses import served
 from masthead.cli.grammar import answer
 from masthead.cli.installation import OTHER, AsJson, Name, as_typed, installation
 from masthead.cli.output import print_fields, print_json, print_table
 
 __all__ = ["add"]
+
+_WARM_S = 120.0
+"""A server compiles what scores once on a machine, and reads all transactions of a space when its first model comes."""
 
 Space = Annotated[str, typer.Option("--space", metavar="NAME", help="Where the transactions lie.")]
 Model = Annotated[
@@ -85,7 +90,7 @@ def deploy(
 
     What is not given of subject, decisions and share stays as the deployment of that name has it.
     """
-    with installation(None) as masthead, as_typed():
+    with installation(None, _WARM_S) as masthead, as_typed():
         made = masthead.fraud.deploy(
             name,
             model,
@@ -97,6 +102,8 @@ def deploy(
             release_share=release_share,
         )
         found = made.to_json()
+        if sys.stderr.isatty() and served(masthead.settings.data):
+            print("the server reads the model and its transactions ...", file=sys.stderr)
     if as_json:
         print_json(found)
         return

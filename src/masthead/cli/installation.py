@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from masthead.cli.addresses import let_server_follow
+from masthead.cli.addresses import FOLLOW_S, let_server_follow
 
 if TYPE_CHECKING:
     from masthead.app import Masthead
@@ -72,11 +72,14 @@ def as_typed(*parameters: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def installation(data: Path | None) -> Iterator["Masthead"]:
+def installation(data: Path | None, patience_s: float = FOLLOW_S) -> Iterator["Masthead"]:
     """Give the product over its data folder, without the server's lock.
 
     A command that wrote returns when a running server follows what it wrote: a reading sent after `activate` is one of
     the detector's. A server that does not answer is told on standard error; it reads the database when it can.
+
+    Args:
+        patience_s: How long to wait for the server's answer.
     """
     from masthead.app import Masthead
     from masthead.base.log import configure_logs
@@ -86,5 +89,5 @@ def installation(data: Path | None) -> Iterator["Masthead"]:
     with Masthead.open(found) as masthead:
         yield masthead
         wrote = masthead.database.wrote
-    if wrote and (trouble := let_server_follow(found.data)):
+    if wrote and (trouble := let_server_follow(found.data, patience_s)):
         warn(trouble)

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
+from masthead.base.clock import SystemClock
 from masthead.base.errors import InvalidInput, NotFound, shown
 from masthead.fraud.networks.graph import (
     Direction,
@@ -264,6 +265,7 @@ class GraphModel:
             "format": _FORMAT,
             "kind": _KIND,
             "id": f"graph-{whole[:10]}",
+            "created": SystemClock().now().isoformat(timespec="seconds"),
             "target": self.target,
             "columns": list(self.columns),
             "types": list(self.types),
