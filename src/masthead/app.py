@@ -236,7 +236,7 @@ class Masthead:
 
     def _score_actions(self, actions: "Sequence[Action]") -> "list[Outcome]":
         """Score what rules selected; the room is built with the first transaction."""
-        from masthead.fraud.live.rule_action import score_actions
+        from masthead.fraud.rule_action import score_actions
 
         return score_actions(self.fraud, actions)
 
@@ -250,7 +250,7 @@ class Masthead:
         Raises:
             LimitReached: There is no room now: all of them are to come again.
         """
-        from masthead.fraud.live.rule_action import score_messages
+        from masthead.fraud.rule_action import score_messages
 
         return score_messages(self.fraud, intake, payloads)
 
@@ -276,7 +276,7 @@ class Masthead:
         return Loads(self.folder, self.flows, lambda: self.fraud, self.database)
 
     def _load_fraud(self, source: "Mapping[str, Any]") -> "ServedModel":
-        from masthead.fraud.live.endpoint import FraudEndpoint, GraphEndpoint
+        from masthead.fraud.endpoint import FraudEndpoint, GraphEndpoint
 
         if source.get("graph"):
             return GraphEndpoint(self.folder.models / source["model"])

@@ -10,7 +10,7 @@ import pytest
 from masthead.base.errors import InvalidInput
 from masthead.cli import main as command_line
 from masthead.fraud.networks.article import ArticleGraph, ArticleNetwork, ArticleOptions, last_mean
-from masthead.fraud.networks.contest import Contest, article_graph, compared
+from masthead.fraud.scoring.contest import Contest, article_graph, compared
 from masthead.fraud.scoring.model import Table
 from masthead.learn.scores import roc_auc
 

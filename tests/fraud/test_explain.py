@@ -18,8 +18,8 @@ from masthead.base.settings import Settings
 from masthead.fraud.data.columns import Event
 from masthead.fraud.live.ledger import Mark
 from masthead.fraud.reasons.explaining import Explainer
-from masthead.fraud.reasons.reasons import find_reasons
 from masthead.fraud.scoring.model import FraudModel
+from masthead.fraud.scoring.reasons import find_reasons
 
 DAY_0 = BEGIN + 100 * DAY
 

@@ -11,9 +11,8 @@ import pytest
 
 from masthead.base.errors import InvalidInput
 from masthead.fraud import FraudModel
-from masthead.fraud.networks.temporal_network import blocks_of
 from masthead.fraud.scoring.engines import EmbeddedTrees, Trees
-from masthead.fraud.scoring.learning import Material, learn
+from masthead.fraud.scoring.learning import Material, blocks_of, learn
 from masthead.fraud.scoring.state import GraphState
 
 DAY = card_events.DAY

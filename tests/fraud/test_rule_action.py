@@ -15,7 +15,7 @@ from waiting import eventually
 from masthead.app import Masthead
 from masthead.base.errors import InvalidInput, LimitReached
 from masthead.base.settings import Settings
-from masthead.fraud.live.rule_action import score_actions
+from masthead.fraud.rule_action import score_actions
 from masthead.streams.readings import Batch, Reading
 
 SPOILT = {"name": "spoilt", "destination": "s3://spoilt/", "buffer_s": 0, "buffer_mib": 1}

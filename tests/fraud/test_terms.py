@@ -13,9 +13,9 @@ from fresh import fresh
 from masthead.app import Masthead
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound
 from masthead.base.settings import Settings
-from masthead.fraud.desk.outcomes import Decided, told_outcomes
-from masthead.fraud.live.rule_action import score_messages
+from masthead.fraud.live.outcomes import Decided, told_outcomes
 from masthead.fraud.live.terms import Terms, is_released
+from masthead.fraud.rule_action import score_messages
 from masthead.streams.works import Intake
 
 MODEL = small_fraud.folder() / "model"

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Depends, Query
 from masthead.api.factory import Product
 from masthead.api.segments import SegmentRoute
 from masthead.api.shapes import Json, Limit, Token, body, flag, only, page_by_name, raw_body, read_time, text
+from masthead.base.clock import FOREVER_US
 from masthead.base.errors import InvalidInput, MastheadError, shown
 
 router = APIRouter(tags=["fraud"], route_class=SegmentRoute)
 Space = Annotated[str, Query(description="Where the transactions lie: `live`, or a simulation.")]
 Start = Annotated[str | None, Query(description="ISO 8601; from this time on.")]
 End = Annotated[str | None, Query(description="ISO 8601; before this time.")]
-_FOREVER = 2**62
 _EVENT: Json = {
     "transaction_data": [{"TransactionID": 3663549, "TransactionDT": 18403224, "TransactionAmt": 31.95}],
     "identity_data": [{"TransactionID": 3663549, "id_19": 266, "id_20": 325}],
@@ -101,7 +101,7 @@ def read_window(start: str | None, end: str | None) -> tuple[int, int]:
     after, before = read_time(start, "start"), read_time(end, "end")
     return (
         0 if after is None else round(after.timestamp() * 1e6),
-        _FOREVER if before is None else round(before.timestamp() * 1e6),
+        FOREVER_US if before is None else round(before.timestamp() * 1e6),
     )
 
 

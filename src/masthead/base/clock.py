@@ -13,6 +13,10 @@ from typing import Protocol
 
 from masthead.base.errors import InvalidInput, shown
 
+DAY_US = 86_400_000_000
+FOREVER_US = 2**62
+"""A time behind all others, in microseconds; negative, one before them."""
+
 
 class Clock(Protocol):
     """What tells the time to everything below the faces."""

@@ -56,7 +56,7 @@ def running(
     import tempfile
 
     from masthead.fraud.data.generate import generate
-    from masthead.fraud.networks.contest import BARS, Contest, compared
+    from masthead.fraud.scoring.contest import BARS, Contest, compared
 
     runs: list[Json] = []
     with tempfile.TemporaryDirectory(prefix="masthead-bench-") as home:

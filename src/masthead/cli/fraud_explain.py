@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from masthead.base.clock import FOREVER_US
 from masthead.cli.fraud_bench import History, Hub, Model, bench
 from masthead.cli.fraud_serve import Limit, Since, Space, Until, micros
 from masthead.cli.installation import AsJson, installation
@@ -78,7 +79,7 @@ def rings(space: Space = "live", limit: Limit = 100, as_json: AsJson = False) ->
 def outcomes(start: Since = None, end: Until = None, space: Space = "live", as_json: AsJson = False) -> None:
     """Tell how decisions turned out: precision and recall of all, and of the sample that was released from review."""
     with installation(None) as masthead:
-        found = masthead.fraud.outcomes(space=space, start=micros(start, 0), end=micros(end, 2**62))
+        found = masthead.fraud.outcomes(space=space, start=micros(start, 0), end=micros(end, FOREVER_US))
     if as_json:
         print_json(found)
     else:

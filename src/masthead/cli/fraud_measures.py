@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from masthead.base.clock import FOREVER_US
 from masthead.base.folder import DataFolder
 from masthead.fraud.data.columns import Event, Events, Labels
 from masthead.fraud.data.events import read_events
@@ -470,7 +471,7 @@ def _different(here: Ground, stored: Sequence[Any], marks: Sequence[Any], by_id:
     undisturbed = Stream(here.model, reasons=False)
     nobody = here.events.take(np.arange(here.history))
     none = np.empty(0, np.int64)
-    undisturbed.warm(nobody, Labels(none, [], none.astype(np.int8), none), until=2**62)
+    undisturbed.warm(nobody, Labels(none, [], none.astype(np.int8), none), until=FOREVER_US)
     log = [(seq, "score", id, score) for seq, id, score in stored]
     log += [(seq, "label", id, at) for seq, id, _, at in marks]
     differ = 0

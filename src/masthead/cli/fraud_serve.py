@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from masthead.base.clock import FOREVER_US
 from masthead.base.errors import InvalidInput, shown
 from masthead.cli.addresses import served
 from masthead.cli.grammar import answer
@@ -190,7 +191,7 @@ def transactions(
                 space=space,
                 flagged=True if flagged else None,
                 start=micros(start, 0),
-                end=micros(end, 2**62),
+                end=micros(end, FOREVER_US),
                 limit=limit - len(found),
                 token=token,
                 explain=as_json,  # a table has no room for reasons

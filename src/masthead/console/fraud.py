@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import ui
 
-from masthead.base.clock import utc
+from masthead.base.clock import DAY_US, utc
 from masthead.base.errors import NotFound
 from masthead.console import (
     fraud_entity,
@@ -20,7 +20,6 @@ from masthead.console.charts import theme
 from masthead.console.fraud_charts import SCRIPT, count_bars, latency_bars, live_chart, live_points
 from masthead.console.fraud_parts import (
     COLUMNS,
-    DAY_US,
     LIVE,
     deciding_cuts,
     money,

@@ -50,7 +50,7 @@ def register(console: Console) -> None:
 
 
 def _row(one: object, space: str) -> Row:
-    from masthead.fraud.desk.desk_records import Listed
+    from masthead.fraud.store.desk_records import Listed
 
     assert isinstance(one, Listed)
     return {

@@ -4,8 +4,9 @@ from typing import Any
 
 from nicegui import ui
 
+from masthead.base.clock import DAY_US
 from masthead.console.beside import Beside
-from masthead.console.fraud_parts import DAY_US, LIVE, probability
+from masthead.console.fraud_parts import LIVE, probability
 from masthead.console.parts import title
 from masthead.console.shell import Console, watch
 from masthead.console.tables import changed_rows, table

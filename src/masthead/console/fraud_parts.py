@@ -12,7 +12,6 @@ from masthead.console.shell import Console
 from masthead.console.tables import Row
 
 LIVE = "live"
-DAY_US = 86_400_000_000
 SECTIONS = (
     ("Overview", ""),
     ("Rings", "/rings"),
@@ -87,7 +86,7 @@ def entity_path(relation: str, value: str, space: str) -> str:
 
 def entity_name(relation: str, value: str) -> str:
     """Return what people call an entity, as reasons and graphs do."""
-    from masthead.fraud.reasons.reasons import noun_of, spelled  # brings the tables
+    from masthead.fraud.scoring.reasons import noun_of, spelled  # brings the tables
 
     return f"{noun_of(relation)} {spelled(value)}"
 

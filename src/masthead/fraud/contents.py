@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from masthead.base.errors import Conflict, NotFound, shown
 from masthead.base.ids import new_id
-from masthead.fraud.reasons.explanations import Explanations
+from masthead.fraud.live.explanations import Explanations
 from masthead.fraud.store import results
 from masthead.fraud.store.records import LIVE
 from masthead.fraud.store.results import Space

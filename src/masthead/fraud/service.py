@@ -1,6 +1,6 @@
 """The verbs of transactions: score, look, label.
 
-Others stand in `contents.py` here, `deployments.py` and `champions.py` in `live/`, `explanations.py` in `reasons/`.
+Others stand in `contents.py` here; in `live/` in `deployments.py`, `champions.py` and `explanations.py`.
 """
 
 import time
@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from masthead.base.clock import Clock, utc
+from masthead.base.clock import FOREVER_US, Clock, utc
 from masthead.base.errors import Conflict, InvalidInput, MastheadError, shown
 from masthead.base.folder import DataFolder
 from masthead.base.log import Journal
 from masthead.base.pages import Page, check_limit, decode_token, encode_token
 from masthead.fraud.contents import Contents
-from masthead.fraud.live.champions import Champions
+from masthead.fraud.live.champions import Champions, check_window
 from masthead.fraud.live.counting import FLAGGED, LABELS, LATENCY, TRANSACTIONS
-from masthead.fraud.reasons.explanations import check_window
 from masthead.fraud.store import results
 from masthead.fraud.store.log import TransactionLog
 from masthead.fraud.store.records import LIVE
@@ -38,7 +37,6 @@ SOURCES = ("chargeback", "analyst", "import")
 MOST_AT_ONCE = 10_000
 _TOGETHER = 64  # of a batch, in one commit: others must not wait for a whole one
 _EXPLAINED = 100  # of a page, which then ends: reasons take some milliseconds each
-_FOREVER = 2**62
 
 Json = dict[str, Any]
 Scored = Json | MastheadError
@@ -189,7 +187,7 @@ class FraudService(Contents, Champions):
         space: str = LIVE,
         flagged: bool | None = None,
         start: int = 0,
-        end: int = _FOREVER,
+        end: int = FOREVER_US,
         limit: int = 100,
         token: str | None = None,
         explain: bool = True,
@@ -222,7 +220,7 @@ class FraudService(Contents, Champions):
             None if more is None else encode_token("transactions", [more.ts, more.seq]),
         )
 
-    def stats(self, *, space: str = LIVE, start: int = 0, end: int = _FOREVER) -> Json:
+    def stats(self, *, space: str = LIVE, start: int = 0, end: int = FOREVER_US) -> Json:
         """Return counts and amounts of [start, end): `totalCount, totalAmount, fraudCount, totalFraudAmount`.
 
         Raises:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from masthead.base.clock import DAY_US
 from masthead.fraud.data.columns import Events
 from masthead.fraud.data.schema import UNITS_US, Schema
 from masthead.fraud.data.tables import match, read_names
-from masthead.fraud.data.values import DAY_US, EARLIEST_US, LATEST_US, NO_NUMBER, NO_VALUE, time_us
+from masthead.fraud.data.values import EARLIEST_US, LATEST_US, NO_NUMBER, NO_VALUE, time_us
 
 if TYPE_CHECKING:
     import ibis

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from masthead.base.clock import DAY_US
 from masthead.fraud.data.tables import PROBLEMS
-from masthead.fraud.data.values import DAY_US
 
 __all__ = ["Event", "Events", "Labels", "Source", "composite_key", "day_minus", "narrow"]
 

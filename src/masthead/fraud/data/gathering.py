@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from masthead.base.clock import DAY_US
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.data.columns import Events, Source, composite_key, narrow
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.data.tables import Frame, Problems, numbers_of, texts_of
 from masthead.fraud.data.times import times_of
-from masthead.fraud.data.values import DAY_US, key_text, verdict_of
+from masthead.fraud.data.values import key_text, verdict_of
 
 __all__ = ["gather"]
 

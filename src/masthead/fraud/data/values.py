@@ -12,9 +12,8 @@ from typing import Any
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.data.schema import UNITS_US, Schema, TimeColumn
 
-__all__ = ["DAY_US", "key_text", "number_of", "parse_time", "read_value", "time_us", "verdict_of"]
+__all__ = ["key_text", "number_of", "parse_time", "read_value", "time_us", "verdict_of"]
 
-DAY_US = 86_400_000_000
 EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 NO_VALUE = frozenset({"", "nan", "NaN", "None", "null", "<NA>"})
 NO_NUMBER = NO_VALUE | {"NA", "N/A", "NULL", "Null", "none", "NAN", "n/a"}

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from masthead.base.clock import Clock
+from masthead.base.clock import FOREVER_US, Clock
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, NotFound, shown
 from masthead.base.folder import DataFolder
 from masthead.base.ids import new_id
 from masthead.base.log import Journal
-from masthead.fraud.desk import feed_results
-from masthead.fraud.desk.desk_records import Listed
-from masthead.fraud.desk.feed_results import Fed
 from masthead.fraud.live.counting import LATENCY
-from masthead.fraud.store import results
+from masthead.fraud.store import feed_results, results
+from masthead.fraud.store.desk_records import Listed
+from masthead.fraud.store.feed_results import Fed
 from masthead.fraud.store.records import LIVE
 from masthead.store.engine import Database
 
@@ -30,7 +29,6 @@ HISTORY = 10_000  # transactions before the first one, so that the graph is not 
 MOST_SIMULATIONS = 2  # at once: they take the place of real transactions
 VERDICTS = ("fraud", "legit", "unsure")
 _KEPT = 20
-_FOREVER = 2**62
 Json = dict[str, Any]
 
 
@@ -89,7 +87,7 @@ class FraudPortal:
         if relation not in known:
             raise NotFound(f"relation: there is none named {shown(relation)}; there are {', '.join(known)}")
         with self._database.read() as connection:
-            found = results.recent(connection, space, (relation, value), before=_FOREVER, limit=limit)
+            found = results.recent(connection, space, (relation, value), before=FOREVER_US, limit=limit)
         return [{"id": one.id, "ts": one.ts, "amount": one.amount, "score": one.score} for one in found]
 
     def latencies(self) -> list[tuple[float, int]]:

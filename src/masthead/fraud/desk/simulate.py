@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from masthead.base.clock import utc
+from masthead.base.clock import DAY_US, utc
 from masthead.base.errors import InvalidInput, MastheadError
 from masthead.fraud.data.columns import Event, Events, Labels, day_minus
 from masthead.fraud.data.events import read_events, read_labels
@@ -34,7 +34,6 @@ MOST_RATE, MOST_DURATION_S, MOST_CONCURRENT = 2_000.0, 3_600.0, 64
 SHARE = 0.035  # of fraud in generated transactions, as in those of IEEE-CIS
 _TRIES = 3  # at generating as many as are wanted: near the end there may be few frauds
 HISTORY = 10_000  # transactions before the first one, so that the graph is not empty
-_DAY_US = 86_400_000_000
 Json = dict[str, Any]
 
 
@@ -207,7 +206,7 @@ def read_material(schema: Schema, paths: list[Path], labels: Path | None, plan: 
     truth[marks.rows[known]] = marks.value[known]
     rings = _rings(paths, events)
     # Made-up rings that would go on beyond the last day all pay in its last minutes: nobody would believe that.
-    whole = events.ts < int(events.ts[-1]) - _DAY_US if tables else np.ones(len(events), bool)
+    whole = events.ts < int(events.ts[-1]) - DAY_US if tables else np.ones(len(events), bool)
     kept, first = _chosen(truth, whole, plan)
     place = np.full(len(events), -1, np.int64)
     place[kept] = np.arange(len(kept))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masthead.base.clock import Clock, SystemClock
+from masthead.base.clock import DAY_US, Clock, SystemClock
 from masthead.base.errors import Conflict, shown
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.schema import Schema
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from masthead.fraud.scoring.model import FraudModel
 
 __all__ = ["Book", "Lane", "present"]
-
-_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,4 +218,4 @@ def present(now: int, newest: int) -> int:
 
     That is now, but where they happened long ago, as in a replay of an old year: there it is the newest's.
     """
-    return now if abs(now - newest) <= _DAY_US or not newest else newest
+    return now if abs(now - newest) <= DAY_US or not newest else newest

@@ -5,12 +5,14 @@ Nothing here stands in the way of a decision: all of it is read from what was de
 
 from typing import TYPE_CHECKING, Any
 
-from masthead.base.clock import utc
+from masthead.base.clock import DAY_US, FOREVER_US, utc
 from masthead.base.errors import Conflict, InvalidInput, MastheadError, NotFound, shown
 from masthead.base.log import get_logger
 from masthead.fraud.live.deployments import Deployments
+from masthead.fraud.live.terms import Terms
 from masthead.fraud.store import live_results, results
 from masthead.fraud.store.live_results import Scores, Span
+from masthead.fraud.store.records import LIVE
 from masthead.learn.records import Endpoint
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from masthead.fraud.scoring.drift import Contest
     from masthead.fraud.scoring.model import FraudModel
 
-__all__ = ["DAYS", "ENOUGH", "Champions"]
+__all__ = ["DAYS", "ENOUGH", "Champions", "check_window"]
 
 DAYS = 7
 """So long a window before the newest transaction is compared with what the model learned from."""
@@ -30,9 +32,19 @@ ENOUGH = 500
 _MOST_DAYS = 366
 _MOST_SCORES = 100_000  # of a window, the newest: 200 draws of them take some seconds
 _MOST_VECTORS = 5_000  # shares of a tenth are true to 0.4 %
-_DAY_US = 86_400_000_000
 
 Json = dict[str, Any]
+
+
+def check_window(start: int, end: int) -> None:
+    """Refuse a window, UTC microseconds, that ends before it starts.
+
+    Raises:
+        InvalidInput: It does; both times are named.
+    """
+    if end < start:
+        first, last = (utc(moment / 1e6).isoformat() for moment in (start, end))
+        raise InvalidInput(f"end: expected a time from the start on, {first}, got {last}", field="end")
 
 
 class Champions(Deployments):
@@ -63,7 +75,7 @@ class Champions(Deployments):
         if not 1 <= days <= _MOST_DAYS:
             raise InvalidInput(f"days: expected 1 to {_MOST_DAYS}, got {days}", field="days")
         found, model, newest = self._asked(name)
-        span = Span(str(found.source["space"]), newest + 1 - days * _DAY_US, newest + 1)
+        span = Span(str(found.source["space"]), newest + 1 - days * DAY_US, newest + 1)
         said, x = self._seen_by(model, span)
         reference = model.card.get("reference", {})
         score = stability(reference["score"], said.score) if "score" in reference else None
@@ -120,6 +132,26 @@ class Champions(Deployments):
             "fraud", name, "challenger promoted", asked="if better" if if_better else "by hand", **told
         )
         return {**told, "promoted": True}
+
+    def outcomes(self, *, space: str = LIVE, start: int = 0, end: int = FOREVER_US) -> Json:
+        """Return how decisions on transactions of [start, end) turned out: counts, precision and recall of `all`, and of
+        the `released` sample that nobody looked into, as far as it is mature.
+
+        Raises:
+            NotFound: There is no such space. InvalidInput: The window ends before it starts.
+        """
+        check_window(start, end)
+        from masthead.fraud.live.book import present
+        from masthead.fraud.live.outcomes import told_outcomes
+        from masthead.fraud.store import feed_results
+
+        schema = self.schema(space)
+        shares = {one.name: Terms.of(one.source).release_share for one in self.deployments()}
+        with self._database.read() as connection:
+            now = self._now()
+            now = present(now, results.newest(connection, space, now=now) or 0)
+            found = feed_results.decided(connection, space, start=start, end=end, until=now)
+            return told_outcomes(found, mature_before=now - schema.maturity_us, shares=shares)
 
     def present(self, space: str) -> int:
         """Return up to when labels of a space have arrived, UTC microseconds: now, or where that was long ago, then."""
@@ -182,7 +214,7 @@ class Champions(Deployments):
 
         now = present(self._now(), newest)
         until = now - model.schema.maturity_us
-        return Span(space, until - MATURED_DAYS * _DAY_US, until), now
+        return Span(space, until - MATURED_DAYS * DAY_US, until), now
 
     def _matured(self, model: "FraudModel", space: str, newest: int) -> Json:
         from masthead.fraud.scoring.drift import matured_outcome, ranking

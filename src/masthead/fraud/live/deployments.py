@@ -19,7 +19,7 @@ from masthead.base.errors import Conflict, InvalidInput, MastheadError, NotFound
 from masthead.base.folder import DataFolder
 from masthead.base.ids import check_name
 from masthead.base.log import Journal
-from masthead.fraud.desk.desk import Desk
+from masthead.fraud.live.desk import Desk
 from masthead.fraud.live.models import Models, card_id, is_graph
 from masthead.fraud.live.spaces import Spaces
 from masthead.fraud.live.terms import Terms

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+from masthead.base.clock import FOREVER_US
 from masthead.fraud.live.durable import DurableStream
 from masthead.fraud.store import results
 from masthead.fraud.store.log import TransactionLog
@@ -57,7 +58,7 @@ class GraphStore(TransactionLog):
             before: UTC microseconds, not included; None: all that there are.
         """
         with self.database.read() as connection:
-            until = 2**62 if before is None else before
+            until = FOREVER_US if before is None else before
             return results.recent(connection, LIVE, (relation, key), before=until, limit=limit)
 
     def close(self) -> None:

@@ -15,9 +15,9 @@ from masthead.base.clock import Clock
 from masthead.base.errors import Conflict, MastheadError, shown
 from masthead.base.log import get_logger
 from masthead.fraud.data.events import Event
-from masthead.fraud.desk.desk import Desk
 from masthead.fraud.live.book import Book, Lane, present
 from masthead.fraud.live.counting import LATE, REBUILD_S, REBUILDS
+from masthead.fraud.live.desk import Desk
 from masthead.fraud.live.snapshots import Frozen, freeze, write_snapshot
 from masthead.fraud.live.writer import Job
 from masthead.fraud.store.aside import Aside

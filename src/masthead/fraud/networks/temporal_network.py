@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from masthead.fraud.networks.graph import Floats
 from masthead.fraud.networks.temporal_kernel import MOST, Wires, embed_row, embed_rows
-from masthead.fraud.scoring.features import Layout
 
-__all__ = ["Blocks", "TemporalNetwork", "blocks_of", "spread_codes", "standardised"]
+__all__ = ["Blocks", "TemporalNetwork", "spread_codes", "standardised"]
 
 _STEPS = 32  # of the way along which gradients are summed
 
@@ -37,16 +36,6 @@ class Blocks:
     own: tuple[int, ...]
     categoricals: tuple[int, ...]
     relations: tuple[tuple[int, ...], ...]
-
-
-def blocks_of(layout: Layout) -> Blocks:
-    """Return the blocks of a layout: what is the transaction's own, and each aggregated relation's columns."""
-    places: dict[str, list[int]] = {name: [] for name in layout.tracked if name in layout.aggregated}
-    own: list[int] = []
-    for place, column in enumerate(layout.columns):
-        if column.group != "categorical":
-            (places[column.relation] if column.relation else own).append(place)
-    return Blocks(tuple(own), tuple(layout.categorical_positions), tuple(map(tuple, places.values())))
 
 
 @dataclass(frozen=True)

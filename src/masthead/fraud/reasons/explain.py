@@ -20,7 +20,7 @@ from masthead.base.clock import utc
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.reasons.evidence import Evidence, Fraud
-from masthead.fraud.reasons.reasons import (
+from masthead.fraud.scoring.reasons import (
     MOST,
     REMEMBERED,
     count_distinct,

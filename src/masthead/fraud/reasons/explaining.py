@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from masthead.base.clock import Clock, SystemClock, utc
+from masthead.base.clock import DAY_US, Clock, SystemClock, utc
 from masthead.base.errors import MastheadError, NotFound
 from masthead.fraud.data.schema import Schema
-from masthead.fraud.data.values import DAY_US
 from masthead.fraud.reasons.evidence import Evidence
 from masthead.fraud.reasons.explain import Scene
-from masthead.fraud.reasons.reasons import noun_of, spelled
 from masthead.fraud.reasons.rings import WINDOW_US, Ring, Rings
+from masthead.fraud.scoring.reasons import noun_of, spelled
 from masthead.fraud.store import results
 from masthead.fraud.store.link_records import LinkRows, Recent
 from masthead.fraud.store.log import Head, TransactionLog

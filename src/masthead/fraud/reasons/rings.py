@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from masthead.base.clock import DAY_US
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.store.link_records import Recent
 
 __all__ = ["WINDOW_US", "Ring", "Rings"]
 
-WINDOW_US = 30 * 86_400_000_000
+WINDOW_US = 30 * DAY_US
 RARE = 50
 _CONFIRMED, _FLAGGED = 2, 3
 

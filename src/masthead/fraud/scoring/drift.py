@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masthead.base.clock import DAY_US
 from masthead.fraud.scoring.reference import stability
 from masthead.learn.scores import average_precision, gain_error, precision_at
 
@@ -25,7 +26,6 @@ __all__ = [
 MOVED = 0.2
 """From this population stability index on a column has moved: the usual rule of thumb, 0.1 being a slight move."""
 
-DAY = 86_400_000_000
 _UNUSUAL = 2.0  # times what a week alone moved by while the model learned
 
 
@@ -94,7 +94,7 @@ def ranking(
         "transactions": len(y),
         "positives": int(y.sum()),
         "average_precision": average_precision(y, score),
-        f"precision_at_{k}_per_day": precision_at(k, y, score, ts // DAY) if both else None,
+        f"precision_at_{k}_per_day": precision_at(k, y, score, ts // DAY_US) if both else None,
     }
 
 
@@ -136,7 +136,7 @@ def contest(
     ts: NDArray[np.int64], y: NDArray[np.int8], champion: NDArray[np.float64], challenger: NDArray[np.float64]
 ) -> Contest:
     """Return how two models rank the same transactions."""
-    days = ts // DAY
+    days = ts // DAY_US
     error = gain_error(y, champion, challenger, days, seed=0) if len(y) else float("inf")
     return Contest(
         len(y),

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from masthead.base.clock import DAY_US
 from masthead.base.errors import InvalidInput
 from masthead.fraud.data.columns import Events, Labels
 from masthead.fraud.data.moments import told
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation", "evaluate"]
 
-DAY = 86_400_000_000
 _STEP = 500  # transactions between two signs of life
 
 
@@ -89,7 +89,7 @@ def _ranking(
     known = value != UNKNOWN
     y, s = value[known], score[known]
     threshold = model.thresholds.review
-    days = max((min(window[1], int(ts[-1]) + 1) - max(window[0], int(ts[0]))) / DAY, 1.0)
+    days = max((min(window[1], int(ts[-1]) + 1) - max(window[0], int(ts[0]))) / DAY_US, 1.0)
     both = len(np.unique(y)) == 2
     return {
         "n": len(score),
@@ -97,7 +97,7 @@ def _ranking(
         "positives": int(y.sum()),
         "roc_auc": roc_auc(y, s),
         "average_precision": average_precision(y, s),
-        "precision_at_100_per_day": precision_at(100, y, s, ts[known] // DAY) if both else None,
+        "precision_at_100_per_day": precision_at(100, y, s, ts[known] // DAY_US) if both else None,
         "threshold": threshold,
         "confusion": confusion(y, s >= threshold),
         "alerts_per_day": float(np.sum(score >= threshold) / days),

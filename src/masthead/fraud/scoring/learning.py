@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masthead.base.clock import DAY_US
 from masthead.fraud.networks.temporal import Epoch, TemporalOptions, chained_embeddings, fitting
-from masthead.fraud.networks.temporal_network import blocks_of
+from masthead.fraud.networks.temporal_network import Blocks
 from masthead.fraud.scoring.engines import EmbeddedTrees, Engine, Network, Trees
 from masthead.fraud.scoring.features import Layout
 from masthead.fraud.scoring.fitting import CONFIGURATION, Fit, fit
@@ -21,7 +22,6 @@ from masthead.learn.scores import average_precision, gain_error
 
 __all__ = ["Learned", "Material", "learn"]
 
-DAY = 86_400_000_000
 _LATEST = 0.1  # of the rows choose the network's epoch where the latest 15 % of the time cannot
 
 Floats = NDArray[np.float32]
@@ -61,6 +61,16 @@ class Learned:
     engine: Engine
     judged: Engine
     card: dict[str, Any]
+
+
+def blocks_of(layout: Layout) -> Blocks:
+    """Return the blocks of a layout: what is the transaction's own, and each aggregated relation's columns."""
+    places: dict[str, list[int]] = {name: [] for name in layout.tracked if name in layout.aggregated}
+    own: list[int] = []
+    for place, column in enumerate(layout.columns):
+        if column.group != "categorical":
+            (places[column.relation] if column.relation else own).append(place)
+    return Blocks(tuple(own), tuple(layout.categorical_positions), tuple(map(tuple, places.values())))
 
 
 def learn(given: Material, *, scorer: str, embeddings: bool) -> Steps:
@@ -160,7 +170,7 @@ def _embedded(given: Material) -> Steps:
 
 def _gain(given: Material, plain: Engine, rich: Engine) -> dict[str, Any]:
     """Return what the states add to average precision on the latest rows, and its standard error: days drawn anew."""
-    x, y, day = given.x[given.check], given.y[given.check], given.ts[given.check] // DAY
+    x, y, day = given.x[given.check], given.y[given.check], given.ts[given.check] // DAY_US
     before, after = plain.raws(x), rich.raws(x)
     ap = [average_precision(y, scores) or 0.0 for scores in (before, after)]
     error = gain_error(y, before, after, day, seed=given.seed)

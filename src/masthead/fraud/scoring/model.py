@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from masthead.base.clock import Clock, SystemClock
+from masthead.base.clock import FOREVER_US, Clock, SystemClock
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.data.columns import Events, Labels
 from masthead.fraud.data.events import read_events, read_labels
@@ -33,7 +33,6 @@ from masthead.learn.cards import read_folder, write_folder
 __all__ = ["FraudModel", "Table"]
 
 Paths = str | Path | Sequence[str | Path]
-_FOREVER = 2**62
 
 
 class Store(Protocol):
@@ -335,8 +334,8 @@ class FraudModel:
         yield None, None, "reading"
         table = self._table(data, labels)
         window = (
-            _moment(self.schema, test_from, -_FOREVER, "test_from"),
-            _moment(self.schema, test_until, _FOREVER, "test_until"),
+            _moment(self.schema, test_from, -FOREVER_US, "test_from"),
+            _moment(self.schema, test_until, FOREVER_US, "test_until"),
         )
         yield from evaluate(self, table.events, table.labels, window=window, from_file=table.from_file)
 
@@ -378,7 +377,7 @@ def _moment(schema: Schema, given: object, otherwise: int, field: str) -> int:
 
 def _window(schema: Schema, table: Table, train_from: object, train_until: object) -> tuple[int, int]:
     """Return the window of the transactions that teach, half open; all of them where nothing is said."""
-    first = _moment(schema, train_from, -_FOREVER, "train_from")
+    first = _moment(schema, train_from, -FOREVER_US, "train_from")
     until = _moment(schema, train_until, int(table.events.ts[-1]) + 1, "train_until")
     if train_until is not None and first >= until:
         raise InvalidInput(

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masthead.base.clock import DAY_US
+
 __all__ = ["histogram", "histograms", "stability"]
 
 _BINS = 10
 _LEAST_SHARE = 1e-4  # an empty class would make the index infinite
 _ROWS = 20_000  # enough for shares of a tenth to be true to 1 %
-_WEEK = 7 * 86_400_000_000
+_WEEK = 7 * DAY_US
 _WEEKS, _WEEK_ROWS, _LEAST = 4, 5_000, 500
 
 

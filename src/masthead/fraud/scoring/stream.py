@@ -11,7 +11,7 @@ from masthead.fraud.data.columns import Event, Events, Labels
 from masthead.fraud.data.differences import differences
 from masthead.fraud.data.messages import parse_record
 from masthead.fraud.data.values import key_text, parse_time, verdict_of
-from masthead.fraud.reasons.reasons import count_distinct, find_reasons
+from masthead.fraud.scoring.reasons import count_distinct, find_reasons
 from masthead.fraud.scoring.state import GraphState
 
 if TYPE_CHECKING:

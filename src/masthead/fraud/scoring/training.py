@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masthead.base.clock import DAY_US
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.data.columns import Events, Labels
 from masthead.fraud.data.moments import told
@@ -26,7 +27,6 @@ from masthead.learn.splits import last_share
 
 __all__ = ["Lesson", "Trained", "train"]
 
-DAY = 86_400_000_000
 _CHECK_SHARE = 0.15  # of training time: the latest rows stop the fit, calibrate it and choose the cuts
 
 
@@ -118,7 +118,7 @@ def _trained(
     # With one outcome among them the latest rows cannot say what a score is worth.
     calibration = Calibration.learn(raw, y[check])
     p = calibration.probabilities(raw)
-    days = max((checked[1] - checked[0]) / DAY, 1.0)
+    days = max((checked[1] - checked[0]) / DAY_US, 1.0)
     thresholds = choose(p, y[check], lesson.events.amount[rows[check]], days, lesson.costs)
     judged = (roc_auc(y[check], raw), average_precision(y[check], raw)) if validated else (None, None)
     card = {

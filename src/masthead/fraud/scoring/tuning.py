@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masthead.base.clock import FOREVER_US
 from masthead.base.errors import InvalidInput
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.data.values import parse_time
@@ -25,7 +26,6 @@ __all__ = ["tuning"]
 _CUTS = (0.6, 0.8, 1.0)
 _CHECK_SHARE = 0.15
 _MOST_JUDGED = 20_000
-_FOREVER = 2**62
 Told = tuple[dict[str, Any] | None, float | None, str]
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -79,7 +79,7 @@ def _rows(
     events = table.events
     if not len(events):
         raise InvalidInput("data: expected at least one usable transaction, got none")
-    first = parse_time(schema, window[0]) if window[0] else -_FOREVER
+    first = parse_time(schema, window[0]) if window[0] else -FOREVER_US
     until = parse_time(schema, window[1]) if window[1] else int(events.ts[-1]) + 1
     wait = schema.maturity_us if table.from_file else schema.label_delay_us
     known = parse_time(schema, window[2]) if window[2] else until + wait

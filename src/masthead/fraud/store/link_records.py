@@ -15,10 +15,9 @@ from sqlalchemy import Connection
 from masthead.base.errors import NotFound, shown
 from masthead.fraud.store.link_blocks import Links
 from masthead.fraud.store.links import LinkReader
+from masthead.fraud.store.records import LAST_SEQ
 
 __all__ = ["Around", "Decided", "LinkRows", "Linked", "MarkRow", "Moment", "Recent"]
-
-_FOREVER = 2**62
 
 
 class Moment(NamedTuple):
@@ -59,7 +58,7 @@ class Decided:
     @property
     def moment(self) -> Moment:
         """Return the moment of its decision; of one without, the moment at which it happened."""
-        return Moment(self.ts, self.seq, self.seq if self.model else _FOREVER)
+        return Moment(self.ts, self.seq, self.seq if self.model else LAST_SEQ)
 
 
 class Linked(NamedTuple):

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from masthead.fraud.store.link_blocks import MOST, Block, Links, latest, pack, unpack
 from masthead.fraud.store.log import Group, TransactionLog
+from masthead.fraud.store.records import LAST_SEQ
 
 __all__ = ["EVERY", "LinkReader", "all_of", "link", "link_rest", "links_of", "settle_links", "unlink"]
 
@@ -29,7 +30,6 @@ _AT_ONCE = 4_000  # links of one commit
 _GENTLY = 500  # the same where decisions wait behind it
 _PAUSE_S = 0.01  # that they get between two commits
 _FAR_BEHIND = 4 * EVERY  # from here on they get none
-_FOREVER = 2**62
 
 _LINKED = "SELECT coalesce(max(seq), 0), coalesce(max(turn), 0) FROM fraud_linked"
 _LAST = "SELECT coalesce(max(seq), 0) FROM fraud_transactions"
@@ -201,7 +201,7 @@ class LinkReader:
         self._head = 0
 
     def newest_of(
-        self, eids: Sequence[int], *, until: int, below: int = _FOREVER, limit: int
+        self, eids: Sequence[int], *, until: int, below: int = LAST_SEQ, limit: int
     ) -> dict[int, Links]:
         """Return each entity's newest links, the newest last, of the same time the later accepted.
 
@@ -227,9 +227,9 @@ class LinkReader:
     def _first_pages(self, eids: Sequence[int], until: int, most: int) -> dict[int, list[Block]]:
         """Return the newest blocks of each entity, the newest last."""
         if self.is_sqlite:
-            return {eid: self._page(_BEFORE, (eid, until, _FOREVER, most)) for eid in eids}
+            return {eid: self._page(_BEFORE, (eid, until, LAST_SEQ, most)) for eid in eids}
         pages: dict[int, list[Block]] = {eid: [] for eid in eids}
-        for block in self._page(_BEFORE_EACH, (list(eids), [until] * len(eids), _FOREVER, most)):
+        for block in self._page(_BEFORE_EACH, (list(eids), [until] * len(eids), LAST_SEQ, most)):
             pages[block.eid].append(block)
         return pages
 

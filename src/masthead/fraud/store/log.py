@@ -19,7 +19,7 @@ from sqlalchemy import Connection, text
 
 from masthead.base.errors import LimitReached
 from masthead.fraud.store.checkpoints import BRAKE_PAGES, Checkpoints
-from masthead.fraud.store.records import LIVE, NewDecision, NewLabel, NewTransaction
+from masthead.fraud.store.records import LAST_SEQ, LIVE, NewDecision, NewLabel, NewTransaction
 from masthead.store.engine import Database
 
 __all__ = ["Group", "Head", "History", "TransactionLog"]
@@ -179,7 +179,9 @@ class TransactionLog:
         cursor.close()
         return Head(int(last), int(epoch))
 
-    def replay(self, from_seq: int = 0, *, space: str = LIVE, relations: int, until: int = 2**62) -> History:
+    def replay(
+        self, from_seq: int = 0, *, space: str = LIVE, relations: int, until: int = LAST_SEQ
+    ) -> History:
         """Return what was accepted from a number on, up to one.
 
         Args:

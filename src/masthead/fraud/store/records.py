@@ -17,10 +17,13 @@ from sqlalchemy import (
 
 from masthead.store.schema import Blob, UtcDateTime, metadata
 
-__all__ = ["LIVE", "NewDecision", "NewLabel", "NewTransaction"]
+__all__ = ["LAST_SEQ", "LIVE", "NewDecision", "NewLabel", "NewTransaction"]
 
 LIVE = "live"
 """The space of real transactions. Simulated ones have spaces of their own, which share nothing with it."""
+
+LAST_SEQ = 2**62
+"""A number behind all that the log ever gives."""
 
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is SQLite's own row number
 

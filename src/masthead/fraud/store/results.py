@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, text
 
+from masthead.base.clock import DAY_US
 from masthead.base.errors import NotFound, shown
 from masthead.fraud.store.links import LinkReader, all_of, link_rest, links_of, settle_links, unlink
 from masthead.fraud.store.log import Group, TransactionLog
@@ -35,8 +36,6 @@ __all__ = [
 
 _ASKED_AT_ONCE = 500  # ids of one statement
 _SHOWN = "seq, id, ts, amount, ents, feat, body, arrived, score, flagged"
-
-_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +254,7 @@ def newest(connection: Connection, space: str, *, now: int) -> int | None:
 
 def horizon(now: int) -> int:
     """Return up to when a transaction may lie ahead and still be taken for the newest; both in UTC microseconds."""
-    return now + _DAY_US
+    return now + DAY_US
 
 
 def time_of(connection: Connection, space: str, id: str) -> int | None:

@@ -2,31 +2,18 @@
 
 from typing import TYPE_CHECKING, Any
 
-from masthead.base.clock import utc
-from masthead.base.errors import InvalidInput, NotFound
+from masthead.base.errors import NotFound
 from masthead.base.log import get_logger
 from masthead.base.pages import check_limit
 from masthead.fraud.live.deployments import Deployments
-from masthead.fraud.live.terms import Terms
 from masthead.fraud.store.records import LIVE
 
 if TYPE_CHECKING:
     from masthead.fraud.reasons.explaining import Explainer
 
-__all__ = ["Explanations", "check_window"]
+__all__ = ["Explanations"]
 
 Json = dict[str, Any]
-
-
-def check_window(start: int, end: int) -> None:
-    """Refuse a window, UTC microseconds, that ends before it starts.
-
-    Raises:
-        InvalidInput: It does; both times are named.
-    """
-    if end < start:
-        first, last = (utc(moment / 1e6).isoformat() for moment in (start, end))
-        raise InvalidInput(f"end: expected a time from the start on, {first}, got {last}", field="end")
 
 
 class Explanations(Deployments):
@@ -58,27 +45,6 @@ class Explanations(Deployments):
         """
         check_limit(limit)
         return self._explainer().rings(space, limit)
-
-    def outcomes(self, *, space: str = LIVE, start: int = 0, end: int = 2**62) -> Json:
-        """Return how decisions on transactions of [start, end) turned out: counts, precision and recall of `all`, and of
-        the `released` sample that nobody looked into, as far as it is mature.
-
-        Raises:
-            NotFound: There is no such space. InvalidInput: The window ends before it starts.
-        """
-        check_window(start, end)
-        from masthead.fraud.desk import feed_results
-        from masthead.fraud.desk.outcomes import told_outcomes
-        from masthead.fraud.live.book import present
-        from masthead.fraud.store import results
-
-        schema = self.schema(space)
-        shares = {one.name: Terms.of(one.source).release_share for one in self.deployments()}
-        with self._database.read() as connection:
-            now = int(self._clock.time() * 1e6)
-            now = present(now, results.newest(connection, space, now=now) or 0)
-            found = feed_results.decided(connection, space, start=start, end=end, until=now)
-            return told_outcomes(found, mature_before=now - schema.maturity_us, shares=shares)
 
     def _reasoned(self, decision: Json, space: str, *, explain: bool = False) -> Json:
         """Return a decision with its reasons, where it is flagged or somebody asked."""

@@ -16,10 +16,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from masthead.base.clock import utc
+from masthead.base.clock import DAY_US, utc
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.schema import Schema
-from masthead.fraud.data.values import DAY_US
 from masthead.fraud.scoring.features import Column, Layout
 
 __all__ = [

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masthead.base.clock import FOREVER_US
 from masthead.base.errors import InvalidInput
 from masthead.fraud.data.columns import Events
 from masthead.fraud.data.schema import Schema
@@ -128,7 +129,7 @@ class Contest:
             self.schema,
             events,
             self.table.labels,
-            window=(-(2**62), until),
+            window=(-FOREVER_US, until),
             labels_until=until + wait,
             from_file=self.table.from_file,
         )

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, text
 
-from masthead.fraud.desk.outcomes import Decided
-
-__all__ = ["Fed", "decided", "feed", "timeline"]
+__all__ = ["Decided", "Fed", "decided", "feed", "timeline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +21,21 @@ class Fed:
     arrived: int
     score: float
     flagged: bool
+
+
+class Decided(NamedTuple):
+    """A decision that was made, by which deployment, and what was said of its transaction last (-1 = nothing).
+
+    Attributes:
+        ts: When it happened, UTC microseconds.
+    """
+
+    id: str
+    ts: int
+    alias: str
+    flagged: bool
+    released: bool
+    value: int
 
 
 def feed(connection: Connection, space: str, *, after: int, limit: int) -> list[Fed]:

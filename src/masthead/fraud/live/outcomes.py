@@ -7,28 +7,14 @@ a review passes. Those, and what passed anyway of the same draw, are one fair sa
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from masthead.fraud.live.terms import is_released
+from masthead.fraud.store.feed_results import Decided
 
-__all__ = ["Decided", "told_outcomes"]
+__all__ = ["told_outcomes"]
 
 Json = dict[str, Any]
-
-
-class Decided(NamedTuple):
-    """A decision that was made, by which deployment, and what was said of its transaction last (-1 = nothing).
-
-    Attributes:
-        ts: When it happened, UTC microseconds.
-    """
-
-    id: str
-    ts: int
-    alias: str
-    flagged: bool
-    released: bool
-    value: int
 
 
 @dataclass(slots=True)

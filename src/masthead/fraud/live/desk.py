@@ -9,8 +9,8 @@ from typing import Any
 from masthead.base.clock import Clock
 from masthead.base.errors import InvalidInput, NotFound, shown
 from masthead.base.log import Journal
-from masthead.fraud.desk import desk_records
-from masthead.fraud.desk.desk_records import Cut, Listed
+from masthead.fraud.store import desk_records
+from masthead.fraud.store.desk_records import Cut, Listed
 from masthead.fraud.store.packing import MOST_TEXT
 from masthead.store.engine import Database
 
