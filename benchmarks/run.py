@@ -19,6 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+BEHIND = ("--history", "500000", "--hub", "400000")
 # name -> script and arguments at full size; those that need data from elsewhere are run by name only
 PLANS = {
     "kernel-cost": ["kernel.py", "cost"],
@@ -38,6 +39,15 @@ PLANS = {
     "ingest-interval": ["ingest.py", "--sync", "interval"],
     "faults": ["faults.py"],
     "fraud-model": ["fraud_model.py"],
+    "fraud-graph": ["fraud_graph.py"],
+    "fraud-train": ["fraud_train.py"],
+    "fraud-etl": ["fraud_etl.py", "--engine", "both"],
+    "fraud-latency": ["fraud_path.py", "latency", *BEHIND, "--runs", "5"],
+    "fraud-http": ["fraud_path.py", "latency", "--http", *BEHIND, "--runs", "5"],
+    "fraud-throughput": ["fraud_path.py", "throughput"],
+    "fraud-explain": ["fraud_path.py", "explain"],
+    "fraud-store": ["fraud_path.py", "store"],
+    "fraud-crash": ["fraud_path.py", "crash", "--kills", "20", "--history", "500000"],
 }
 NEED_DATA = {"nab": ["nab.py"], "beijing": ["beijing.py"]}
 

@@ -30,6 +30,9 @@ def add(app: typer.Typer) -> None:
 @bench.command("latency")
 def latency(
     n: Annotated[int, typer.Option("--n", metavar="N", help="Transactions that are timed.")] = 3_000,
+    runs: Annotated[
+        int, typer.Option("--runs", metavar="N", min=1, help="So many times; medians are told.")
+    ] = 1,
     history: History = 97_000,
     hub: Hub = 0,
     sync: Sync = "full",
@@ -41,7 +44,7 @@ def latency(
     from masthead.cli import fraud_measures
 
     measure = fraud_measures.latency_over_http if http else fraud_measures.latency
-    _tell(measure(n=n, history=history, hub=hub, sync=_sync(sync), model=model), as_json)
+    _tell(measure(n=n, runs=runs, history=history, hub=hub, sync=_sync(sync), model=model), as_json)
 
 
 @bench.command("throughput")
@@ -96,9 +99,9 @@ def crash(
     as_json: AsJson = False,
 ) -> None:
     """Kill -9 under load: what was acknowledged is there, nothing is there in part, and scores are as without kills."""
-    from masthead.cli import fraud_measures
+    from masthead.cli import fraud_crash
 
-    _tell(fraud_measures.crash(kills=kills, history=history, model=model), as_json)
+    _tell(fraud_crash.crash(kills=kills, history=history, model=model), as_json)
 
 
 def _sync(given: str) -> Literal["full", "normal"]:

@@ -104,7 +104,7 @@ def bench_explain(
 
 def _measured(n: int, history: int, hub: int, model: Path | None) -> dict[str, Any]:
     """Return how long explanations, graphs and the rings of a store took."""
-    from masthead.cli.fraud_measures import figures, ground, machine, opened
+    from masthead.cli.fraud_ground import figures, ground, machine, opened
     from masthead.fraud.data.events import read_labels
     from masthead.fraud.reasons.explaining import Explainer
     from masthead.fraud.store.loading import load_labels
