@@ -11,11 +11,26 @@ from starlette.responses import Response
 from masthead.access.visit import Refused
 from masthead.api.doorkeeper import AUDITED, Audited, refused_response
 from masthead.api.middleware import error_response
-from masthead.base.errors import Conflict, InvalidInput, LimitReached, MastheadError, NotFound, shown
+from masthead.base.errors import (
+    Conflict,
+    InvalidInput,
+    LimitReached,
+    MastheadError,
+    NotFound,
+    Unavailable,
+    shown,
+)
 from masthead.base.log import get_logger
 from masthead.learn.models import ModelFailure
 
-_STATUS = {InvalidInput: 400, NotFound: 404, Conflict: 409, ModelFailure: 424, LimitReached: 429}
+_STATUS = {
+    InvalidInput: 400,
+    NotFound: 404,
+    Conflict: 409,
+    ModelFailure: 424,
+    Unavailable: 503,
+    LimitReached: 429,
+}
 _HTTP_CODES = {404: "NotFound", 405: "InvalidInput", 413: "LimitReached"}
 _DOMAINS = {  # by the beginning of pydantic's type of an error
     "dict_": "an object",
@@ -27,12 +42,6 @@ _DOMAINS = {  # by the beginning of pydantic's type of an error
     "missing": "a value",
 }
 _LOG = get_logger("api")
-
-
-class Unavailable(MastheadError):
-    """What is asked cannot be done by this process right now; answered with 503."""
-
-    code = "LimitReached"
 
 
 def install(app: FastAPI) -> None:
@@ -49,7 +58,7 @@ async def _masthead(request: Request, error: Exception) -> Response:
     if isinstance(error, Refused):
         return refused_response(told, error.refusal)
     told.code = error.code
-    status = 503 if isinstance(error, Unavailable) else _STATUS.get(type(error), 500)
+    status = next((_STATUS[kind] for kind in type(error).mro() if kind in _STATUS), 500)
     answer = error_response(status, error.code, error.message, error.field)
     if status in (429, 503):
         answer.headers["retry-after"] = "5"

@@ -5,11 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from masthead.api.errors import Unavailable
 from masthead.api.factory import Process, Product
 from masthead.api.shapes import Json, body, text
 from masthead.base.clock import Beat
-from masthead.base.errors import Conflict
+from masthead.base.errors import Conflict, Unavailable
 from masthead.base.telemetry import exposition
 
 router = APIRouter(tags=["health"])

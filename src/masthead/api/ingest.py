@@ -12,11 +12,10 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, File, Form, Header, UploadFile
 
-from masthead.api.errors import Unavailable
 from masthead.api.factory import Product, product
 from masthead.api.shapes import Json, raw_body
 from masthead.app import Masthead
-from masthead.base.errors import InvalidInput, LimitReached, shown
+from masthead.base.errors import InvalidInput, LimitReached, Unavailable, shown
 from masthead.base.topics import check_topic
 from masthead.metrics.files import Source, load
 from masthead.metrics.problems import Problems

@@ -5,6 +5,7 @@
       NotFound        the named thing does not exist
       Conflict        it exists, but its state or its content forbids the action
       LimitReached    a stated bound (size, number, rate, disk) would be exceeded
+        Unavailable   what is needed does not answer now; the same again may succeed
 
 Messages follow one form, `field: expected DOMAIN, got VALUE`, so that a person knows what to change.
 Each boundary adds its noun with `raise ... from`.
@@ -18,6 +19,7 @@ __all__ = [
     "LimitReached",
     "MastheadError",
     "NotFound",
+    "Unavailable",
     "nearest",
     "renamed",
     "shown",
@@ -57,6 +59,10 @@ class LimitReached(MastheadError):
     """A stated bound would be exceeded."""
 
     code = "LimitReached"
+
+
+class Unavailable(LimitReached):
+    """What is needed, a database say, does not answer now: the same again in some seconds may succeed."""
 
 
 def _leading_field(message: str) -> str | None:

@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from masthead.base.errors import InvalidInput, LimitReached
+from masthead.base.errors import InvalidInput, LimitReached, Unavailable
 from masthead.store.schema import metadata
 
 _BUSY_MS = 30_000
@@ -61,8 +61,12 @@ class Database:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
-        """Give a connection inside one transaction: committed at the end, rolled back by an exception."""
-        with self.engine.connect() as connection:
+        """Give a connection inside one transaction: committed at the end, rolled back by an exception.
+
+        Raises:
+            LimitReached: The disk is full. Unavailable: The database does not answer.
+        """
+        with self.answering(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
@@ -88,29 +92,61 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a connection that sees one state of the database."""
-        with self.engine.connect() as connection:
+        """Give a connection that sees one state of the database.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
+        with self.answering(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
             yield connection
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Tell errors that mean that the database does not answer now, as it is started again, say, as `Unavailable`."""
+        driver: Any = self.engine.dialect.dbapi
+        try:
+            yield
+        except Exception as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if self.is_sqlite or not isinstance(cause, driver.OperationalError | driver.InterfaceError):
+                raise
+            raise Unavailable("database: it does not answer now; come again in some seconds") from error
 
     def version(self) -> int:
         """Return a number that changes when `write` has committed, also in another process.
 
         What is written beside `write` is not counted: transactions that are scored come a thousand a second, and
         nobody who watches for a changed setting wants to look again after each of them.
+
+        Raises:
+            Unavailable: The database does not answer.
         """
-        with self._watch_lock:
-            if self._watch is None:
-                self._watch = self._open_watch()
-            if self.is_sqlite:
-                found = self._watch.exec_driver_sql("PRAGMA user_version").scalar_one()
-            else:
-                found = self._watch.execute(
-                    text(f"SELECT last_value + is_called::int FROM {_CHANGES}")
-                ).scalar_one()
-                self._watch.rollback()
-            return int(found)
+        with self._watch_lock, self.answering():
+            try:
+                return self._watched()
+            except SQLAlchemyError:  # the connection is broken, for good: the database was restarted, say
+                self._stop_watching()
+                return self._watched()
+
+    def _watched(self) -> int:
+        if self._watch is None:
+            self._watch = self._open_watch()
+        if self.is_sqlite:
+            return int(self._watch.exec_driver_sql("PRAGMA user_version").scalar_one())
+        asked = text(f"SELECT last_value + is_called::int FROM {_CHANGES}")
+        found = self._watch.execute(asked).scalar_one()
+        self._watch.rollback()
+        return int(found)
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                self._watch.invalidate()
+            with contextlib.suppress(SQLAlchemyError):
+                self._watch.close()
+            self._watch = None
 
     def _open_watch(self) -> Connection:
         if self.is_sqlite:
@@ -135,9 +171,7 @@ class Database:
     def close(self) -> None:
         """Let go of every connection."""
         with self._watch_lock:
-            if self._watch is not None:
-                self._watch.close()
-                self._watch = None
+            self._stop_watching()
         self.engine.dispose()
 
     def insert_ignore(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:

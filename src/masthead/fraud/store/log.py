@@ -74,6 +74,7 @@ class TransactionLog:
     def __init__(self, database: Database, *, sync: Literal["full", "normal"] = "full") -> None:
         self.database, self._sync = database, sync
         self._driver: Any = None
+        self._driver_used = False  # a transaction was begun on it once
         self._durable = True
         self._turn = threading.Lock()
         self._checkpoints = Checkpoints(database, self._turn) if database.is_sqlite else None
@@ -88,13 +89,12 @@ class TransactionLog:
             durable: False: a power failure may take it, for what can be made again. SQLite then waits for no disk.
 
         Raises:
-            LimitReached: The disk is full.
+            LimitReached: The disk is full. Unavailable: The database does not answer; whether the group was committed
+                shows when it does.
         """
-        with self._turn:
-            driver = self._opened()
-            cursor = driver.cursor()
+        with self._turn, self.database.answering():
+            driver, cursor = self._begun(durable)
             try:
-                self._begin(cursor, durable)
                 yield Group(self.database.is_sqlite, cursor)
                 driver.commit()
                 if self._checkpoints is not None:
@@ -108,6 +108,23 @@ class TransactionLog:
                 raise
             finally:
                 cursor.close()
+
+    def _begun(self, durable: bool) -> tuple[Any, Any]:
+        """Return the driver's connection and a cursor with a transaction begun; on another connection if the one that was
+        there turns out to be broken, as after a restart of the database."""
+        while True:
+            driver, kept = self._opened(), self._driver_used
+            cursor = driver.cursor()
+            try:
+                self._begin(cursor, durable)
+            except Exception:
+                cursor.close()
+                self._take_back(driver)
+                if not kept or self._driver is not None:
+                    raise
+            else:
+                self._driver_used = True
+                return driver, cursor
 
     def _begin(self, cursor: Any, durable: bool) -> None:
         if self.database.is_sqlite:
@@ -148,7 +165,7 @@ class TransactionLog:
         if self._driver is not None:
             with contextlib.suppress(Exception):
                 self._driver.close()
-            self._driver = None
+            self._driver, self._driver_used = None, False
 
     def settle(self) -> None:
         """Bring what was taken away out of the write-ahead log, too."""
