@@ -232,6 +232,7 @@ class Masthead:
             self.journal,
             self.endpoints,
             sync=self.settings.fraud_sync,
+            erased=lambda: self.pipelines.forget_copies(),
         )
 
     def _score_actions(self, actions: "Sequence[Action]") -> "list[Outcome]":
@@ -280,7 +281,10 @@ class Masthead:
 
         if source.get("graph"):
             return GraphEndpoint(self.folder.models / source["model"])
-        return FraudEndpoint(self.fraud, source)
+        network = source.get("network")
+        return FraudEndpoint(
+            self.fraud, source, None if network is None else GraphEndpoint(self.folder.models / network)
+        )
 
     def _load_detector(self, source: "Mapping[str, Any]") -> "ServedModel":
         from masthead.metrics.endpoint import load_detector  # brings the scorer: only where one answers

@@ -16,6 +16,7 @@ from fresh import fresh
 from masthead.api.factory import create_api
 from masthead.app import Masthead
 from masthead.base.settings import Settings
+from masthead.fraud.networks.graph_model import GraphModel
 from masthead.fraud.scoring.stream import Stream
 
 
@@ -415,3 +416,60 @@ def test_drift_is_told_and_a_challenger_is_promoted_over_http(client: httpx.Clie
     assert client.post(path, json={"challenger": "cards-new"}).json()["promoted"] is True
     run = client.post("/fraud/deployments/cards/retrain")
     assert (run.status_code, run.json()["config"]["challenges"]) == (201, "cards")
+
+
+def test_what_differs_from_what_is_stored_is_a_conflict_with_both(client: httpx.Client) -> None:
+    client.post("/fraud/transactions", json=flat(1))
+    answer = client.post("/fraud/transactions", json=flat(1, TransactionAmt=1.0))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "Conflict")
+    assert "is 1.0 now" in answer.json()["error"]["message"]
+
+
+def test_of_several_rows_of_an_endpoint_each_is_answered_in_its_place(client: httpx.Client) -> None:
+    rows = [flat(1), flat(2, TransactionID=None), flat(3)]
+    found = client.post("/endpoints/cards/invocations", json=rows).json()["predictions"]
+    assert [one.get("id") for one in found] == [flat(1)["TransactionID"], None, flat(3)["TransactionID"]]
+    assert found[1]["error"]["code"] == "InvalidInput"
+    refused = client.post("/endpoints/cards/invocations", json=rows, headers={"accept": "text/csv"})
+    assert refused.status_code == 424
+    assert "row 1: " in refused.json()["error"]["message"]
+
+
+def test_thresholds_are_only_changed_by_fields_that_there_are(client: httpx.Client) -> None:
+    path = "/fraud/deployments/cards/thresholds"
+    own = client.get(path).json()
+    assert client.put(path, json={"review": 0.3, "block": 0.9}).json()["by_hand"]
+    for wrong in ({"reveiw": 0.2}, {"block": None}, {"review": "0.2"}):
+        assert client.put(path, json=wrong).status_code == 400
+    found = client.get(path).json()
+    assert (found["review"], found["block"]) == (0.3, 0.9)
+    assert client.put(path, json={}).json() == own
+
+
+def test_two_amounts_that_are_no_money_do_not_make_a_sum_infinite(client: httpx.Client) -> None:
+    for place in (1, 2):
+        client.post("/fraud/transactions", json=flat(place, TransactionAmt=1e308))
+    client.post("/fraud/transactions", json=flat(3, TransactionAmt=-1e308))
+    assert client.get("/fraud/stats").json()["totalAmount"] == pytest.approx(1e15)
+
+
+def test_a_space_that_is_not_there_is_told_and_a_model_is_named_by_its_whole_path(
+    client: httpx.Client,
+) -> None:
+    assert client.get("/fraud/stats?space=nowhere").status_code == 404
+    answer = client.post("/fraud/deployments", json={"name": "cards", "model": "model"})
+    assert answer.status_code == 400
+    assert "absolute path" in answer.json()["error"]["message"]
+
+
+def test_a_network_beside_a_model_stays_when_the_model_is_deployed_anew(
+    client: httpx.Client, house: Masthead
+) -> None:
+    network = small_graph.folder() / "model"
+    house.fraud.deploy("cards", network)
+    house.fraud.deploy("cards", small_fraud.folder() / "model")
+    sent = small_graph.payload(GraphModel.load(network))
+    assert client.post("/endpoints/cards/invocations", json=sent).json() >= 0
+    assert client.post("/fraud/transactions", json=flat(1)).status_code == 200
+    used = {one["id"]: one["deployed"] for one in client.get("/fraud/models").json()["items"]}
+    assert list(used.values()) == [["cards"], ["cards"]]

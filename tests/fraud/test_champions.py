@@ -430,6 +430,12 @@ def test_a_retraining_ends_as_a_challenger_and_goes_on_behind_its_last_step(hous
     assert (found["state"], found["step"]) == ("failed", "check"), found["error"]
     trained = house.folder.runs / run["id"] / "train" / "output.json"
     made = trained.stat().st_mtime_ns
+    copies = list((house.folder.runs / run["id"]).glob("ingest/*.parquet"))
+    assert copies
+    card = house.fraud.find(limit=1).items[0]["card1"]
+    gone = house.fraud.erase("card1", card)["transactions"]
+    assert gone
+    assert not any(path.exists() for path in copies), "who is erased does not live on in a run"
     house.fraud.deploy("cards", MODEL() / "model")
     house.pipelines.resume(run["id"])
     house.pipelines.run_here(run["id"])
@@ -437,7 +443,10 @@ def test_a_retraining_ends_as_a_challenger_and_goes_on_behind_its_last_step(hous
     assert (found["state"], found["attempt"]) == ("done", 2), found["error"]
     assert trained.stat().st_mtime_ns == made
     outputs = {step["name"]: step["output"] for step in found["steps"]}
-    assert outputs["ingest"]["rows"] == len(small_fraud.events())
+    assert outputs["ingest"]["rows"] == len(small_fraud.events()) - gone
+    assert not list((house.folder.runs / run["id"]).glob("ingest/*.parquet")), (
+        "nobody needs the copy any more"
+    )
     assert "skipped" in outputs["process"]
     assert "skipped" in outputs["load-graph"]
     assert outputs["train"]["excluded_immature"] > 0, "what is not mature now teaches nothing"
@@ -445,4 +454,4 @@ def test_a_retraining_ends_as_a_challenger_and_goes_on_behind_its_last_step(hous
     assert deployed(house) == {"cards": small_fraud.model().id, "cards-challenger": outputs["train"]["model"]}
     challenger = next(one for one in house.fraud.deployments() if one.name == "cards-challenger")
     assert (challenger.source["shadow"], challenger.source["challenges"]) == (True, "cards")
-    assert house.fraud.stats()["totalCount"] == len(small_fraud.events())
+    assert house.fraud.stats()["totalCount"] == len(small_fraud.events()) - gone

@@ -42,6 +42,8 @@ def told(model: GraphModel, folder: Path) -> dict[str, dict[str, Any]]:
     with Server(settings) as server:
         server.masthead.fraud.deploy("graph", folder / "model")
         server.masthead.fraud.deploy("cards", small_fraud.folder() / "model")
+        for model_folder in (small_fraud.folder() / "model", folder / "model"):
+            server.masthead.fraud.deploy("both", model_folder)
         done = subprocess.run(
             [str(client_python(*PINNED)), str(PROGRAM)],
             input=json.dumps(sent(model)),
@@ -87,6 +89,8 @@ def sent(model: GraphModel) -> dict[str, tuple[str, Any]]:
         "unknown": ("nobody", whole),
         "graph to trees": ("cards", whole),
         "article's event": ("cards", {"transaction_data": [flat(0)]}),
+        "graph to both": ("both", whole),
+        "event to both": ("both", {"transaction_data": [flat(1)]}),
     }
 
 
@@ -116,7 +120,7 @@ def test_an_entity_without_a_vector_counts_as_the_mean_of_its_type(told: dict[st
         ("no json", "body: expected JSON"),
         ("no target", "target_id: expected an id"),
         ("transaction", "graph: expected graph, n_feats and target_id"),
-        ("event", "invoke a deployment of a model of masthead fraud train"),
+        ("event", "deploy a model of masthead fraud train under the same name"),
         ("graph to trees", "graph: expected a transaction"),
         ("graph to trees", "deploy a model of masthead fraud graph train"),
     ],
@@ -134,6 +138,14 @@ def test_an_unknown_alias_is_a_validation_error(told: dict[str, dict[str, Any]])
     found = told["unknown"]
     assert (found["code"], found["status"]) == ("ValidationError", 400)
     assert "nobody" in found["message"]
+
+
+def test_one_endpoint_answers_both_the_articles_payload_and_a_transaction(
+    told: dict[str, dict[str, Any]],
+) -> None:
+    assert told["graph to both"]["body"] == told["whole"]["body"]
+    decision = json.loads(told["event to both"]["body"])
+    assert (decision["id"], decision["model"]) == (str(flat(1)["TransactionID"]), small_fraud.model().id)
 
 
 def test_the_articles_event_is_decided_as_any_transaction(told: dict[str, dict[str, Any]]) -> None:

@@ -152,12 +152,16 @@ def deploy(
     `subject` is a subject of NATS whose messages are scored, `decisions` where they are answered, `release_share` how
     many of would-be reviews pass; what is not given stays as the deployment of that name has it.
     """
-    share = given.get("release_share")
+    names = ("name", "model", "space", "shadow", "challenges", "subject", "decisions", "release_share")
+    share = only(given, *names).get("release_share")
     if share is not None and (isinstance(share, bool) or not isinstance(share, int | float)):
         raise InvalidInput(f"release_share: expected 0 to 1, got {shown(share)}", field="release_share")
+    model = Path(text(given, "model"))
+    if not model.is_absolute():  # from where, nobody who asks over HTTP knows
+        raise InvalidInput(f"model: expected an absolute path, got {shown(str(model))}", field="model")
     found = masthead.fraud.deploy(
         text(given, "name"),
-        Path(text(given, "model")),
+        model,
         space=text(given, "space", "live"),
         shadow=flag(given, "shadow", False),
         subject=text(given, "subject") if "subject" in given else None,

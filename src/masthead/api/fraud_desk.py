@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 
 from masthead.api.factory import Product
 from masthead.api.segments import SegmentRoute
-from masthead.api.shapes import Json, body, text
+from masthead.api.shapes import Json, body, only, text
 from masthead.base.errors import InvalidInput, shown
 
 router = APIRouter(tags=["fraud"], route_class=SegmentRoute)
@@ -35,6 +35,7 @@ def put_listed(
     space: Space = "live",
 ) -> Json:
     """Put an entity on the `block` or the `allow` list; it counts from the next transaction on."""
+    only(given, "list", "note")
     found = masthead.portal.put_listed(
         text(given, "list"), relation, value, note=text(given, "note", ""), space=space
     )
@@ -58,15 +59,16 @@ def set_thresholds(
     masthead: Product, name: str, given: Annotated[Json, body({"review": 0.3, "block": 0.9})]
 ) -> Json:
     """Set `review` and `block` from the next decision on; an empty object: the model's own count again."""
+    only(given, "review", "block")
     return masthead.portal.set_thresholds(
         name, review=_probability(given, "review"), block=_probability(given, "block")
     )
 
 
 def _probability(given: Json, name: str) -> float | None:
-    value = given.get(name)
-    if value is None:
+    if name not in given:
         return None
+    value = given[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidInput(f"{name}: expected a number from 0 to 1, got {shown(value)}", field=name)
     return float(value)
@@ -77,4 +79,5 @@ def give_verdict(
     masthead: Product, id: str, given: Annotated[Json, body({"verdict": "fraud"})], space: Space = "live"
 ) -> None:
     """Take an analyst's word: `fraud` and `legit` are labels and change later scores, `unsure` is noted."""
+    only(given, "verdict")
     masthead.portal.give_verdict(id, text(given, "verdict"), space=space)

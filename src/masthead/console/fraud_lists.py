@@ -88,8 +88,8 @@ def _erase(console: Console, space: str) -> None:
     with ui.column().classes("mh-card w-full"):
         title("Erase a customer")
         ui.label(
-            "Takes away every transaction of an entity with its decisions and labels, from the file too. Backups that were "
-            "made before still hold it."
+            "Takes away every transaction of an entity with its decisions and labels, from the file too. Backups, your own "
+            "files, runs and loads that read them, and messages on NATS (for a week) still hold it."
         ).classes("mh-soft")
         with ui.row().classes("w-full items-end"):
             relation = ui.select(relations, value=relations[0], label="Relation").style("min-width: 160px")

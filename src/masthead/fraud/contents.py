@@ -23,6 +23,8 @@ Json = dict[str, Any]
 class Contents(Explanations):
     """Verbs that fill and empty spaces; `FraudService` adds those of single transactions."""
 
+    _erased: Callable[[], None]
+
     # ------------------------------------------------------------------ loading
 
     def load(
@@ -103,6 +105,7 @@ class Contents(Explanations):
         found = results.erase_entity(self.store, space, relation, value)
         self._forget_snapshots()
         self.desk.forget(space, relation, value)
+        self._erased()
         self._journal.write("fraud", space, "erased", relation=relation, **found)  # not whose
         return found
 

@@ -9,7 +9,7 @@ import orjson
 from masthead.base.errors import Conflict, InvalidInput, LimitReached, MastheadError
 from masthead.fraud.live.terms import Terms
 from masthead.learn.models import Answer, ModelFailure
-from masthead.learn.payloads import JSON, chosen_type, read_rows, write_rows
+from masthead.learn.payloads import CSV, JSON, chosen_type, read_rows, write_rows
 
 if TYPE_CHECKING:
     from masthead.fraud.service import FraudService
@@ -23,11 +23,11 @@ _GRAPH = frozenset({"graph", "n_feats", "target_id"})
 _NO_GRAPH = (
     "graph: expected a transaction, flat or as transaction_data and identity_data: this endpoint's model reads what its "
     "entities did before and when, which graph, n_feats and target_id do not say; for these deploy a model of "
-    "masthead fraud graph train under another name"
+    "masthead fraud graph train under the same name: the endpoint then takes both"
 )
 _NO_TRANSACTION = (
     "graph: expected graph, n_feats and target_id: this endpoint's model is a graph network, which knows no stored "
-    "transactions; for a transaction invoke a deployment of a model of masthead fraud train"
+    "transactions; for a transaction deploy a model of masthead fraud train under the same name: the endpoint then takes both"
 )
 
 
@@ -36,10 +36,13 @@ class FraudEndpoint:
 
     Args:
         source: `name, model, space, shadow` of the deployment, whom it `challenges`, and its terms.
+        network: Answers the article's payload under the same name; None: nothing does.
     """
 
-    def __init__(self, service: "FraudService", source: Mapping[str, Any]) -> None:
-        self._service, self._source = service, source
+    def __init__(
+        self, service: "FraudService", source: Mapping[str, Any], network: "GraphEndpoint | None" = None
+    ) -> None:
+        self._service, self._source, self._network = service, source, network
         self._model = service.model(str(source["model"]))
 
     def describe(self) -> dict[str, Any]:
@@ -51,6 +54,7 @@ class FraudEndpoint:
             "space": self._source["space"],
             "shadow": self._source["shadow"],
             "challenges": self._source.get("challenges", ""),
+            "network": self._source.get("network", ""),
             **Terms.of(self._source).to_json(),
             "schema": model.schema.digest(),
             "columns": model.layout.width,
@@ -59,7 +63,10 @@ class FraudEndpoint:
         }
 
     def invoke(self, body: bytes, *, content_type: str, accept: str, explain: bool) -> Answer:
-        """Return the decision on a transaction, or one for each of several rows. All of them are stored.
+        """Return the decision on a transaction, or one for each of several rows; each that is decided is stored.
+
+        What is wrong with one of several rows stands in its place as `error`; in CSV, which has no place for it, all are
+        refused, and the same sent again gets the decisions that were made.
 
         Raises:
             ModelFailure: 400 for a payload that cannot be used, 415 for a type.
@@ -68,28 +75,36 @@ class FraudEndpoint:
         kind = chosen_type(accept)
         rows = read_rows(body, content_type)
         if len(rows) == 1 and len(rows[0].keys() & _GRAPH) > 1:
-            raise ModelFailure(400, _NO_GRAPH)
+            if self._network is None:
+                raise ModelFailure(400, _NO_GRAPH)
+            return self._network.invoke(body, content_type=content_type, accept=accept, explain=explain)
         try:
             found = self._service.score_many(
                 rows, space=self._source["space"], alias=self._source["name"], explain=explain
             )
         except (Conflict, InvalidInput) as error:
             raise ModelFailure(400, error.message) from error
-        for one in found:
+        for place, one in enumerate(found):
             if isinstance(one, LimitReached):
                 raise one
-            if isinstance(
-                one, MastheadError
-            ):  # a conflict's message shows what is stored: not to who may only invoke
-                told = one.message if isinstance(one, InvalidInput) else "id: is stored with other content"
-                raise ModelFailure(400, told) from one
-        decisions = [one for one in found if not isinstance(one, MastheadError)]
-        if kind == JSON and len(decisions) == 1:
-            return Answer(orjson.dumps(decisions[0]), JSON)
-        return write_rows(decisions, _COLUMNS, accept)
+            if isinstance(one, MastheadError) and (len(found) == 1 or kind == CSV):
+                where = f"row {place}: " if len(found) > 1 else ""
+                raise ModelFailure(400, where + _told(one)) from one
+        if kind == JSON and len(found) == 1:
+            return Answer(orjson.dumps(found[0]), JSON)
+        rows = [
+            {"error": {"code": one.code, "message": _told(one)}} if isinstance(one, MastheadError) else one
+            for one in found
+        ]
+        return write_rows(rows, _COLUMNS, accept)
 
     def close(self) -> None:
         """Do nothing: the model is the service's."""
+
+
+def _told(error: MastheadError) -> str:
+    """Return what is wrong with a row; a conflict's message shows what is stored: not to who may only invoke."""
+    return error.message if isinstance(error, InvalidInput) else "id: is stored with other content"
 
 
 class GraphEndpoint:

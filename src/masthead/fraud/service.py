@@ -4,7 +4,7 @@ Others stand in `contents.py` here; in `live/` in `deployments.py`, `champions.p
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,6 +50,7 @@ class FraudService(Contents, Champions):
         folder: Its `models` hold what was deployed.
         endpoints: Where a deployment gets its name.
         sync: As in `TransactionLog`.
+        erased: Called when somebody was erased, so that others let go of their copies.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class FraudService(Contents, Champions):
         endpoints: Endpoints,
         *,
         sync: Literal["full", "normal"] = "full",
+        erased: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(database, folder, clock, journal, endpoints, TransactionLog(database, sync=sync))
+        self._erased = erased
 
     # ------------------------------------------------------------------ scoring
 
@@ -223,10 +226,14 @@ class FraudService(Contents, Champions):
     def stats(self, *, space: str = LIVE, start: int = 0, end: int = FOREVER_US) -> Json:
         """Return counts and amounts of [start, end): `totalCount, totalAmount, fraudCount, totalFraudAmount`.
 
+        An amount counts at most as `MOST_AMOUNT`: one that is no money must not be all that a sum says.
+
         Raises:
-            InvalidInput: The window ends before it starts.
+            NotFound: There is no such space. InvalidInput: The window ends before it starts.
         """
         check_window(start, end)
+        if space != LIVE:  # which may be yet to come
+            self._spaces.get(space)
         with self._database.read() as connection:
             return results.stats(connection, space, start=start, end=end)
 

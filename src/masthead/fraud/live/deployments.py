@@ -128,9 +128,11 @@ class Deployments:
         self._models.keep(id, model)
         self._spaces.make(space, "live", loaded.schema)
         source = {"name": name, "model": id, "space": space, "shadow": shadow or bool(challenges)}
-        found = self._endpoints.create(
-            name, KIND, {**source, **({"challenges": challenges} if challenges else {}), **terms.to_json()}
-        )
+        if challenges:
+            source["challenges"] = challenges
+        if network := self._network_of(name):
+            source["network"] = network
+        found = self._endpoints.create(name, KIND, {**source, **terms.to_json()})
         if self._ledger is not None:
             self.refresh()
         return found
@@ -152,14 +154,29 @@ class Deployments:
             )
 
     def _deploy_graph(self, name: str, model: Path) -> Endpoint:
-        """Deploy a graph network: it answers to the article's payload and scores no stored transaction."""
+        """Deploy a graph network: it answers to the article's payload and scores no stored transaction.
+
+        Beside a model of transactions of that name: the endpoint then takes both.
+        """
         from masthead.fraud.networks.graph_model import GraphModel
 
         GraphModel.load(model)  # an intact one, or an error that says what is wrong
         id = check_name(card_id(model), "model")
         self._models.keep(id, model)
-        source = {"name": name, "model": id, "space": "", "shadow": False, "graph": True}
-        return self._endpoints.create(name, KIND, source)
+        before = next((one.source for one in self.deployments() if one.name == name), {"graph": True})
+        if before.get("graph"):
+            source = {"name": name, "model": id, "space": "", "shadow": False, "graph": True}
+        else:
+            source = {**before, "network": id}
+        found = self._endpoints.create(name, KIND, source)
+        if self._ledger is not None:
+            self.refresh()
+        return found
+
+    def _network_of(self, name: str) -> str:
+        """Return the graph network that answers under a name, "" = none."""
+        before = next((one.source for one in self.deployments() if one.name == name), {})
+        return str(before.get("model" if before.get("graph") else "network", ""))
 
     def deployments(self) -> list[Endpoint]:
         """Return every deployment by name, with what was counted of its calls."""
@@ -199,7 +216,8 @@ class Deployments:
         """
         used: dict[str, list[str]] = {}
         for one in self.deployments():
-            used.setdefault(str(one.source["model"]), []).append(one.name)
+            for id in filter(None, (one.source["model"], one.source.get("network"))):
+                used.setdefault(str(id), []).append(one.name)
         return self._models.told(used)
 
     def model(self, id: str) -> "FraudModel":

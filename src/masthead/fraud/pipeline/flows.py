@@ -4,6 +4,7 @@ What a step found lies in the run's folder, so a run can be gone on with in what
 within a server its job also survives a kill by itself. A finished step is never run again.
 """
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["PIPELINE", "Pipelines"]
 
 PIPELINE = "fraud-pipeline"
+_ERASED = "erased"  # a mark: what the run has copied of the store is to go
 SCRIPTS = "scripts"
 
 
@@ -168,6 +170,25 @@ class Pipelines(RunVerbs):
         path = self._runs.get(id).log(step)
         return "" if path is None else path.read_text(errors="replace")
 
+    def forget_copies(self) -> None:
+        """Remove what runs have copied of what is stored: somebody was erased, who must not live on there.
+
+        A run that is under way does so at its end; one that failed reads what is stored anew when it is resumed.
+        """
+        for run in self._runs.list():
+            if not Config.from_json(run.config()).live:
+                continue
+            (run.path / _ERASED).touch()
+            if not run.held():
+                self._forget_copy(run)
+
+    def _forget_copy(self, run: RunFolder) -> None:
+        (run.path / _ERASED).unlink(missing_ok=True)
+        if run.output(STEPS[-1]) is None:
+            shutil.rmtree(run.path / "ingest", ignore_errors=True)
+        for path in run.path.glob("ingest*/*.parquet"):
+            path.unlink()
+
     # ------------------------------------------------------------------ running
 
     def _run(self, run: "Run", args: dict[str, Any]) -> dict[str, Any]:
@@ -175,8 +196,8 @@ class Pipelines(RunVerbs):
         from masthead.fraud.pipeline.steps import Work
 
         folder = self._runs.get(args["run"])
-        limits = Config.from_json(folder.config()).limits_s
-        work = Work(folder, run, self._fraud, self._folder.models.absolute())
+        config = Config.from_json(folder.config())
+        limits, work = config.limits_s, Work(folder, run, self._fraud, self._folder.models.absolute())
         with folder.hold():
             folder.put_state(state="running", error="", code="", resume="")
             try:
@@ -184,7 +205,12 @@ class Pipelines(RunVerbs):
             except MastheadError as error:
                 folder.put_state(code=error.code)
                 raise
+            finally:
+                if (folder.path / _ERASED).exists():
+                    self._forget_copy(folder)
             folder.put_state(state="done", step="", progress={})
+            if config.live:
+                self._forget_copy(folder)
         return {"model": outputs["create-model"]["model"], "endpoint": outputs["check"].get("endpoint", "")}
 
     def _resume_of(self, run: RunFolder, error: str = "") -> str:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, text
 
+from masthead.fraud.store.results import SUMMED
+
 __all__ = ["Decided", "Fed", "decided", "feed", "timeline"]
 
 
@@ -57,8 +59,8 @@ def timeline(connection: Connection, space: str, *, start: int, end: int, width:
     """Return count and amount, of all and of flagged, per `width` microseconds of [start, end); empty ones are left out."""
     rows = connection.execute(
         text(
-            "SELECT (ts - :start) / :width AS place, count(*), coalesce(sum(amount), 0), coalesce(sum(flagged), 0), "
-            "coalesce(sum(CASE WHEN flagged = 1 THEN amount END), 0) FROM fraud_transactions "
+            f"SELECT (ts - :start) / :width AS place, count(*), coalesce(sum({SUMMED}), 0), coalesce(sum(flagged), 0), "
+            f"coalesce(sum(CASE WHEN flagged = 1 THEN {SUMMED} END), 0) FROM fraud_transactions "
             "WHERE space = :space AND ts >= :start AND ts < :end GROUP BY place ORDER BY place"
         ),
         {"space": space, "start": start, "end": end, "width": width},

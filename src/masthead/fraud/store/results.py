@@ -14,6 +14,8 @@ from masthead.fraud.store.links import LinkReader, all_of, link_rest, links_of, 
 from masthead.fraud.store.log import Group, TransactionLog
 
 __all__ = [
+    "MOST_AMOUNT",
+    "SUMMED",
     "LabelRow",
     "Neighbour",
     "Space",
@@ -34,6 +36,9 @@ __all__ = [
     "stats",
 ]
 
+MOST_AMOUNT = 1e15
+"""Sums take an amount as at most so much: beyond, it is no money, and two of them would be infinite."""
+SUMMED = f"CASE WHEN amount > {MOST_AMOUNT} THEN {MOST_AMOUNT} WHEN amount < -{MOST_AMOUNT} THEN -{MOST_AMOUNT} ELSE amount END"
 _ASKED_AT_ONCE = 500  # ids of one statement
 _SHOWN = "seq, id, ts, amount, ents, feat, body, arrived, score, flagged"
 
@@ -274,8 +279,8 @@ def stats(connection: Connection, space: str, *, start: int, end: int) -> dict[s
     """Return count and amount of all and of flagged transactions in [start, end), under the article's names."""
     row = connection.execute(
         text(
-            "SELECT count(*), coalesce(sum(amount), 0), coalesce(sum(flagged), 0), "
-            "coalesce(sum(CASE WHEN flagged = 1 THEN amount END), 0) "
+            f"SELECT count(*), coalesce(sum({SUMMED}), 0), coalesce(sum(flagged), 0), "
+            f"coalesce(sum(CASE WHEN flagged = 1 THEN {SUMMED} END), 0) "
             "FROM fraud_transactions WHERE space = :space AND ts >= :start AND ts < :end"
         ),
         {"space": space, "start": start, "end": end},
