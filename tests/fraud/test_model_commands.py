@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import card_events
 import numpy as np
@@ -72,7 +73,11 @@ def test_a_model_is_trained_evaluated_and_put_to_work(capsys, folder, monkeypatc
         "labels_of_unknown",
         "problems",
         "seconds",
+        "peak_mb",
     }
+    status_lines = Path("/proc/self/status").read_text().splitlines()
+    peak_kb = next(int(line.split()[1]) for line in status_lines if line.startswith("VmHWM:"))
+    assert 50 < told["peak_mb"] <= peak_kb * 1024 / 1e6
     assert (told["labels_of_unknown"], told["problems"]) == (0, {"rows": {}, "values": {}, "labels": {}})
     assert not (folder / "m.problems.parquet").exists()
     assert told["rows"] > 1500

@@ -101,6 +101,7 @@ def train(
         "problems": unused.counts(),
         **({"embeddings": card["embeddings"]} if embeddings else {}),
         "seconds": round(time.perf_counter() - began, 3),
+        "peak_mb": _peak_mb(),
     }
     _print(answer, as_json=as_json)
 
@@ -190,6 +191,19 @@ def add(app: typer.Typer) -> None:
     app.command()(train)
     app.command()(evaluate)
     app.command()(score)
+
+
+def _peak_mb() -> float:
+    """Return how much memory the process has held at most, in MB of a million bytes."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        # What getrusage tells begins with the peak of the process that started this one.
+        (held,) = (1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except OSError:  # no Linux
+        import resource
+
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(held / 1e6, 1)
 
 
 def _object(line: str) -> dict[str, Any]:

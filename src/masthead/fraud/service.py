@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from masthead.fraud.live.book import Book
     from masthead.fraud.live.ledger import Mark
 
-__all__ = ["SOURCES", "FraudService"]
+__all__ = ["FraudService"]
 
-SOURCES = ("chargeback", "analyst", "import")
 MOST_AT_ONCE = 10_000
 _TOGETHER = 64  # of a batch, in one commit: others must not wait for a whole one
 _EXPLAINED = 100  # of a page, which then ends: reasons take some milliseconds each
@@ -246,7 +245,7 @@ class FraudService(Contents, Champions):
 
         Args:
             value: fraud or legit, 1 or 0, true or false.
-            source: One of `SOURCES`.
+            source: chargeback, analyst or import.
             arrived_at: When it became known, UTC microseconds; None: now, on the transactions' own clock.
 
         Raises:
@@ -270,12 +269,11 @@ class FraudService(Contents, Champions):
             )
 
     def _mark(self, id: object, value: object, source: str, arrived_at: int | None) -> "Mark":
-        from masthead.fraud.data.values import read_value
+        from masthead.fraud.data.values import read_source, read_value
         from masthead.fraud.live.ledger import Mark
         from masthead.fraud.store.packing import MOST_TEXT
 
-        if source not in SOURCES:
-            raise InvalidInput(f"source: expected one of {', '.join(SOURCES)}, got {shown(source)}")
+        read_source(source)
         text = str(id) if isinstance(id, str | int) and not isinstance(id, bool) else ""
         if not text or len(text) > MOST_TEXT or "\0" in text:
             raise InvalidInput(f"id: expected a transaction's id, got {shown(id)}")

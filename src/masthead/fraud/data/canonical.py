@@ -16,7 +16,7 @@ from masthead.base.clock import DAY_US
 from masthead.fraud.data.columns import Events
 from masthead.fraud.data.schema import UNITS_US, Schema
 from masthead.fraud.data.tables import match, read_names
-from masthead.fraud.data.values import EARLIEST_US, LATEST_US, NO_NUMBER, NO_VALUE, time_us
+from masthead.fraud.data.values import EARLIEST_US, LATEST_US, NO_NUMBER, NO_VALUE, VERDICTS, time_us
 
 if TYPE_CHECKING:
     import ibis
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "Files", "Shape", "canonical", "of_events", "shape_of"]
 
 FAULTS = "faults"
-_VERDICTS = {1: ("1", "true", "fraud"), 0: ("0", "false", "legit")}
 _EXACT = float(1 << 53)
 _FLOAT32 = 3.4028235e38
 _NOT_FINITE = ("inf", "-inf", "Infinity", "-Infinity", "infinity", "-infinity")
@@ -371,7 +370,8 @@ def verdict(value: Any) -> Any:
     """Return 1, 0 or null of what is said in trimmed small letters."""
     import ibis
 
-    return ibis.cases(*((value.isin(words), ibis.literal(said, "int8")) for said, words in _VERDICTS.items()))
+    words = {said: [word for word, verdict in VERDICTS.items() if verdict == said] for said in (1, 0)}
+    return ibis.cases(*((value.isin(words[said]), ibis.literal(said, "int8")) for said in words))
 
 
 def entity(parts: list[Any]) -> Any:

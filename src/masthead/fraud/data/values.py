@@ -12,7 +12,17 @@ from typing import Any
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.data.schema import UNITS_US, Schema, TimeColumn
 
-__all__ = ["key_text", "number_of", "parse_time", "read_value", "time_us", "verdict_of"]
+__all__ = [
+    "LABEL_SOURCES",
+    "VERDICTS",
+    "key_text",
+    "number_of",
+    "parse_time",
+    "read_source",
+    "read_value",
+    "time_us",
+    "verdict_of",
+]
 
 EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 NO_VALUE = frozenset({"", "nan", "NaN", "None", "null", "<NA>"})
@@ -20,7 +30,10 @@ NO_NUMBER = NO_VALUE | {"NA", "N/A", "NULL", "Null", "none", "NAN", "n/a"}
 """Texts that are no number and no mistake either; as keys they may mean something, say the country NA."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = re.compile(r"(-?\d+)\.0+")
-_VERDICTS = {"1": 1, "true": 1, "fraud": 1, "0": 0, "false": 0, "legit": 0}
+VERDICTS = {"1": 1, "true": 1, "fraud": 1, "0": 0, "false": 0, "legit": 0, "legitimate": 0}
+"""What a label may say, in files, messages and calls alike."""
+LABEL_SOURCES = ("chargeback", "analyst", "import")
+"""Who may say it."""
 
 
 def key_text(value: Any, missing: Collection[str] = ()) -> str | None:
@@ -127,7 +140,7 @@ def verdict_of(value: Any) -> int:
     text = key_text(value)
     if text is None:
         return -1
-    verdict = _VERDICTS.get(text.strip().lower())
+    verdict = VERDICTS.get(text.strip().lower())
     if verdict is None:
         raise InvalidInput(f"label: expected 1/0, true/false, fraud/legit or nothing, got {shown(value)}")
     return verdict
@@ -142,11 +155,21 @@ def read_value(value: Any) -> int:
     >>> read_value("fraud"), read_value(0), read_value(True), read_value("legitimate")
     (1, 0, 1, 0)
     """
-    text = (key_text(value) or "").strip().lower()
-    verdict = 0 if text == "legitimate" else _VERDICTS.get(text)
+    verdict = VERDICTS.get((key_text(value) or "").strip().lower())
     if verdict is None:
         raise InvalidInput(f"value: expected fraud or legit, got {shown(value)}")
     return verdict
+
+
+def read_source(given: str) -> str:
+    """Return who said a label.
+
+    Raises:
+        InvalidInput: It is none of `LABEL_SOURCES`.
+    """
+    if given not in LABEL_SOURCES:
+        raise InvalidInput(f"source: expected one of {', '.join(LABEL_SOURCES)}, got {shown(given)}")
+    return given
 
 
 def _micros(moment: datetime) -> int:

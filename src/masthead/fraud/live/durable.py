@@ -12,7 +12,7 @@ from masthead.base.clock import Clock, SystemClock
 from masthead.base.errors import Conflict, MastheadError, NotFound, shown
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.messages import parse_record
-from masthead.fraud.data.values import parse_time, read_value
+from masthead.fraud.data.values import parse_time, read_source, read_value
 from masthead.fraud.live.book import Book, Lane
 from masthead.fraud.live.ledger import Ledger, Mark, Marking, Scoring, Swap
 from masthead.fraud.live.writer import Writer
@@ -111,7 +111,7 @@ class DurableStream:
         """Take a label, durably; return whether its transaction is there. One that comes later will find it."""
         at = None if arrived_at is None else parse_time(self.model.schema, arrived_at)
         (known,) = self._writer.submit(
-            Marking(self.space, [Mark(str(transaction_id), read_value(value), source, at)])
+            Marking(self.space, [Mark(str(transaction_id), read_value(value), read_source(source), at)])
         )
         return bool(known)
 

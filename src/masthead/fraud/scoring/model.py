@@ -273,18 +273,6 @@ class FraudModel:
             labels_known_at=read_arrays(files[first], "labels_known_at", name=first)[0],
         )
 
-    def accepts(self, schema: Schema) -> None:
-        """Return if data of this schema mean to the model what its own did.
-
-        Raises:
-            InvalidInput: The model was trained on another schema.
-        """
-        if schema.digest() != self.schema.digest():
-            raise InvalidInput(
-                f"model: expected one trained on the schema {shown(schema.name)} ({schema.digest()}), "
-                f"{self.id} was trained on {shown(self.schema.name)} ({self.schema.digest()})"
-            )
-
     def stream(self, store: Store | None = None, *, reasons: bool = True) -> Any:
         """Return the model at work: in memory, or on a durable store; `score(record)` and `label(...)`.
 

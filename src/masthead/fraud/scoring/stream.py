@@ -10,7 +10,7 @@ from masthead.base.errors import Conflict, InvalidInput, shown
 from masthead.fraud.data.columns import Event, Events, Labels
 from masthead.fraud.data.differences import differences
 from masthead.fraud.data.messages import parse_record
-from masthead.fraud.data.values import key_text, parse_time, verdict_of
+from masthead.fraud.data.values import key_text, parse_time, read_source, read_value
 from masthead.fraud.scoring.reasons import count_distinct, find_reasons
 from masthead.fraud.scoring.state import GraphState
 
@@ -126,7 +126,7 @@ class Stream:
         """Take a label; one of a transaction that has not come yet waits for it.
 
         Args:
-            value: 1, true, fraud or 0, false, legit.
+            value: 1, true, fraud or 0, false, legit, legitimate.
             arrived_at: When it became known, as the schema writes times, or a datetime: no transaction before
                 that knows it. None: it has just arrived.
             source: chargeback, analyst or import.
@@ -134,11 +134,8 @@ class Stream:
         Raises:
             InvalidInput: A value outside of that.
         """
-        verdict = verdict_of(value)
-        if verdict < 0:
-            raise InvalidInput(f"value: expected fraud or legit, got {shown(value)}")
-        if source not in ("chargeback", "analyst", "import"):
-            raise InvalidInput(f"source: expected chargeback, analyst or import, got {shown(source)}")
+        verdict = read_value(value)
+        read_source(source)
         identity = key_text(transaction_id)
         if identity is None:
             raise InvalidInput(f"id: expected a transaction's id, got {shown(transaction_id)}")
