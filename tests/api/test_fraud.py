@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import card_events
 import httpx
 import pytest
 import small_fraud
@@ -339,6 +340,20 @@ def test_one_customers_data_can_be_erased(client: httpx.Client) -> None:
 
 
 def test_a_model_of_another_schema_is_refused_and_the_one_that_serves_goes_on(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    client.post("/fraud/transactions", json=flat(0))
+    other = card_events.save_model(tmp_path / "other")
+    for name in ("x", "cards"):
+        answer = client.post("/fraud/deployments", json={"name": name, "model": str(tmp_path / "other")})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "Conflict")
+        for schema in (other.schema, small_fraud.model().schema):
+            assert schema.digest() in answer.json()["error"]["message"]
+    assert client.post("/fraud/transactions", json=flat(1)).json()["model"] == small_fraud.model().id
+    assert [one["name"] for one in client.get("/fraud/deployments").json()["items"]] == ["cards"]
+
+
+def test_a_folder_without_a_model_or_with_a_damaged_one_is_refused_and_the_one_that_serves_goes_on(
     client: httpx.Client, tmp_path: Path
 ) -> None:
     client.post("/fraud/transactions", json=flat(0))

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
+import pty
 import re
+import threading
 from pathlib import Path
 
 import pyarrow.csv as pacsv
@@ -10,6 +13,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from masthead.cli.main import run
+from masthead.fraud.networks.graph_model import GraphModel
 from masthead.fraud.networks.graph_samples import make_sample, write_sample
 
 QUICK = ["--n-epochs", "3", "--n-hidden", "8", "--embedding-size", "4"]
@@ -73,6 +77,57 @@ def test_training_prints_the_articles_lines_and_predicting_writes_a_row_for_each
     assert json.loads(capsys.readouterr().out)["n"] == 2
     with scores.open() as file:
         assert [row[1] for row in csv.reader(file)][1:] == [rows[18][1], rows[4][1]]
+
+
+def test_the_threshold_and_whether_trees_help_are_as_the_command_says(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {}
+    for threshold, more in (("0", []), ("1", ["--no-blend"])):
+        out = tmp_path / threshold
+        words = ["--data", str(data), "--out", str(out), *QUICK, "--threshold", threshold, *more, "--json"]
+        assert run(["fraud", "graph", "train", *words]) == 0
+        found[threshold] = json.loads(capsys.readouterr().out.splitlines()[-1])["confusion"]
+    frauds = found["0"]["tp"]
+    assert 0 < frauds < 60
+    assert found["0"] == {"tp": frauds, "fp": 60 - frauds, "fn": 0, "tn": 0}
+    assert found["1"] == {"tp": 0, "fp": 0, "fn": frauds, "tn": 60 - frauds}
+    assert GraphModel.load(tmp_path / "1").blend == ("network",)
+    assert GraphModel.load(tmp_path / "0").blend != ("network",), "three epochs rank worse than the trees"
+
+
+def test_a_bar_is_drawn_on_a_terminal_and_nowhere_else(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["fraud", "graph", "train", "--data", str(data), "--out", str(tmp_path / "m"), *QUICK]
+    assert run(command) == 0
+    assert capsys.readouterr().err == ""
+    ours, theirs = pty.openpty()
+    drawn: list[bytes] = []
+
+    def read() -> None:
+        try:
+            while piece := os.read(ours, 65_536):
+                drawn.append(piece)
+        except OSError:  # the other end was closed
+            return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    monkeypatch.setenv("TERM", "xterm")
+    try:
+        with os.fdopen(theirs, "w") as terminal:
+            monkeypatch.setattr("sys.stderr", terminal)
+            assert run(command) == 0
+    finally:
+        monkeypatch.undo()
+        reader.join(10)
+        os.close(ours)
+    text = b"".join(drawn).decode()
+    assert "━" in text
+    assert "3/3" in text
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:11] for line in lines[:3]] == ["Epoch 00000", "Epoch 00001", "Epoch 00002"]
 
 
 def test_files_of_other_names_train_the_same_model(

@@ -143,7 +143,7 @@ def test_equal_seeds_give_equal_models_and_others_do_not() -> None:
         {"n_layers": 1},
         {"n_hidden": 8},
         {"embedding_size": 4},
-        {"optimizer": "adamw", "weight_decay": 0.5},
+        {"optimizer": "adamw"},
         {"optimizer": "sgd"},
         {"lr": 1e-3},
         {"dropout": 0.6},

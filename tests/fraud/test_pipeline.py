@@ -353,6 +353,23 @@ def until(condition: Callable[[], bool], limit_s: float = 240.0) -> None:
         time.sleep(0.02)
 
 
+def test_a_step_over_its_own_limit_fails_and_the_limit_is_told(cards: Path, tmp_path: Path) -> None:
+    before = set(children_of(os.getpid()))
+    with Masthead.open(load_settings({}, data=tmp_path / "data")) as product:
+        limits = {"ingest": 0.02, "train": 3_000}
+        id = product.pipelines.start(asked(cards, limits_s=limits))["id"]
+        product.pipelines.run_here(id)
+        until(lambda: product.pipelines.get(id)["state"] == "failed", 20)
+        found = product.pipelines.get(id)
+        assert found["error"] == "step ingest: expected to end within 0.02 s"
+        assert (found["step"], found["resume"]) == ("ingest", f"masthead fraud pipeline resume {id}")
+        told = {one["name"]: (one["state"], one["limit_s"]) for one in found["steps"]}
+        assert told["ingest"] == ("failed", 0.02)
+        assert told["normalise-parameters"][0] == "done"
+        assert told["train"] == ("waiting", 3_000)
+        until(lambda: set(children_of(os.getpid())) <= before, 10)  # leave nobody behind who still writes
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_pipeline_survives_kill_9_and_finished_steps_are_not_run_again(cards: Path, tmp_path: Path) -> None:

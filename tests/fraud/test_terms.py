@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import card_events
 import pytest
 import small_fraud
 from card_records import flat
@@ -50,6 +51,26 @@ def test_decisions_must_not_come_back_as_transactions(house: Masthead, subject: 
     with pytest.raises(InvalidInput, match="decisions: expected a subject outside of"):
         house.fraud.deploy("cards", MODEL, subject=subject, decisions=decisions)
     assert house.fraud.deployments() == []
+
+
+def test_a_model_of_another_schema_is_refused_where_transactions_are_and_both_are_named(
+    house: Masthead, tmp_path: Path
+) -> None:
+    ours, theirs = small_fraud.model(), card_events.save_model(tmp_path / "other")
+    house.fraud.deploy("cards", MODEL)
+    decided = house.fraud.score(flat(0))
+    with pytest.raises(Conflict) as refused:
+        house.fraud.deploy("other", tmp_path / "other")
+    for digest in (ours.schema.digest(), theirs.schema.digest()):
+        assert digest in refused.value.message
+    with pytest.raises(Conflict, match=theirs.schema.digest()):
+        house.fraud.deploy("cards", tmp_path / "other")  # nor in the place of the one that is there
+    assert [one.source["model"] for one in house.fraud.deployments()] == [ours.id]
+    assert house.fraud.score(flat(1))["model"] == decided["model"] == ours.id
+    assert [one["id"] for one in house.fraud.models()] == [ours.id], "what is refused is not kept"
+    house.fraud.deploy("other", tmp_path / "other", space="apart")
+    paid = {"id": "1", "time": card_events.BEGIN, "card": "card1"}
+    assert house.fraud.score(paid, space="apart")["model"] == theirs.id
 
 
 def test_two_deployments_do_not_take_the_same_messages(house: Masthead) -> None:

@@ -1,10 +1,13 @@
 """Card transactions small enough to recount by hand: cards, devices and shops, some fraud, labels that arrive late."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 
 from masthead.fraud.data.events import Events, Labels
 from masthead.fraud.data.schema import Schema
+from masthead.fraud.scoring.model import FraudModel
 
 DAY = 86_400_000_000
 BEGIN = 1_700_000_000_000_000 // DAY * DAY
@@ -34,6 +37,12 @@ country = { columns = ["country"], aggregate = false }
 def schema() -> Schema:
     """Return the schema of `cards`."""
     return Schema.parse(SCHEMA)
+
+
+def save_model(folder: Path) -> FraudModel:
+    """Return a model that 600 of these taught, and save it: one of another schema than the generated cards have."""
+    taught = events(600)
+    return FraudModel.train(schema(), taught, labels(taught, changed=False), threads=1, out=folder)
 
 
 def events(n: int, *, seed: int = 0, days: int = 90) -> Events:
