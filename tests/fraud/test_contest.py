@@ -133,10 +133,19 @@ def test_what_the_bench_cannot_run_ends_with_2(capsys, words, told):
 
 @pytest.mark.slow
 def test_the_bench_tells_runs_and_bars_as_json(capsys):
-    words = ("--transactions", "4000", "--seeds", "3", "--threads", "1", "--json")
+    words = ("--transactions", "2000", "--seeds", "3,5", "--threads", "1", "--json")
     assert command_line.run(["fraud", "bench", "model", *words]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [run["seed"] for run in found["runs"]] == [3]
-    assert found["runs"][0]["transactions"] == 4000
-    for bar in found["bars"].values():
-        assert bar["met"] == (bar["worst"] >= bar["at_least"])
+    assert [(run["seed"], run["transactions"]) for run in found["runs"]] == [(3, 2000), (5, 2000)]
+    asked = {
+        "default_ap": 0.85,
+        "default_over_article": 2.5,
+        "default_above_own": 0.2,
+        "inductive_over_article": 2.0,
+    }
+    assert {name: bar["at_least"] for name, bar in found["bars"].items()} == asked
+    for name, least in asked.items():
+        reached = [compared(run["scorers"])[name] for run in found["runs"]]
+        assert reached[0] != reached[1]
+        assert found["bars"][name]["worst"] == min(reached), "the worse one of two seeds counts"
+        assert found["bars"][name]["met"] is (min(reached) >= least)

@@ -1,7 +1,6 @@
 """An entity of a million transactions costs what any other costs, and looks as what it keeps of them says."""
 
 import time
-from dataclasses import replace
 
 import card_events
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from masthead.fraud.data.columns import Event, Events, Labels
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.scoring.features import Layout
+from masthead.fraud.scoring.kernel import ENTRY, K
 from masthead.fraud.scoring.state import GraphState
 
 DAY = card_events.DAY
@@ -71,7 +71,9 @@ def seconds(state: GraphState, probe: Event) -> float:
     return min(found)
 
 
-def test_a_hub_of_a_million_is_counted_whole_looks_as_its_last_days_and_costs_no_more(payments: Events) -> None:
+def test_a_hub_of_a_million_is_counted_whole_looks_as_its_last_days_and_costs_no_more(
+    payments: Events,
+) -> None:
     layout = Layout.learn(SCHEMA, payments, np.arange(0, N, 1_000))
     hub = replayed(layout, payments)
     end = card_events.BEGIN + DAYS * DAY
@@ -97,4 +99,7 @@ def test_a_hub_of_a_million_is_counted_whole_looks_as_its_last_days_and_costs_no
         assert names
     for kept in ("pool", "buckets"):
         assert hub.dump()[kept].nbytes == month.dump()[kept].nbytes
+    assert (
+        hub.dump()["pool"].nbytes < 3 * K * ENTRY.itemsize
+    )  # of transactions and of labels 64, and smaller ones left
     assert seconds(hub, probe) < 3 * seconds(last, probe)

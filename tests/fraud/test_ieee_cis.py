@@ -38,7 +38,7 @@ TEXTS = {
     "id_33": ("1920x1080", "1334x750"),
     "DeviceType": ("desktop", "mobile"),
     "DeviceInfo": ("Windows", "iOS Device", "SM-G960U Build/R16NW"),
-    **{name: ("T", "F") for name in [*numbered("M", 9), *(f"id_{place}" for place in (35, 36, 37, 38))]},
+    **dict.fromkeys([*numbered("M", 9), *(f"id_{place}" for place in (35, 36, 37, 38))], ("T", "F")),
     **{f"id_{place}": ("Found", "NotFound") for place in (12, 15, 16, 23, 27, 28, 29, 34)},
 }
 
