@@ -51,7 +51,7 @@ def payments() -> Events:
 
 
 def replayed(layout: Layout, payments: Events, first: int = 0) -> GraphState:
-    """Return what remembers the payments from one on; each thousandth was called fraud a day later, if that has come."""
+    """Return what remembers the payments from one on; each thousandth was called fraud a day later."""
     rows = np.arange(0, N - N // DAYS, 1_000)
     rows = rows[rows >= first]
     told = Labels(rows - first, [""] * len(rows), np.ones(len(rows), np.int8), payments.ts[rows] + DAY)

@@ -68,7 +68,8 @@ def write(path: Path, header: Sequence[str], rows: Sequence[int]) -> Path:
 
 
 def trained(*paths: Path) -> FraudModel:
-    return FraudModel.train(SCHEMA, paths, threads=1)
+    quick = {"learning_rate": 1.0, "max_bin": 8}
+    return FraudModel.train(SCHEMA, paths, threads=1, parameters=quick)
 
 
 def test_tables_with_every_published_column_are_read_whole_and_teach(tmp_path: Path) -> None:

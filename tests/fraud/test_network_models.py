@@ -14,7 +14,7 @@ from masthead.fraud import FraudModel
 from masthead.fraud.data.columns import Labels
 from masthead.fraud.scoring.engines import EmbeddedTrees, Trees
 from masthead.fraud.scoring.features import Layout
-from masthead.fraud.scoring.learning import Material, blocks_of, learn
+from masthead.fraud.scoring.learning import blocks_of
 from masthead.fraud.scoring.state import GraphState
 
 DAY = card_events.DAY
@@ -117,8 +117,10 @@ def test_states_that_gain_nothing_are_tried_and_left_out(world, tmp_path):
 
 
 def test_states_that_gain_are_kept_and_served_to_the_bit(world, tmp_path):
-    """The outcome is a sum that trees with few rows find worse than a network, so its state is worth having. It is said of
-    all rows when all is over, so that columns of labels do not tell it."""
+    """The outcome is a sum that trees with few rows find worse than a network, so its state is worth having.
+
+    It is said of all rows when all is over, so that columns of labels do not tell it.
+    """
     events, labels = world
     n, end = len(events), int(labels.arrived_at[-1]) + 30 * DAY
     layout = Layout.learn(card_events.schema(), events, np.arange(n))
