@@ -89,6 +89,8 @@ def test_a_hub_of_a_million_is_counted_whole_looks_as_its_last_days_and_costs_no
         within = payments.amount[payments.ts > end - days * DAY]
         assert looked[f"shop.amount_{days}d"] == pytest.approx(within.mean(), rel=0.01)
 
+    assert looked["shop.distinct_card"] == len(set(payments.codes[-64:, 1].tolist()))
+
     # All else is as if there were no more than the last 32 days; of amounts and cards, no more than the last 64.
     month = replayed(layout, payments, int(np.searchsorted(payments.ts, end - 32 * DAY)))
     last = replayed(layout, payments, N - 64)

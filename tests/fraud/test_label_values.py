@@ -8,11 +8,14 @@ import small_fraud
 from small_table import SCHEMA
 
 from masthead.base.errors import InvalidInput
+from masthead.fraud.data.canonical import FAULTS, Files, canonical, shape_of
 from masthead.fraud.data.etl import Order, extract
 from masthead.fraud.data.events import read_events, read_labels
+from masthead.fraud.data.tables import match, read_names
 from masthead.fraud.data.values import LABEL_SOURCES, VERDICTS, read_source, read_value, verdict_of
 from masthead.fraud.live.graph_store import GraphStore
 from masthead.store.engine import Database
+from masthead.store.tables import connect
 
 WORDS = {"fraud": 1, "true": 1, "1": 1, "legit": 0, "legitimate": 0, "false": 0, "0": 0}
 
@@ -36,7 +39,11 @@ def test_tables_and_files_of_labels_take_each_word(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     table = "no,at,card,fraud\n" + "".join(f"{word},{place},c,{word}\n" for place, word in enumerate(WORDS))
     (tmp_path / "data/events.csv").write_text(table)
-    events = read_events(SCHEMA, [tmp_path / "data/events.csv"])
+    path = tmp_path / "data/events.csv"
+    shape = shape_of(SCHEMA, frozenset(match(read_names(path), SCHEMA.columns())))
+    rows = canonical(connect(), shape, Files((path,), ())).to_pyarrow()
+    assert not any(rows[FAULTS].to_pylist()), "the engine itself understands each"
+    events = read_events(SCHEMA, [path])
     assert dict(zip(events.ids, events.inline_label.tolist(), strict=True)) == WORDS
     assert events.problems.num_rows == 0
     extract(Order(SCHEMA, (tmp_path / "data",), tmp_path / "out"))
