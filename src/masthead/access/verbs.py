@@ -188,6 +188,7 @@ VERBS: Mapping[str, Deed] = {
     "fraud.get": Deed("masthead:GetTransaction", (_SPACE,)),
     "fraud.explanation": Deed("masthead:ExplainTransaction", (_SPACE,)),
     "fraud.graph": Deed("masthead:ExplainTransaction", (_SPACE,)),
+    "fraud.reproduction": Deed("masthead:ExplainTransaction", (_SPACE,)),
     "fraud.rings": Deed("masthead:ListTransactions", (_SPACE,)),
     "fraud.outcomes": Deed("masthead:ListTransactions", (_SPACE,)),
     "fraud.find": Deed("masthead:ListTransactions", (_SPACE,)),

@@ -121,6 +121,7 @@ ROUTES: Mapping[str, str | tuple[str, Mapping[str, str]]] = {
     "GET /fraud/transactions/{id}": "fraud.get",
     "GET /fraud/transactions/{id}/explanation": "fraud.explanation",
     "GET /fraud/transactions/{id}/graph": "fraud.graph",
+    "GET /fraud/transactions/{id}/reproduction": "fraud.reproduction",
     "GET /fraud/rings": "fraud.rings",
     "GET /fraud/outcomes": "fraud.outcomes",
     "GET /fraud/stats": "fraud.stats",

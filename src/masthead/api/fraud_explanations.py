@@ -1,6 +1,8 @@
 """`/fraud/...` that looks back: why a transaction was decided so, what is around it, rings, and how it turned out."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from masthead.api.factory import Product
 from masthead.api.fraud import End, Space, Start, read_window
@@ -20,6 +22,17 @@ def explanation(masthead: Product, id: str, space: Space = "live") -> Json:
 def graph(masthead: Product, id: str, space: Space = "live") -> Json:
     """Return the graph around a transaction as of its decision: nodes with their labels, and edges."""
     return masthead.fraud.graph(id, space=space)
+
+
+@router.get("/fraud/transactions/{id}/reproduction")
+def reproduction(
+    masthead: Product,
+    id: str,
+    endpoint: Annotated[str, Query(description="Which deployment's; absent: the one that decided.")] = "",
+    space: Space = "live",
+) -> Json:
+    """Return a decision as it is stored, as it is made again from what was kept, and whether they are equal."""
+    return masthead.fraud.reproduction(id, space=space, alias=endpoint)
 
 
 @router.get("/fraud/rings")

@@ -1,4 +1,4 @@
-"""`masthead fraud explain | rings | outcomes` and `masthead fraud bench explain`: why, with whom, and whether it was so."""
+"""`masthead fraud explain | reproduce | rings | outcomes` and `masthead fraud bench explain`: why, with whom, whether so."""
 
 import time
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from masthead.base.clock import FOREVER_US
 from masthead.cli.fraud_bench import History, Hub, Model, bench
 from masthead.cli.fraud_serve import Limit, Since, Space, Until, micros
-from masthead.cli.installation import AsJson, installation
+from masthead.cli.installation import OTHER, AsJson, installation
 from masthead.cli.output import print_fields, print_json, print_json_line, print_table
 
 __all__ = ["add"]
@@ -30,6 +30,7 @@ _OUTCOMES = (
 def add(app: typer.Typer) -> None:
     """Add the commands to `masthead fraud`."""
     app.command("explain")(explain)
+    app.command("reproduce")(reproduce)
     app.command("rings")(rings)
     app.command("outcomes")(outcomes)
 
@@ -63,6 +64,47 @@ def _tell(found: dict[str, Any]) -> None:
         print(path["text"])
     if not found["paths"]:
         print("No path leads to a fraud that was known then.")
+
+
+def reproduce(
+    id: Id,
+    endpoint: Annotated[
+        str,
+        typer.Option(
+            "--endpoint", metavar="NAME", help="Which deployment's; not given: the one that decided."
+        ),
+    ] = "",
+    space: Space = "live",
+    as_json: AsJson = False,
+) -> None:
+    """Make a decision again from what was kept of it. Exit status 1 when it is not the one that is stored."""
+    with installation(None) as masthead:
+        found = masthead.fraud.reproduction(id, space=space, alias=endpoint)
+    if as_json:
+        print_json(found)
+    else:
+        _tell_again(found)
+    if not found["equal"]:
+        raise typer.Exit(OTHER)
+
+
+def _tell_again(found: dict[str, Any]) -> None:
+    said = "the same decision again" if found["equal"] else "ANOTHER decision than the one that is stored"
+    print(f"transaction {found['id']}, {found['model']} as {found['deployment']}: {said}")
+    rows = [
+        {"part": name, "stored": _exact(value), "again": _exact(found["recomputed"][name])}
+        for name, value in found["stored"].items()
+    ]
+    print_table((("", "part"), ("Stored", "stored"), ("Made again", "again")), rows, empty="")
+    for name in found["not_recorded"]:
+        print(f"{name} was not recorded with this decision: what hangs on it is not compared")
+
+
+def _exact(value: Any) -> str:
+    """Return a value in full: what differs in its last bit is not the same."""
+    if isinstance(value, dict):
+        return f"{value['list']} {value['relation']}={value['value']}"
+    return "" if value is None else (repr(value) if isinstance(value, float) else str(value).lower())
 
 
 def rings(space: Space = "live", limit: Limit = 100, as_json: AsJson = False) -> None:

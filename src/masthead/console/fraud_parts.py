@@ -151,8 +151,11 @@ def deciding_cuts(console: Console, space: str) -> tuple[float, float] | None:
 def block_cut(console: Console, decision: Mapping[str, Any]) -> float | None:
     """Return from where a decision would have blocked; None where that is not known any more.
 
-    A decision keeps its cut of review; the cut of block is that which a deployment of its model has beside the same one.
+    A decision keeps both where they were set by hand, else its cut of review; then the cut of block is that which a
+    deployment of its model has beside the same one.
     """
+    if "block_threshold" in decision:
+        return float(decision["block_threshold"])
     try:
         for one in console.masthead.fraud.deployments():
             if one.source["model"] != decision["model"]:

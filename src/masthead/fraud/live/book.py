@@ -59,7 +59,10 @@ class Lane:
 
     def release(self, told: dict[str, Any]) -> dict[str, Any]:
         """Return a decision as it is told: of would-be reviews a share passes, and says so."""
-        if told["action"] == "review" and is_released(told["id"], self.release_share):
+        if told["action"] != "review" or not self.release_share:
+            return told
+        told = {**told, "release_share": self.release_share}  # so that the draw can be made again
+        if is_released(told["id"], self.release_share):
             return {**told, "action": "pass", "released": True}
         return told
 

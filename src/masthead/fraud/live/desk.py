@@ -43,6 +43,7 @@ class Desk:
         if cut is not None and cut.model == told["model"]:
             action = _action(told["pred_prob"], cut)
             told = {**told, "threshold": cut.review, "action": action, "flag": action != "pass"}
+            told["block_threshold"] = cut.block  # else nobody could tell later what made a block of a review
         if not self._lists:
             return told
         found = [

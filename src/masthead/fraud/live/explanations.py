@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from masthead.base.errors import NotFound
+from masthead.base.errors import Conflict, NotFound, shown
 from masthead.base.log import get_logger
 from masthead.base.pages import check_limit
 from masthead.fraud.live.deployments import Deployments
@@ -36,6 +36,37 @@ class Explanations(Deployments):
             NotFound: There is none of that id.
         """
         return self._explainer().graph(id, space)
+
+    def reproduction(self, id: str, *, space: str = LIVE, alias: str = "") -> Json:
+        """Return a decision as it is stored and as it is made again from what was kept of it, and whether they are equal.
+
+        Args:
+            alias: Which deployment's, also of one in shadow; "" = of the one that decided.
+
+        Raises:
+            NotFound: There is none of that id, or that deployment did not score it.
+            Conflict: It was loaded as history, without a decision, or the model was deleted or is damaged.
+        """
+        from masthead.fraud.reasons.reproducing import reproduced
+        from masthead.fraud.store import live_results, results
+
+        relations = [relation.name for relation in self.schema(space).relations]
+        with self._database.read() as connection:
+            stored = results.get_transaction(connection, space, id)
+            kept = live_results.kept(connection, space, id, alias)
+        if kept is None:
+            if alias:
+                raise NotFound(f"deployment: {shown(alias)} has not scored the transaction {shown(id)}")
+            raise Conflict(f"id: {shown(id)} was loaded as history, without a decision", field="id")
+        try:
+            model = self.model(kept.model)
+        except NotFound as error:
+            raise Conflict(
+                f"model: {kept.model}, which decided on {shown(id)}, was deleted: its decision cannot be made again"
+            ) from error
+        except InvalidInput as error:
+            raise Conflict(f"model: {kept.model} cannot be read: {error.message}") from error
+        return reproduced(kept, model, dict(zip(relations, stored.keys, strict=True)))
 
     def rings(self, *, space: str = LIVE, limit: int = 100) -> list[Json]:
         """Return the rings of the 30 days before the latest transaction, the largest first.

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, text
 
-__all__ = ["Scores", "Span", "count", "labels", "marks", "scores", "transactions", "vectors"]
+__all__ = ["Kept", "Scores", "Span", "count", "kept", "labels", "marks", "scores", "transactions", "vectors"]
 
 _TOGETHER = 500  # vectors asked for at once
 _AT_ONCE = 20_000
@@ -27,6 +27,41 @@ class Scores(NamedTuple):
     seq: NDArray[np.int64]
     ts: NDArray[np.int64]
     score: NDArray[np.float64]
+
+
+class Kept(NamedTuple):
+    """What was kept of one decision.
+
+    Attributes:
+        alias: The deployment. shadow: It scored along.
+        body: JSON of what was answered, or would have been. vector: As `vectors.py` packs it.
+    """
+
+    alias: str
+    model: str
+    shadow: bool
+    score: float
+    body: bytes
+    vector: bytes
+
+
+def kept(connection: Connection, space: str, id: str, alias: str = "") -> Kept | None:
+    """Return what a deployment decided on a transaction, None where it did not.
+
+    Args:
+        alias: Of a deployment, also one in shadow; "" = the one that decided.
+    """
+    which = "d.alias = :alias" if alias else "d.shadow = 0"
+    row = connection.execute(
+        text(
+            "SELECT d.alias, d.model, d.shadow, d.score, d.body, d.vector FROM fraud_transactions t "
+            f"JOIN fraud_decisions d ON d.seq = t.seq WHERE t.space = :space AND t.id = :id AND {which}"
+        ),
+        {"space": space, "id": id, "alias": alias} if alias else {"space": space, "id": id},
+    ).first()
+    if row is None:
+        return None
+    return Kept(row[0], row[1], bool(row[2]), float(row[3]), bytes(row[4]), bytes(row[5]))
 
 
 def scores(connection: Connection, span: Span, model: str, *, limit: int) -> Scores:
