@@ -288,7 +288,9 @@ def test_a_shadow_that_challenges_nobody_never_goes_live_by_itself(house: Masthe
 # ---------------------------------------------------------------------- day by day
 
 
-def test_drift_is_told_once_a_day_by_the_clock_through_the_alerts(house: Masthead) -> None:
+def test_drift_is_told_once_a_day_by_the_clock_through_the_alerts_and_never_of_a_few_hundred_transactions(
+    house: Masthead,
+) -> None:
     house.build()
     house.fraud.deploy("cards", MODEL() / "model")
     house.alerts.create_rule(
@@ -309,16 +311,28 @@ def test_drift_is_told_once_a_day_by_the_clock_through_the_alerts(house: Masthea
         )
         for place in range(600)
     ]
-    assert all("pred_prob" in one for one in house.fraud.score_many(records))  # type: ignore[operator]
 
     def told() -> list[Any]:
         return [one for one in house.alerts.deliveries().items if "fraud-drift" in json.dumps(one.to_json())]
 
-    house.tick(now + 3_600)
+    def look(at: float) -> None:
+        house.tick(at)
+        assert house._fraud_looking is not None
+        house._fraud_looking.join(30)
+
+    few, many = records[:300], records[300:]
+    assert all("pred_prob" in one for one in house.fraud.score_many(few))  # type: ignore[operator]
+    look(now + 86_401)
+    for minute in range(1, 4):
+        house.tick(now + 86_401 + 60 * minute)
+    assert house.fraud.drift("cards")["moved"], "of so few some column moves by chance"
+    assert not told()
+    assert all("pred_prob" in one for one in house.fraud.score_many(many))  # type: ignore[operator]
+    house.tick(now + 86_401 + 3_600)
     assert not told()
 
     def beat() -> list[Any]:
-        house.tick(now + 86_401)
+        house.tick(now + 2 * 86_402)
         return told()
 
     assert len(eventually(beat, within_s=40)) == 1

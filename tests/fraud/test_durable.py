@@ -1,6 +1,7 @@
 """Transactions scored into the tables: durable, once, in order, and the same as in memory."""
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -261,13 +262,32 @@ def test_many_callers_share_commits_and_each_gets_its_own_answer(
         for place in range(part, 240, 12):
             answers[event(place).id] = stream.score(event(place)).id
 
+    commits: list[str] = []
+
+    def slowed(statement: str) -> None:
+        if statement == "COMMIT":
+            commits.append(statement)
+            time.sleep(0.002)  # as long as on a common disk: meanwhile the others come
+
+    store._opened().set_trace_callback(slowed)
     threads = [threading.Thread(target=call, args=(part,)) for part in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    store._opened().set_trace_callback(None)
     assert answers == {event(place).id: event(place).id for place in range(240)}
     assert store.head().last == 240
+    assert 20 <= len(commits) <= 120  # twelve callers of twenty each: one commit for all of them at best
+
+
+def test_the_latency_that_is_told_covers_the_commit(store: GraphStore, stream: DurableStream) -> None:
+    stream.score(event(0))
+    store._opened().set_trace_callback(lambda statement: time.sleep(0.15) if statement == "COMMIT" else None)
+    found = stream.score(event(1))
+    store._opened().set_trace_callback(None)
+    assert found.latency_ms >= 150
+    assert found.time == found.latency_ms / 1e3
 
 
 def test_an_id_that_no_engine_can_hold_is_refused(stream: DurableStream) -> None:

@@ -16,6 +16,7 @@ from small_graph import payload, the_graph
 
 from masthead.base.settings import Settings
 from masthead.fraud.networks.graph_model import GraphModel
+from masthead.fraud.scoring.stream import Stream
 from masthead.server import Server
 
 pytestmark = pytest.mark.slow
@@ -90,7 +91,11 @@ def sent(model: GraphModel) -> dict[str, tuple[str, Any]]:
         "graph to trees": ("cards", whole),
         "article's event": ("cards", {"transaction_data": [flat(0)]}),
         "graph to both": ("both", whole),
-        "event to both": ("both", {"transaction_data": [flat(1)]}),
+        "event to both": ("both", {"transaction_data": [flat(3)]}),
+        "plain": ("cards", flat(0)),
+        "next": ("cards", flat(1)),
+        "other content": ("cards", flat(1, TransactionAmt=1.5)),
+        "no time": ("cards", {"TransactionID": "5", "card1": "77"}),
     }
 
 
@@ -123,6 +128,8 @@ def test_an_entity_without_a_vector_counts_as_the_mean_of_its_type(told: dict[st
         ("event", "deploy a model of masthead fraud train under the same name"),
         ("graph to trees", "graph: expected a transaction"),
         ("graph to trees", "deploy a model of masthead fraud graph train"),
+        ("no time", "TransactionDT: expected the transaction's time"),
+        ("other content", "id: is stored with other content"),
     ],
 )
 def test_a_payload_that_cannot_be_used_is_a_model_error_that_says_why(
@@ -145,10 +152,22 @@ def test_one_endpoint_answers_both_the_articles_payload_and_a_transaction(
 ) -> None:
     assert told["graph to both"]["body"] == told["whole"]["body"]
     decision = json.loads(told["event to both"]["body"])
-    assert (decision["id"], decision["model"]) == (str(flat(1)["TransactionID"]), small_fraud.model().id)
+    assert (decision["id"], decision["model"]) == (str(flat(3)["TransactionID"]), small_fraud.model().id)
 
 
 def test_the_articles_event_is_decided_as_any_transaction(told: dict[str, dict[str, Any]]) -> None:
     decision = json.loads(told["article's event"]["body"])
     assert decision["id"] == str(flat(0)["TransactionID"])
     assert 0 <= decision["pred_prob"] <= 1
+
+
+def test_a_plain_transaction_is_decided_as_it_is_in_memory_and_once(told: dict[str, dict[str, Any]]) -> None:
+    memory = Stream(small_fraud.model(), reasons=False)
+    for name, place in (("plain", 0), ("next", 1)):
+        assert told[name]["type"] == "application/json"
+        decision, expected = json.loads(told[name]["body"]), memory.score(flat(place))
+        for part in ("id", "flag", "pred_prob", "threshold", "action", "model"):
+            assert decision[part] == getattr(expected, part), part
+        assert decision["time"] == pytest.approx(decision["latency_ms"] / 1e3, abs=1e-5)
+    event = json.loads(told["article's event"]["body"])
+    assert event["pred_prob"] == json.loads(told["plain"]["body"])["pred_prob"]

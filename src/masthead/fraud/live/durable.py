@@ -108,7 +108,14 @@ class DurableStream:
     def label(
         self, transaction_id: str, value: object, arrived_at: object = None, source: str = "import"
     ) -> bool:
-        """Take a label, durably; return whether its transaction is there. One that comes later will find it."""
+        """Take a label, durably; return whether its transaction is there. One that comes later will find it.
+
+        Args:
+            arrived_at: When it became known, as the schema writes times, or a datetime; None: now.
+
+        Raises:
+            InvalidInput: The value, the source or the time is none.
+        """
         at = None if arrived_at is None else parse_time(self.model.schema, arrived_at)
         (known,) = self._writer.submit(
             Marking(self.space, [Mark(str(transaction_id), read_value(value), read_source(source), at)])

@@ -186,12 +186,13 @@ class Scene:
         """Return an entity with its transactions, this one included."""
         return _Via(eid, place, self.rows.degree(eid, self.moment, DEGREE_MAX) + 1)
 
-    def paths(self) -> list[Json]:
-        """Return the cheapest paths to different frauds, at most `MOST`."""
+    def paths(self, *, max_hops: int = 4) -> list[Json]:
+        """Return the cheapest paths to different frauds, at most `MOST`, of 2 hops, or of up to 4."""
         best = _Best()
         for path in self._near():
             best.take(path)
-        self._far(best)
+        if max_hops >= 4:
+            self._far(best)
         found = best.paths()
         self._name([via.eid for path in found for via in path.vias])
         between = self.rows.transactions(seq for path in found for seq in path.between)

@@ -17,7 +17,7 @@ from masthead.fraud.reasons.explain import Scene
 from masthead.fraud.reasons.rings import WINDOW_US, Ring, Rings
 from masthead.fraud.scoring.reasons import noun_of, spelled
 from masthead.fraud.store import results
-from masthead.fraud.store.link_records import LinkRows, Recent
+from masthead.fraud.store.link_records import LinkRows, Moment, Recent
 from masthead.fraud.store.log import Head, TransactionLog
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Explainer"]
 
+_FOREVER = 2**62
 _MEMBERS, _LINKS = 200, 20  # of a ring, that are named
 _REMEMBERED = 5_000  # decisions whose reasons are at hand, about 1.5 kB each
 Json = dict[str, Any]
@@ -68,6 +69,21 @@ class Explainer:
                 **self._why(scene),
                 "paths": scene.paths(),
             }
+
+    def paths(self, id: str, space: str, *, as_of: int | None = None, max_hops: int = 4) -> list[Json]:
+        """Return the cheapest paths from a transaction to frauds among those that were accepted before it.
+
+        Args:
+            as_of: Up to when they happened and were confirmed, UTC microseconds; None: as of its decision.
+            max_hops: 2, over one entity, or 4, over two.
+
+        Raises:
+            NotFound: There is no such transaction, or space.
+        """
+        with self._scene(id, space) as scene:
+            if as_of is not None:
+                scene.moment = Moment(as_of, scene.decided.seq, _FOREVER)
+            return scene.paths(max_hops=max_hops)
 
     def reasons(self, id: str, space: str) -> list[Json]:
         """Return the reasons of a decision; none where there is no decision, or its model is gone.
