@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,8 @@ import small_graph
 from card_records import flat
 from playwright.sync_api import Page, expect
 from waiting import eventually
+
+from masthead.fraud.desk.simulate import Plan, generated
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +91,201 @@ def test_from_a_fraud_on_the_screen_over_its_graph_to_the_next_transaction(visit
     assert page.url != before
 
 
-def test_one_key_is_a_verdict_that_changes_what_is_scored_later(visit, world, simulated):
-    masthead = world.masthead
-    found = _flagged(world, simulated)
-    page = visit.open(f"/fraud/transactions/{found['id']}?space={simulated}", f"Transaction {found['id']}")
+DEVICE = "shared by thieves"
+RING = ("8000001", "8000002", "8000003")
+
+
+def _apart(id: str, dt: float, **entities: Any) -> dict[str, Any]:
+    """Return a transaction that shares no entity with another one but those that are given."""
+    bare = dict.fromkeys(one.columns[0] for one in small_fraud.model().schema.relations)
+    return flat(0, **{**bare, "TransactionID": id, "TransactionDT": dt, **entities})
+
+
+@pytest.fixture(scope="module")
+def judged(world: Any) -> Iterator[str]:
+    """A space with a deployment of its own name that reviews everything: a ring of three payments in 20 days, and others."""
+    fraud, portal = world.masthead.fraud, world.masthead.portal
+    fraud.deploy("judged", small_fraud.folder() / "model", space="judged")
+    portal.set_thresholds("judged", review=0.0, block=0.99)
+    day = 86_400
+    for place, (id, days) in enumerate(zip(RING, (0, 15, 20), strict=True)):
+        fraud.score(
+            _apart(
+                id, 15_000_000 + days * day, card1=f"ring-{place}", id_20=DEVICE, TransactionAmt=10.0 + place
+            ),
+            space="judged",
+        )
+    for id in RING[:2]:
+        fraud.label(id, "fraud", "chargeback", space="judged")
+    yield "judged"
+    portal.set_thresholds("judged")
+    fraud.undeploy("judged")
+    fraud.delete_space("judged")
+
+
+def test_one_key_is_a_verdict_that_changes_what_is_scored_later(visit, world, judged):
+    fraud = world.masthead.fraud
+
+    def scored(id: str) -> tuple[float, float]:
+        """Return the scores of two transactions that are alike but for whom they share an address with."""
+        start = 15_000_000 + 20 * 86_400
+        found = [
+            fraud.score(_apart(f"{one}-{id}", start, id_19=one), space=judged)["pred_prob"]
+            for one in ("ours", "theirs")
+        ]
+        return found[0], found[1]
+
+    scored("first")
+    page = visit.open(f"/fraud/transactions/ours-first?space={judged}", "Transaction ours-first")
+    page.keyboard.press("u")
+    expect(page.get_by_text("nothing is known of it yet, an analyst's last word: unsure")).to_be_visible()
+    ours, theirs = scored("unsure")
+    assert ours == theirs
     page.keyboard.press("f")
     expect(page.get_by_text("known as fraud, an analyst's last word: fraud")).to_be_visible()
+    called_fraud, theirs = scored("fraud")
+    assert called_fraud != theirs
+    page.keyboard.press("l")
+    expect(page.get_by_text("known as legit, an analyst's last word: legit")).to_be_visible()
+    called_legit, theirs = scored("legit")
+    assert called_legit not in (called_fraud, theirs)
     page.get_by_role("button", name="Unsure (u)").click()
-    expect(page.get_by_text("known as fraud, an analyst's last word: unsure")).to_be_visible()
-    labels = masthead.fraud.get(found["id"], space=simulated)["labels"]
-    assert [one["value"] for one in labels if one["source"] == "analyst"] == ["fraud"]
+    expect(page.get_by_text("known as legit, an analyst's last word: unsure")).to_be_visible()
+    labels = fraud.get("ours-first", space=judged)["labels"]
+    assert [(one["value"], one["source"]) for one in labels] == [("fraud", "analyst"), ("legit", "analyst")]
+    for one in ("ours", "theirs"):
+        fraud.erase("id_19", one, space=judged)
+
+
+def test_a_ring_is_shown_with_what_ties_it_and_its_members_are_a_click_away(visit, world, judged):
+    page = visit.open(f"/fraud/rings?space={judged}", "Rings")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name=RING[0], exact=True))
+    cells = row.get_by_role("cell")
+    expect(cells).to_have_count(9)
+    assert [one.strip() for one in cells.all_inner_texts()[:5]] == [RING[0], "3", "33.00", "2", "3"]
+    expect(cells.nth(7)).to_have_text(f"device {DEVICE}")
+    page.get_by_role("button", name=f"Members {RING[0]}").click()
+    dialog = page.get_by_role("dialog")
+    for id in RING:
+        expect(dialog.get_by_role("link", name=id, exact=True)).to_be_visible()
+    expect(dialog.get_by_role("link", name=f"device {DEVICE}")).to_be_visible()
+    dialog.get_by_role("link", name=RING[2], exact=True).click()
+    expect(page.get_by_role("heading", name=f"Transaction {RING[2]}", level=1)).to_be_visible()
+
+
+def test_counts_and_amounts_are_those_of_the_window_that_is_chosen(visit, world, judged):
+    page = visit.open(f"/fraud?space={judged}", "Fraud")
+
+    def figure(name: str) -> Any:
+        return page.locator(".mh-figure").filter(has=page.get_by_text(name, exact=True))
+
+    for window, count, amount in (("7 days", 2, 23), ("hour", 1, 12), ("30 days", 3, 33)):
+        if window != "7 days":  # which is chosen already
+            page.get_by_label("Window").click()
+            page.get_by_role("option", name=window, exact=True).click()
+        for name in ("Transactions", "Flagged"):
+            expect(figure(name)).to_contain_text(re.compile(rf"{name}\s*{count}(?!\d)"))
+        for name in ("Amount", "Flagged amount"):
+            expect(figure(name)).to_contain_text(f"{amount}.00")
+        assert sum(page.evaluate(_COUNTED)) == count
+
+
+_COUNTED = """() => [...document.querySelectorAll('.nicegui-echart')]
+    .map(one => getElement(+one.id.slice(1)).chart.getOption().series)
+    .find(series => series[0].type === 'bar' && series[0].name === 'passed')
+    .flatMap(one => one.data.map(point => point[1]))"""
+
+
+def test_how_long_decisions_took_is_drawn_as_it_was_told(visit, world, judged):
+    fraud, portal = world.masthead.fraud, world.masthead.portal
+    page = visit.open(f"/fraud?space={judged}", "Fraud")
+    part = page.locator(".mh-card").filter(has=page.get_by_role("heading", name="Latency", level=2))
+    part.get_by_text("The same as a table").click()
+    driver = fraud.store._opened()
+    driver.set_trace_callback(lambda statement: time.sleep(0.3) if statement == "COMMIT" else None)
+    before = dict(portal.latencies())
+    told = fraud.score(_apart("8200001", 15_000_000, card1="slow"), space=judged)["latency_ms"]
+    driver.set_trace_callback(None)
+    most = next(bound for bound, _ in portal.latencies() if told <= bound * 1e3)
+    assert told >= 300
+    assert dict(portal.latencies())[most] == before[most] + 1
+    name = "more" if most == float("inf") else f"{most * 1e3:g} ms"
+    row = part.get_by_role("row").filter(has=page.get_by_role("cell", name=name, exact=True))
+    expect(row.get_by_role("cell").nth(1)).to_have_text(f"{before[most] + 1:,}")
+    fraud.erase("card1", "slow", space=judged)
+
+
+def test_the_precision_of_a_simulation_is_that_of_its_decisions_against_the_truth(
+    visit, world, simulated, tmp_path
+):
+    truth = generated(Plan(rate=60, duration_s=5, fraud_share=0.15, seed=5, history=1_500), tmp_path)
+    known = dict(zip(truth.events.ids, truth.truth.tolist(), strict=True))
+    stored = world.masthead.fraud.find(space=simulated, flagged=True, limit=1_000, explain=False).items
+    flagged = [known[one["id"]] for one in stored if known.get(one["id"], -1) >= 0]
+    assert 0 < sum(flagged) < len(flagged)
+    page = visit.open(f"/fraud?space={simulated}", "Fraud")
+    card = page.locator(".mh-figure").filter(has=page.get_by_text("Precision", exact=True))
+    expect(card).to_contain_text(f"{sum(flagged):,} of {len(flagged):,} flagged are fraud")
+    expect(card).to_contain_text(f"{sum(flagged) / len(flagged):.3f}")
+
+
+def test_who_is_allowed_on_the_page_passes_whatever_the_model_says(visit, world, judged):
+    fraud, portal = world.masthead.fraud, world.masthead.portal
+    portal.set_thresholds("judged", review=0.0, block=0.0)
+    assert fraud.score(_apart("8300001", 15_000_000, card1="known"), space=judged)["action"] == "block"
+    page = visit.open(f"/fraud/entity?relation=card1&value=known&space={judged}", "card known")
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_text("on the allow list")).to_be_visible()
+    allowed = fraud.score(_apart("8300002", 15_000_000, card1="known"), space=judged)
+    assert (allowed["action"], allowed["flag"], allowed["listed"]["list"]) == ("pass", False, "allow")
+    portal.put_listed("block", "id_20", "bad", space=judged)
+    both = fraud.score(_apart("8300003", 15_000_000, card1="known", id_20="bad"), space=judged)
+    assert (both["action"], both["listed"]["list"]) == ("block", "block")
+    visit.open(f"/fraud/lists?space={judged}", "Lists")
+    for name, kind in (("card known", "allow"), ("device bad", "block")):
+        row = page.get_by_role("row").filter(has=page.get_by_role("link", name=name))
+        expect(row.get_by_role("cell").nth(1)).to_have_text(kind)
+    portal.remove_listed("id_20", "bad", space=judged)
+    fraud.erase("card1", "known", space=judged)
+    portal.set_thresholds("judged", review=0.0, block=0.99)
+
+
+def test_a_retraining_is_begun_on_the_page_and_its_run_is_shown(visit, world, simulated):
+    page = visit.open("/fraud/models", "Models")
+    page.get_by_role("button", name="Retrain cards").click()
+    page.get_by_role("dialog").get_by_role("button", name="Retrain").click()
+    page.wait_for_url(re.compile(r"/ui/fraud/pipelines\?run="))
+    (listed,) = world.masthead.pipelines.list()
+    run = world.masthead.pipelines.get(listed["id"])
+    assert run["config"]["challenges"] == "cards"
+    expect(page.get_by_role("link", name=run["id"])).to_be_visible()
+    ended = eventually(lambda: _ended(world, run["id"]), within_s=60)
+    assert (ended["state"], ended["step"]) == ("failed", "ingest"), (
+        "there are no real transactions to learn from"
+    )
+    world.masthead.pipelines.delete(run["id"])
+
+
+def _ended(world: Any, id: str) -> dict[str, Any] | None:
+    found = dict(world.masthead.pipelines.get(id))
+    return found if found["state"] in ("done", "failed") else None
+
+
+def test_a_challenger_is_promoted_on_the_page(visit, world, judged):
+    fraud = world.masthead.fraud
+    page = visit.open("/fraud/models", "Models")
+    promote = page.get_by_role("button", name="Promote its challenger judged", exact=True)
+    promote.click()
+    page.get_by_role("dialog").get_by_role("button", name="Promote").click()
+    expect(page.get_by_text("nobody challenges 'judged'")).to_be_visible()
+    fraud.deploy("judged-new", small_fraud.folder() / "model", space=judged, challenges="judged")
+    row = page.get_by_role("row").filter(has=page.get_by_role("cell", name="judged-new", exact=True))
+    expect(row).to_contain_text("scores along, challenges judged")
+    promote.click()
+    page.get_by_role("dialog").get_by_role("button", name="Promote").click()
+    expect(page.get_by_text(f"judged: {small_fraud.model().id} decides")).to_be_visible()
+    assert world.masthead.journal.read("fraud", "judged")[-1]["event"] == "challenger promoted"
+    fraud.undeploy("judged-new")
 
 
 def test_a_listed_entity_is_blocked_whatever_the_model_says(visit, world, simulated):

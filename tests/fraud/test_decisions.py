@@ -89,20 +89,39 @@ def test_an_allow_list_lets_pass_what_would_be_blocked_and_block_wins_over_it(ho
 def test_a_verdict_changes_the_later_score_of_what_shares_an_entity_and_of_nothing_else(
     house: Masthead,
 ) -> None:
-    shared, apart = {"card1": "ours", "id_20": "our device"}, {"card1": "theirs", "id_20": "their device"}
+    bare = dict.fromkeys(one.columns[0] for one in small_fraud.model().schema.relations)
 
-    def scored(id: str, entities: dict[str, str]) -> float:
-        bare = dict.fromkeys(one.columns[0] for one in small_fraud.model().schema.relations)
-        one = flat(0, **{**bare, **entities, "TransactionID": id, "TransactionDT": 15_000_000})
-        return float(house.fraud.score(one)["pred_prob"])
+    def scored(id: str) -> tuple[float, float]:
+        """Return the scores of two transactions that are alike but for whom they share an address with."""
+        found = [
+            house.fraud.score(
+                flat(0, **{**bare, "id_19": one, "TransactionID": f"{one} {id}", "TransactionDT": 15_000_000})
+            )["pred_prob"]
+            for one in ("ours", "theirs")
+        ]
+        return found[0], found[1]
 
-    scored("first", shared)
-    scored("other", apart)
-    before = scored("before", shared), scored("apart before", apart)
-    house.portal.give_verdict("first", "unsure")
-    assert scored("unsure", shared) == pytest.approx(before[0], abs=0.05)
-    house.portal.give_verdict("first", "fraud")
-    after = scored("after", shared), scored("apart after", apart)
-    columns = small_fraud.model().columns
-    assert after[0] > before[0], columns
-    assert after[1] == pytest.approx(before[1], abs=0.05)
+    ours, theirs = scored("first")
+    assert ours == theirs
+    house.portal.give_verdict("ours first", "unsure")
+    ours, theirs = scored("unsure")
+    assert ours == theirs
+    house.portal.give_verdict("ours first", "fraud")
+    fraud, theirs = scored("fraud")
+    assert fraud != theirs
+    house.portal.give_verdict("ours first", "legit")
+    legit, theirs = scored("legit")
+    assert legit not in (fraud, theirs)
+
+
+def test_of_two_verdicts_of_one_moment_the_last_one_holds_wherever_it_is_asked(house: Masthead) -> None:
+    house.portal.set_thresholds("cards", review=0.0, block=1.0)
+    id = house.fraud.score(flat(0))[
+        "id"
+    ]  # of a past year: the label arrives when the newest transaction happens
+    for said, precision in (("fraud", 1.0), ("legit", 0.0), ("fraud", 1.0)):
+        house.portal.give_verdict(id, said)
+        assert house.fraud.get(id)["label"] == said
+        assert house.fraud.find().items[0]["label"] == said
+        assert house.fraud.outcomes()["all"]["precision"] == precision
+    assert len({one["arrived_at"] for one in house.fraud.get(id)["labels"]}) == 1

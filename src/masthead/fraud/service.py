@@ -323,7 +323,8 @@ def _shown(schema: "Schema", found: Stored) -> Json:
     from masthead.fraud.store.packing import event_of, record_of
 
     words = {1: "fraud", 0: "legit"}
-    latest = max(found.labels, key=lambda one: one.arrived_at, default=None)
+    # Of those that arrived at one moment, say two verdicts in a replay of an old year, the one that was accepted last holds.
+    latest = max(reversed(found.labels), key=lambda one: one.arrived_at, default=None)
     return {
         **record_of(schema, event_of(found)),
         "decision": orjson.loads(found.decision) if found.decision else None,
