@@ -122,6 +122,9 @@ def test_of_two_verdicts_of_one_moment_the_last_one_holds_wherever_it_is_asked(h
     for said, precision in (("fraud", 1.0), ("legit", 0.0), ("fraud", 1.0)):
         house.portal.give_verdict(id, said)
         assert house.fraud.get(id)["label"] == said
-        assert house.fraud.find().items[0]["label"] == said
+        assert {one["id"]: one["label"] for one in house.fraud.find().items}[id] == said
         assert house.fraud.outcomes()["all"]["precision"] == precision
+        later = house.fraud.score(flat(0, TransactionID=f"after {said} {len(house.fraud.get(id)['labels'])}"))
+        (node,) = [one for one in house.fraud.graph(later["id"])["nodes"] if one.get("transaction") == id]
+        assert node["label"] == said
     assert len({one["arrived_at"] for one in house.fraud.get(id)["labels"]}) == 1

@@ -97,6 +97,7 @@ def test_a_draw_from_reviews_is_made_again_by_the_share_that_was_set_then(house:
     found = [house.fraud.reproduction(id) for id in ids(*range(8))]
     assert {one["stored"]["released"] for one in found} == {None, True}
     assert all(one["equal"] and one["recomputed"] == one["stored"] for one in found)
+    assert all(one["not_recorded"] == [] for one in found)
     rewrite(house, next(one["id"] for one in found if not one["stored"]["released"]), released=True)
     assert [one["equal"] for one in map(house.fraud.reproduction, ids(*range(8)))].count(False) == 1
 
