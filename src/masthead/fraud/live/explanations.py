@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from masthead.base.errors import Conflict, NotFound, shown
+from masthead.base.errors import Conflict, InvalidInput, NotFound, shown
 from masthead.base.log import get_logger
 from masthead.base.pages import check_limit
 from masthead.fraud.live.deployments import Deployments
@@ -47,7 +47,7 @@ class Explanations(Deployments):
             NotFound: There is none of that id, or that deployment did not score it.
             Conflict: It was loaded as history, without a decision, or the model was deleted or is damaged.
         """
-        from masthead.fraud.reasons.reproducing import reproduced
+        from masthead.fraud.live.reproducing import reproduced
         from masthead.fraud.store import live_results, results
 
         relations = [relation.name for relation in self.schema(space).relations]

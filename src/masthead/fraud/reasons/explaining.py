@@ -19,13 +19,13 @@ from masthead.fraud.scoring.reasons import noun_of, spelled
 from masthead.fraud.store import results
 from masthead.fraud.store.link_records import LinkRows, Moment, Recent
 from masthead.fraud.store.log import Head, TransactionLog
+from masthead.fraud.store.records import LAST_SEQ
 
 if TYPE_CHECKING:
     from masthead.fraud.scoring.model import FraudModel
 
 __all__ = ["Explainer"]
 
-_FOREVER = 2**62
 _MEMBERS, _LINKS = 200, 20  # of a ring, that are named
 _REMEMBERED = 5_000  # decisions whose reasons are at hand, about 1.5 kB each
 Json = dict[str, Any]
@@ -82,7 +82,7 @@ class Explainer:
         """
         with self._scene(id, space) as scene:
             if as_of is not None:
-                scene.moment = Moment(as_of, scene.decided.seq, _FOREVER)
+                scene.moment = Moment(as_of, scene.decided.seq, LAST_SEQ)
             return scene.paths(max_hops=max_hops)
 
     def reasons(self, id: str, space: str) -> list[Json]:

@@ -7,10 +7,10 @@ from masthead.base.clock import utc
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.store.link_records import Linked, LinkRows, Moment
+from masthead.fraud.store.records import LAST_SEQ
 
 __all__ = ["subgraph"]
 
-_LAST = 2**62
 _MOST_HOPS = 6
 Json = dict[str, Any]
 
@@ -32,7 +32,7 @@ def subgraph(
         raise InvalidInput(f"hops: expected 1 to {_MOST_HOPS}, got {len(fan)}", field="hops")
     if any(one < 1 for one in fan):
         raise InvalidInput(f"fan: expected at least 1 for each hop, got {shown(list(fan))}", field="fan")
-    moment = Moment(as_of, _LAST, _LAST)
+    moment = Moment(as_of, LAST_SEQ, LAST_SEQ)
     found = _seeds(rows, space, seeds)
     places: dict[int, int] = {}  # entity -> place of its relation
     border = list(found.values())
