@@ -159,6 +159,13 @@ def test_the_last_fifth_is_held_out_and_columns_are_learned_on_the_others(tmp_pa
     assert texts(tmp_path / "out" / "features.csv")[0][-1] == "M1_T"
 
 
+def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(EVENTS.splitlines()[0] + "\n")
+    with pytest.raises(InvalidInput, match="data: expected at least one usable transaction, got none"):
+        extract(Order(SCHEMA, (tmp_path / "a.csv",), tmp_path / "out"))
+    assert not (tmp_path / "out" / "features.csv").exists()
+
+
 def test_what_is_not_asked_for_rightly_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="format: expected csv, parquet or both"):
         extract(Order(SCHEMA, (data,), tmp_path, format="json"))

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from masthead.base.errors import InvalidInput
+from masthead.fraud.data.etl import Order, extract
 from masthead.fraud.data.events import Events, parse_record, parse_time, read_events, read_labels
 from masthead.fraud.data.schema import Schema
 
@@ -217,11 +219,43 @@ def test_side_files_that_contradict_themselves_keep_the_first_row(tmp_path: Path
         ("no,at,city\n1,1,c\n", r"entities: expected at least one column of a relation or of numerics"),
         ("no,at,card,card\n1,1,c,c\n", r"card: expected one column of this name"),
         ("", r"data: expected a header in"),
+        ("no;at;card\n1;1;c\n", r"data: expected commas .*a\.csv', got semicolons: 'no;at;card'"),
+        ("no\tat\tcard\n1\t1\tc\n", r"data: expected commas .*a\.csv', got tabs"),
     ],
 )
 def test_data_of_another_form_are_refused_by_column_and_line(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=message):
         read(tmp_path, text)
+
+
+def test_only_a_column_that_is_really_near_is_taken_for_a_misspelling(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"expected the column 'at'") as caught:
+        read(tmp_path, "no,weight,city\n1,1,c\n")
+    assert "near" not in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [[{"a": 67}], [["x"]]])
+def test_a_column_of_lists_or_structs_is_named_with_its_type(tmp_path: Path, values: list[Any]) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"no": ["1"], "at": [5], "card": values, "unused": [[1]]}), path)
+    with pytest.raises(
+        InvalidInput, match=r"card: expected single values .*a\.parquet', got '(list|struct)<"
+    ):
+        read_events(SCHEMA, [path])
+    with pytest.raises(InvalidInput, match=r"card: expected single values"):
+        extract(Order(SCHEMA, (path,), tmp_path / "out"))
+    pq.write_table(pa.table({"no": [["1"]], "value": [1], "arrived_at": [5]}), path)
+    with pytest.raises(InvalidInput, match=r"no: expected single values"):
+        read_labels(SCHEMA, None, path)
+
+
+def test_times_may_be_decimals_whole_or_not(tmp_path: Path) -> None:
+    for texts, seconds in ((["5.00", "7.00"], [5, 7]), (["5.25", "7.00"], [5.25, 7])):
+        times = pa.array([Decimal(one) for one in texts], pa.decimal128(10, 2))
+        pq.write_table(pa.table({"no": ["1", "2"], "at": times, "card": ["c", "d"]}), tmp_path / "a.parquet")
+        events = read_events(SCHEMA, [tmp_path / "a.parquet"])
+        assert problems(events) == []
+        assert (events.ts - START_US).tolist() == [one * 1_000_000 for one in seconds]
 
 
 def test_paths_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
@@ -230,6 +264,13 @@ def test_paths_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
     for name in ("none.csv", "empty", "broken.parquet"):
         with pytest.raises(InvalidInput, match="data: expected"):
             read_events(SCHEMA, [tmp_path / name])
+    (tmp_path / "blank.csv").touch()
+    for name in ("none.csv", "blank.csv"):
+        with pytest.raises(InvalidInput, match="labels: expected"):
+            read_labels(SCHEMA, None, tmp_path / name)
+    (tmp_path / "blank.csv").write_text("no;value;arrived_at\n")
+    with pytest.raises(InvalidInput, match="labels: expected commas"):
+        read_labels(SCHEMA, None, tmp_path / "blank.csv")
 
 
 def test_a_message_is_the_transaction_that_a_file_gives(tmp_path: Path) -> None:

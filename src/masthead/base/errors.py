@@ -93,12 +93,12 @@ def shown(value: object, limit: int = 120) -> str:
     return text if len(text) <= limit else text[:limit] + "..."
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that looks most like `name`; "" when none is known.
+def nearest(name: str, known: Iterable[str], *, likeness: float = 0.0) -> str:
+    """Return the known name that looks most like `name`; "" when none does by at least `likeness`, from 0 to 1.
 
     >>> nearest("prot", ["host", "port"])
     'port'
     """
     import difflib  # only where somebody has mistyped
 
-    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)), "")
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=likeness)), "")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from masthead.base.clock import FOREVER_US
-from masthead.base.errors import InvalidInput, shown
+from masthead.base.errors import InvalidInput, renamed, shown
 from masthead.cli.addresses import served
 from masthead.cli.grammar import answer
 from masthead.cli.installation import OTHER, AsJson, Name, as_typed, installation
@@ -221,7 +221,10 @@ def micros(moment: datetime | None, otherwise: int) -> int:
 def label(data: Marks, source: Source = "import", space: Space = "live", as_json: AsJson = False) -> None:
     """Take labels from a file; each counts from when it arrived. Exit status 1 when a row could not be taken."""
     with installation(None) as masthead:
-        found = masthead.fraud.label_file(data, source=source, space=space)
+        try:
+            found = masthead.fraud.label_file(data, source=source, space=space)
+        except InvalidInput as error:
+            raise renamed(error, {"labels": "data"}) from error  # as the option is called here
     answer(found, as_json=as_json, told=_tell_labels)
     if found["refused"]:
         raise typer.Exit(OTHER)

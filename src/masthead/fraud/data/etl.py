@@ -89,7 +89,7 @@ def extract(order: Order) -> Extracted:
     """Write the files of a graph and return what they hold; see `Order`.
 
     Raises:
-        InvalidInput: Data that the schema does not fit, an unknown engine or format.
+        InvalidInput: Data that the schema does not fit or without a usable row, an unknown engine or format.
     """
     found = None
     for done, _, _ in extracting(order):
@@ -120,6 +120,8 @@ def extracting(order: Order) -> Iterator[tuple[Extracted | None, float, str]]:
             problems = pa.concat_tables([problems, said.problems])
         pq.write_table(problems, order.out / "problems.parquet")
         graph = Graph(backend, shape, rows, test_from, in_order=backend.name == "duckdb")
+        if not graph.count:
+            raise InvalidInput("data: expected at least one usable transaction, got none")
         tables = graph.tables()
         for place, name in enumerate(_written(backend, tables, order)):
             yield None, 0.3 + 0.7 * place / len(tables), name

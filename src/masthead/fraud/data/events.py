@@ -9,12 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from masthead.base.errors import InvalidInput, nearest, shown
+from masthead.base.errors import InvalidInput, nearest, renamed, shown
 from masthead.fraud.data.columns import Event, Events, Labels, composite_key
 from masthead.fraud.data.gathering import gather
 from masthead.fraud.data.messages import parse_record
 from masthead.fraud.data.schema import Schema
-from masthead.fraud.data.tables import Frame, Problems, find_files, match, read_frame, read_names
+from masthead.fraud.data.tables import (
+    Frame,
+    Problems,
+    find_files,
+    match,
+    read_frame,
+    read_names,
+    require_commas,
+    require_usable,
+)
 from masthead.fraud.data.values import key_text, parse_time, verdict_of
 
 __all__ = [
@@ -27,6 +36,8 @@ __all__ = [
     "read_events",
     "read_labels",
 ]
+
+_SIMILAR = 0.5  # from this likeness on a column may be a misspelling of another
 
 
 def read_events(schema: Schema, paths: Sequence[Path]) -> Events:
@@ -50,7 +61,10 @@ def read_labels(schema: Schema, events: Events | None, path: Path | None) -> Lab
         InvalidInput: The file lacks the id, the value or the time of arrival.
     """
     if path is not None:
-        return _labels_of(schema, events, Path(path))
+        try:
+            return _labels_of(schema, events, Path(path))
+        except InvalidInput as error:
+            raise renamed(error, {"data": "labels"}) from error
     assert events is not None
     rows = np.flatnonzero(events.inline_label >= 0)  # arrival keeps the order of time
     return Labels(
@@ -71,6 +85,7 @@ def _labels_of(schema: Schema, events: Events | None, path: Path) -> Labels:
         wanted = {schema.id, value, "arrived_at"}
         frame = read_frame(file, wanted, (), problems)
         for name in sorted(wanted - set(frame.columns)):
+            require_commas(file, frame.names)
             raise InvalidInput(
                 f"{name}: expected this column in {shown(str(file))}, got {', '.join(frame.names)}"
             )
@@ -122,11 +137,13 @@ def sort_files(schema: Schema, paths: Sequence[Path]) -> tuple[list[Path], list[
     for path, named in find_files(paths):
         names = read_names(path)
         headers[path.name] = names
-        found = set(match(names, wanted))
+        columns = match(names, wanted)
+        found = set(columns)
         if schema.id not in found:
             if named:
                 raise _absent(schema, "id", schema.id, {path.name: names})
             continue  # a folder may hold other tables as well
+        require_usable(path, columns.values())
         is_event = schema.time.column in found
         extra = found - {schema.id, schema.label_column}
         if is_event or (extra and (named or not _is_label_file(schema, names))):
@@ -161,10 +178,13 @@ def _is_label_file(schema: Schema, names: Sequence[str]) -> bool:
 
 
 def _absent(schema: Schema, key: str, column: str, headers: dict[str, tuple[str, ...]]) -> InvalidInput:
+    for file, header in headers.items():
+        require_commas(Path(file), header)
     # What the schema knows under another key is no misspelling of this one.
     names = [name for one in headers.values() for name in one if name not in schema.columns()]
     files = "; ".join(f"{file} has {shown(', '.join(one), 80)}" for file, one in list(headers.items())[:4])
-    near = f" (near: {nearest(column, names)})" if names else ""
+    similar = nearest(column, names, likeness=_SIMILAR)
+    near = f" (near: {similar})" if similar else ""
     return InvalidInput(
         f"transaction.{key}: expected the column {column!r} ({schema.line(f'transaction.{key}')}), got none of it: {files}{near}"
     )

@@ -22,12 +22,22 @@ from numpy.typing import NDArray
 from masthead.base.errors import InvalidInput, shown
 from masthead.fraud.data.values import NO_NUMBER, key_text, number_of
 
-__all__ = ["Frame", "Problems", "find_files", "numbers_of", "read_frame", "texts_of"]
+__all__ = [
+    "Frame",
+    "Problems",
+    "find_files",
+    "numbers_of",
+    "read_frame",
+    "require_commas",
+    "require_flat",
+    "texts_of",
+]
 
 PROBLEMS = pa.schema(
     [("row", pa.int64()), ("file", pa.string()), ("column", pa.string()), ("reason", pa.string())]
 )
 _ENDINGS = (".csv", ".csv.gz", ".parquet")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _DERIVED = re.compile(r"[._].*|(problems|features|tags|test|relation_.*_edgelist)\.(csv|parquet)")
 """What is no table of transactions in a folder: hidden files, and what is made of such tables and may lie beside them."""
 
@@ -121,6 +131,41 @@ def read_names(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def require_commas(path: Path, names: Sequence[str]) -> None:
+    """Return if a header does not look as if something else than commas stood between its cells.
+
+    Raises:
+        InvalidInput: It is one cell with semicolons, tabs or bars in it.
+    """
+    if len(names) != 1:
+        return
+    for sign, name in _SEPARATORS.items():
+        if sign in names[0]:
+            raise InvalidInput(
+                f"data: expected commas between the columns of {shown(str(path))}, got {name}: {shown(names[0], 80)}"
+            )
+
+
+def require_flat(path: Path, schema: pa.Schema, names: Collection[str]) -> None:
+    """Return if each value of these columns is one value.
+
+    Raises:
+        InvalidInput: A column holds structs, lists or maps.
+    """
+    for one in schema:
+        if one.name in names and pa.types.is_nested(one.type):
+            raise InvalidInput(
+                f"{one.name}: expected single values in this column of {shown(str(path))}, "
+                f"got {shown(str(one.type), 80)}; write what it holds as columns of their own"
+            )
+
+
+def require_usable(path: Path, names: Collection[str]) -> None:
+    """Return if these columns of a file can be read, as far as its kind and its header tell; see `require_flat`."""
+    if path.name.lower().endswith(".parquet"):
+        require_flat(path, pq.read_schema(path), names)
+
+
 def match(names: Sequence[str], wanted: Collection[str]) -> dict[str, str]:
     """Return wanted name -> column; `id-01` serves for `id_01`, as in the published identity test file.
 
@@ -154,6 +199,7 @@ def read_frame(
     for name in found.values():
         if names.count(name) > 1:
             raise InvalidInput(f"{name}: expected one column of this name in {shown(str(path))}, got several")
+    require_usable(path, found.values())
     try:
         if path.name.lower().endswith(".parquet"):
             table = pq.read_table(path, columns=list(dict.fromkeys(found.values())), partitioning=None)

@@ -54,7 +54,7 @@ def _fast_times(schema: Schema, column: pa.ChunkedArray) -> NDArray[np.int64] | 
                     else None
                 )
                 return np.asarray(pc.cast(column, pa.timestamp("us", zone)).cast(pa.int64()))
-        elif pa.types.is_integer(kind) and schema.time.unit:
+        elif (pa.types.is_integer(kind) or pa.types.is_decimal(kind)) and schema.time.unit:
             whole = np.asarray(pc.cast(column, pa.int64()))
         else:
             return None

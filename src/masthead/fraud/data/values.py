@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Collection
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 from masthead.base.errors import InvalidInput, shown
@@ -14,6 +15,7 @@ from masthead.fraud.data.schema import UNITS_US, Schema, TimeColumn
 
 __all__ = [
     "LABEL_SOURCES",
+    "NO_VALUE",
     "VERDICTS",
     "key_text",
     "number_of",
@@ -53,7 +55,7 @@ def key_text(value: Any, missing: Collection[str] = ()) -> str | None:
             return None
         text = str(int(value)) if value.is_integer() else repr(value)
     else:
-        text = str(value)
+        text = format(value, "f") if isinstance(value, Decimal) else str(value)  # not 0E-7
         if text.endswith("0") and (whole := _WHOLE.fullmatch(text)):
             text = "0" if whole[1] == "-0" else whole[1]
     return None if text in NO_VALUE or text in missing or not text.strip() else text
@@ -117,6 +119,8 @@ def time_us(time: TimeColumn, given: Any) -> int:
         if number is None:
             return _micros(_moment(time, text))
         given = number
+    if isinstance(given, Decimal):
+        given = int(given) if given % 1 == 0 else float(given)
     if not time.unit or isinstance(given, bool) or not isinstance(given, (int, float)):
         raise InvalidInput(f"{time.column}: expected {_domain(time)}, got {shown(given)}")
     origin = 0 if time.origin is None else _micros(time.origin)
