@@ -1,6 +1,7 @@
 """The file contract: what a folder of features, tags, test ids and edge lists means."""
 
 import gzip
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from masthead.base.errors import InvalidInput, NotFound
+from masthead.fraud.data.values import key_text
 from masthead.fraud.networks.graph import Graph
 from masthead.fraud.networks.graph_files import read_graph, read_graph_files
+from masthead.fraud.networks.graph_tables import texts
 
 
 def folder(place: Path, **files: str) -> Path:
@@ -62,8 +65,77 @@ def test_parquet_integers_and_csv_texts_are_the_same_nodes_and_its_time_is_no_fe
     assert np.isnan(graph.times[2])
 
 
+def test_an_id_is_the_same_node_however_a_file_writes_its_number(tmp_path: Path) -> None:
+    graph = read_graph(
+        folder(
+            tmp_path,
+            features="id,x\n1.0,5\n2,6\n",
+            tags="id,fraud\n1,1\n2.00,0\n",
+            test="2.0\n",
+            card="id,card\n1,13926.0\n2.0,13926\n1,-0.0\n2,<NA>\n",
+        )
+    )
+    assert graph.ids == {"id": ["1", "2"], "card": ["13926", "0"]}
+    assert (graph.labels.tolist(), graph.held_out.tolist()) == ([1, 0], [False, True])
+    assert pairs(graph) == [("1", "13926"), ("2", "13926"), ("1", "0")]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["7", "7.0", "007", "7.50", "-0.0", "-3.00", "1e5", " ", "None", "a.0", None]),
+        pa.array([7.0, 7.5, float("nan"), 1e20, None]),
+        pa.array([7.0, None, -0.0]),
+        pa.array([Decimal("7.00"), Decimal("7.50"), Decimal("0.00")], pa.decimal128(20, 7)),
+        pa.array([7, 12]),
+    ],
+)
+def test_ids_of_a_graph_are_those_of_transactions(column: pa.Array) -> None:
+    assert texts(column).to_pylist() == [key_text(one) for one in column.to_pylist()]
+
+
+@pytest.mark.parametrize("name", ["test.csv", "test.csv.gz"])
+def test_an_empty_file_of_test_ids_holds_nobody_out(tmp_path: Path, name: str) -> None:
+    folder(tmp_path, features=BASE["features"], tags=BASE["tags"])
+    (tmp_path / name).write_bytes(gzip.compress(b"") if name.endswith("gz") else b"")
+    graph = read_graph(tmp_path)
+    assert not graph.held_out.any()
+    assert graph.notes == (f"{name}: no ids, so nobody is held out",)
+
+
+def test_a_column_of_lists_or_structs_is_named_with_its_type(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"id": ["a", "b"], "x": [[1], [2, 3]]}), tmp_path / "features.parquet")
+    with pytest.raises(InvalidInput, match=r"x: expected single values .*features\.parquet', got 'list<"):
+        read_graph(tmp_path)
+
+
+def test_another_separator_than_a_comma_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"expected commas .*features\.csv', got semicolons: 'id;x'"):
+        read_graph(folder(tmp_path, features="id;x\na;1\n"))
+
+
+def test_a_feature_that_is_a_copy_of_the_labels_is_told(tmp_path: Path) -> None:
+    features = "id,x,y\na,1,1\nb,0,0\nc,1,0\n"
+    graph = read_graph(folder(tmp_path, features=features, tags="id,fraud\na,1\nb,0\nc,0\n"))
+    (told,) = graph.notes
+    assert told.startswith("features.csv: column y equals the labels of every labelled node")
+    assert not read_graph(folder(tmp_path, tags="id,fraud\na,1\nc,1\n")).notes
+
+
+def test_labels_are_no_edges(tmp_path: Path) -> None:
+    tags = "id,fraud\na,1\nb,0\nc,\n"
+    folder(tmp_path, features="id,x\na,1\nb,2\nc,3\n", tags=tags, other="id,flag\nb,false\na,true\n")
+    folder(tmp_path, shop="id,shop\na,1\nb,1\nb,0\n")
+    for name in ("tags", "relation_other_edgelist"):
+        with pytest.raises(InvalidInput, match=r"edges: expected edges in (tags|other), got the labels"):
+            read_graph_files(tmp_path / "features.csv", [tmp_path / f"{name}.csv"], tmp_path / "tags.csv")
+    # What has two kinds by chance is a relation.
+    shop = tmp_path / "relation_shop_edgelist.csv"
+    assert read_graph_files(tmp_path / "features.csv", [shop], tmp_path / "tags.csv").relations
+
+
 def test_part_files_and_compressed_ones_are_one_table(tmp_path: Path) -> None:
-    folder(tmp_path, tags=BASE["tags"], card1=BASE["card1"])
+    folder(tmp_path, tags="TransactionID,isFraud\n1,1\n", card1="TransactionID,card1\n2,c\n")
     parts = tmp_path / "features.csv"
     parts.mkdir()
     (parts / "part-0000.csv").write_text("TransactionID,amount\n1,1\n")
@@ -164,8 +236,13 @@ def test_labels_of_ids_that_are_no_nodes_are_told(tmp_path: Path) -> None:
 def test_edges_that_touch_no_target_are_told(tmp_path: Path) -> None:
     base = {"features": "id,x\na,1\nb,2\n", "tags": "id,fraud\na,1\nb,0\n"}
     lost = "id,card\nx1,1\nx2,1\n"
-    with pytest.raises(InvalidInput, match=r"edges: expected edges that touch targets, got 0 of 2"):
+    with pytest.raises(
+        InvalidInput, match=r"edges: expected edges that touch targets with features, got 0 of 2.*'a'"
+    ):
         read_graph(folder(tmp_path, **base, card=lost))
+    with pytest.raises(InvalidInput, match=r"edges: expected edges that touch targets with features"):
+        read_graph(folder(tmp_path, **{**base, "tags": base["tags"] + "x1,0\nx2,1\n"}, card=lost))
+    folder(tmp_path, **base)
     graph = read_graph(folder(tmp_path, **base, card=lost, shop="id,shop\na,s\n"))
     assert any("relation card: 0 of 2 edges touch a target that has features" in note for note in graph.notes)
 

@@ -30,7 +30,7 @@ def test_a_payload_of_the_whole_graph_has_the_score_of_the_whole_graph(model: Gr
 def test_ids_are_texts_whatever_they_came_as(model: GraphModel) -> None:
     numbers, texts = payload(model), payload(model)
     numbers["graph"]["target<>card1"][1] = [int(one) for one in numbers["graph"]["target<>card1"][1]]
-    texts["target_id"] = str(texts["target_id"])
+    texts["target_id"] = f"{texts['target_id']}.0"
     texts["graph"]["target<>addr"][0] = [str(one) for one in texts["graph"]["target<>addr"][0]]
     assert (
         score_payload(model, numbers) == score_payload(model, texts) == score_payload(model, payload(model))

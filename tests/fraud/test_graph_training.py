@@ -12,6 +12,7 @@ import pytest
 
 from masthead.base.errors import InvalidInput
 from masthead.fraud.networks.graph import Edges, Graph, directions, rows_of
+from masthead.fraud.networks.graph_features import Known, columns_of
 from masthead.fraud.networks.graph_model import GraphModel, standardised
 from masthead.fraud.networks.graph_samples import make_sample
 from masthead.fraud.networks.graph_training import Outcome, split_of, train_graph_model
@@ -226,10 +227,22 @@ def test_the_latest_tenth_chooses_where_times_are_known() -> None:
     assert not split_of(graph, 0).latest
 
 
+def test_a_feature_without_any_value_is_no_neighbours_mean() -> None:
+    graph = graph_of("relational")
+    features = np.column_stack([graph.features[:, 0], np.full(len(graph), np.nan, np.float32)])
+    everyone = np.ones(len(graph), bool)
+    known = Known(features, everyone, graph.labels, np.zeros(len(graph), np.int8), 0.1)
+    ways = {one.name: one for one in directions(graph)}
+    filled = dataclasses.replace(known, x=np.nan_to_num(features))
+    found, expected = (columns_of("user_id", one, ways, list(ways), (0, 1)) for one in (known, filled))
+    assert np.array_equal(found[:, 2:], expected[:, 2:], equal_nan=True)
+
+
 def test_labels_of_one_kind_are_refused() -> None:
     graph = graph_of("relational")
     with pytest.raises(
-        InvalidInput, match="tags: expected labels 0 and 1 outside the held-out targets, got 0 of 1"
+        InvalidInput,
+        match=r"got 225 labelled 0 and 0 labelled 1; labels stand in tags\.csv of --data, or .*--labels",
     ):
         learned(dataclasses.replace(graph, labels=np.zeros(len(graph), np.int8)))
 

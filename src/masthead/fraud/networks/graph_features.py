@@ -82,9 +82,7 @@ class _Heard:
         self._known, self._width = known, len(chosen)
         values = known.x[:, list(chosen)]
         there = known.speaks & ~np.isnan(known.x).all(1)
-        with np.errstate(invalid="ignore"):
-            centre = np.nanmean(values[there], 0) if there.any() and self._width else np.zeros(self._width)
-        filled = np.where(np.isnan(values), np.nan_to_num(centre), values) * there[:, None]
+        filled = np.where(np.isnan(values), _means(values[there]), values) * there[:, None]
         marks = np.zeros((len(values), 2 * _FOLDS), np.float32)
         for fold in range(_FOLDS):
             mine = (known.folds == fold) & (known.labels >= 0)
@@ -119,6 +117,12 @@ class _Heard:
         labels = labels.sum(1) - labels[row, known.folds]
         share = (frauds + _PRIOR * known.base) / (labels + _PRIOR)
         return np.column_stack([means, share, np.log1p(labels)]).astype(np.float32)
+
+
+def _means(values: Floats) -> Floats:
+    """Return the mean of each column, 0 of one in which every value is missing."""
+    given = ~np.isnan(values)
+    return np.asarray(np.where(given, values, 0).sum(0) / np.maximum(given.sum(0), 1), np.float32)
 
 
 def _largest(one: Direction, values: Floats) -> Floats:

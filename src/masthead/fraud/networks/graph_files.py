@@ -78,13 +78,14 @@ def read_graph_files(
     return _build(nodes, relations, labels, test, strict=False)
 
 
-def read_ids(path: Path) -> list[str]:
-    """Return the ids of a file without header, one a line.
+def read_ids(path: Path, *, may_be_empty: bool = False) -> list[str]:
+    """Return the ids of a file without header, one a line; of one without a byte none, where it may be empty.
 
     Raises:
         NotFound: There is no such file. InvalidInput: It cannot be read.
     """
-    return [one for one in texts(read_table(path, header=False).columns[0]).to_pylist() if one is not None]
+    table = read_table(path, header=False, may_be_empty=may_be_empty)
+    return [one for one in texts(table.columns[0]).to_pylist() if one is not None] if table.columns else []
 
 
 def _file(folder: Path, name: str) -> Path | None:
@@ -102,19 +103,25 @@ def _build(
     target = nodes.names[0]
     notes: list[str] = []
     labelled = _Labels.read(tags, target, strict) if tags is not None else None
-    held_out = read_ids(test) if test is not None else []
+    held_out = [] if test is None else read_ids(test, may_be_empty=True)
+    if test is not None and not held_out:
+        notes.append(f"{test.name}: no ids, so nobody is held out")
     own = texts(nodes.columns[0])
     nodes, own = _once(nodes, own, notes)
     lists = [_EdgeList.read(name, path, target, own, strict, notes) for name, path in relations.items()]
     if labelled is not None:
         _require_known(labelled, target, own, lists, "tags" if strict else "labels", notes)
-    _require_touched(own if labelled is None else pa.concat_arrays([own, labelled.ids]), target, lists, notes)
+    _require_touched(own, target, lists, notes)
     ids = _ids(target, own, lists, labelled)
     index = {kind: pa.array(found, pa.string()) for kind, found in ids.items()}
     count = len(ids[target])
     columns, values, times = _features(nodes, labelled.column if labelled else "", count, notes)
     if times is None and labelled is not None:
         times = labelled.times_at(index[target])
+    labels = labelled.labels_at(index[target]) if labelled else np.full(count, -1, np.int8)
+    _note_copies(nodes.path.name, columns, values, labels, notes)
+    for one in lists:
+        one.refuse_labels(index[target], target, labels)
     if count > len(own):
         notes.append(f"{count - len(own):,} nodes without a row of features take the mean of each column")
     return Graph(
@@ -123,7 +130,7 @@ def _build(
         values,
         columns,
         tuple(one.edges(index) for one in lists),
-        labelled.labels_at(index[target]) if labelled else np.full(count, -1, np.int8),
+        labels,
         _members(index[target], [one for one in held_out if one != target], notes),
         times,
         tuple(notes),
@@ -193,6 +200,20 @@ def _features(
     return tuple(names), table, times
 
 
+def _note_copies(
+    file: str, columns: Sequence[str], values: NDArray[Any], labels: NDArray[np.int8], notes: list[str]
+) -> None:
+    """Note columns that say what is to be found out: measures of such a graph mean nothing."""
+    known = (labels >= 0) & ~np.isnan(values).all(1)
+    if len(np.unique(labels[known])) < 2:
+        return
+    for place, name in enumerate(columns):
+        if np.array_equal(values[known, place], labels[known]):
+            notes.append(
+                f"{file}: column {name} equals the labels of every labelled node; if it is the label, leave it out"
+            )
+
+
 def _ids(target: str, own: Any, lists: "list[_EdgeList]", labelled: "_Labels | None") -> dict[str, list[str]]:
     """Return the ids of each type; targets stand in the order of their features, those without behind them."""
     seen: dict[str, list[Any]] = {target: [own]}
@@ -226,7 +247,7 @@ def _require_known(
 
 
 def _require_touched(known: Any, target: str, lists: "list[_EdgeList]", notes: list[str]) -> None:
-    """Return if edges lead to targets that have features or a label; a list whose own do not is noted.
+    """Return if edges lead to targets that have features; a list whose own do not is noted.
 
     Raises:
         InvalidInput: No edge at all does.
@@ -244,8 +265,9 @@ def _require_touched(known: Any, target: str, lists: "list[_EdgeList]", notes: l
     if count and not sum(touching):
         some = lists[0]
         raise InvalidInput(
-            f"edges: expected edges that touch targets, got 0 of {count:,}; the columns of {some.name} are read as "
-            f"{some.source} and {some.target}: one must be called {target} and hold ids of the features"
+            f"edges: expected edges that touch targets with features, got 0 of {count:,}; the columns of {some.name} "
+            f"are read as {some.source} and {some.target}: one must be called {target} and hold ids of the features, "
+            f"of which the first is {shown(known[0].as_py() if len(known) else None)}"
         )
 
 
@@ -316,6 +338,13 @@ def _label_column(table: Table, at: int, strict: bool) -> int:
     return named[0]
 
 
+def _said(ends: Any) -> NDArray[np.int8]:
+    """Return what ids would mean as labels, -1 where they would mean none."""
+    cells = pc.utf8_lower(ends)
+    positive, negative = (np.asarray(pc.is_in(cells, pa.array(words))) for words in (_TRUE, _FALSE))
+    return np.where(positive, 1, np.where(negative, 0, -1)).astype(np.int8)
+
+
 def _label_values(table: Table, label: int) -> NDArray[np.int8]:
     cells = pc.utf8_lower(texts(table.columns[label]))
     found = np.full(len(cells), -1, np.int8)
@@ -366,6 +395,23 @@ class _EdgeList:
     def ends(self) -> tuple[tuple[str, Any], tuple[str, Any]]:
         """Return (node type, ids) of both ends."""
         return (self.source, self.sources), (self.target, self.targets)
+
+    def refuse_labels(self, index: Any, target: str, labels: NDArray[np.int8]) -> None:
+        """Return if this is no file of labels, whose second column would be read as two nodes, 0 and 1.
+
+        Raises:
+            InvalidInput: The other end of each labelled target is its label.
+        """
+        for (kind, ids), (other, ends) in (self.ends(), self.ends()[::-1]):
+            if kind != target or other == target:
+                continue
+            told = labels[np.asarray(pc.index_in(ids, index), np.int64)]
+            known = told >= 0
+            if len(np.unique(told[known])) == 2 and np.array_equal(_said(ends)[known], told[known]):
+                raise InvalidInput(
+                    f"edges: expected edges in {self.name}, got the labels: {other} is the label of every labelled "
+                    f"{target}; leave that file out"
+                )
 
     def edges(self, index: dict[str, Any]) -> Edges:
         """Return the edges as places."""

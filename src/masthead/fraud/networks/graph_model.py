@@ -308,6 +308,11 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise NotFound(f"model: expected a folder with card.json, got {shown(str(folder))}") from error
     except ValueError as error:
         raise InvalidInput(f"model: expected a readable card.json, got {error}") from error
+    if isinstance(card, dict) and card.get("kind") == "fraud":
+        raise InvalidInput(
+            f"model: expected a model of `masthead fraud graph train`, {shown(str(folder))} is one of "
+            "`masthead fraud train`; it scores by `masthead fraud score` and is measured by `masthead fraud evaluate`"
+        )
     if not isinstance(card, dict) or (card.get("kind"), card.get("format")) != (_KIND, _FORMAT):
         raise InvalidInput(f"model: expected a graph model of format {_FORMAT}, got {_told(card)}")
     try:
@@ -326,12 +331,18 @@ def require_room(folder: Path) -> None:
     """Check that a model may be written to a folder.
 
     Raises:
-        InvalidInput: It holds something else, or is a file.
+        InvalidInput: It holds something else, is a file, or cannot be made.
     """
     if folder.is_file() or (
         folder.exists() and any(folder.iterdir()) and not (folder / "card.json").exists()
     ):
         raise InvalidInput(f"out: expected a new folder or one of a model, got {shown(str(folder))}")
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"out: expected a folder that can be made, got {shown(str(folder))}: {error.strerror}"
+        ) from error
 
 
 def _loaded(folder: Path, card: dict[str, Any]) -> GraphModel:

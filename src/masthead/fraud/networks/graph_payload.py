@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput, shown
+from masthead.fraud.data.values import key_text
 from masthead.fraud.networks.graph import Edges, Floats, Graph
 from masthead.fraud.networks.graph_model import GraphModel
 from masthead.fraud.networks.rgcn_scoring import Signature
@@ -64,7 +65,10 @@ class _Nodes:
         self._given: dict[str, dict[str, Any]] = {}
         for key, values in given.items():
             kind = model.target if key == _TARGET and _TARGET not in model.types[1:] else key
-            told = {str(name): value for name, value in _mapping(values, f"n_feats.{key}").items()}
+            told = {
+                key_text(name) or str(name): value
+                for name, value in _mapping(values, f"n_feats.{key}").items()
+            }
             self._given[kind] = {**self._given.get(kind, {}), **told}
         self.told = self._given.get(model.target, {})
 
@@ -171,11 +175,10 @@ def _numbers(values: Any, width: int, field: str) -> NDArray[np.float32]:
 
 
 def _text(value: Any, field: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value or value == "":
+    name = None if isinstance(value, bool) or not isinstance(value, str | int | float) else key_text(value)
+    if name is None:
         raise InvalidInput(f"{field}: expected an id, a text or a number")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value)
+    return name
 
 
 def _mapping(value: Any, field: str) -> Mapping[str, Any]:

@@ -1,7 +1,8 @@
 """One table of the file contract to columns: CSV (gzip too), Parquet, or a folder of part files of either.
 
 Header cells are read as they stand, since `user_id,user_id` is a relation of users with users and readers of tables
-rename the second one. Ids become text: 3663549, "3663549" and a Parquet integer are one node.
+rename the second one. Ids become text by the rule that transactions have (`values.key_text`): 7, 7.0 and
+"7" are one node, whatever the file, "007" is another.
 """
 
 import csv
@@ -19,6 +20,8 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from masthead.base.errors import InvalidInput, NotFound, shown
+from masthead.fraud.data.tables import require_commas, require_flat
+from masthead.fraud.data.values import NO_VALUE, key_text
 
 __all__ = ["Table", "epoch_seconds", "numbers", "read_table", "texts"]
 
@@ -43,13 +46,16 @@ class Table:
         return self.names.index(name) if name in self.names else -1
 
 
-def read_table(path: Path, *, header: bool = True, id_columns: int = 1, others: Any = None) -> Table:
+def read_table(
+    path: Path, *, header: bool = True, id_columns: int = 1, others: Any = None, may_be_empty: bool = False
+) -> Table:
     """Return a table's columns.
 
     Args:
         header: Whether a CSV file begins with one.
         id_columns: So many columns at the left are ids, read as text.
         others: Type that the rest of a CSV is tried with; text where one cell does not fit, or None.
+        may_be_empty: Whether files without a byte are a table without columns.
 
     Raises:
         NotFound: There is no such file. InvalidInput: It is no such table.
@@ -57,6 +63,8 @@ def read_table(path: Path, *, header: bool = True, id_columns: int = 1, others: 
     files = _parts(path)
     tables = [_one(file, header=header, id_columns=id_columns, others=others) for file in files]
     tables = [one for one in tables if one.columns]
+    if not tables and may_be_empty:
+        return Table(path, [], [], False)
     if not tables:
         raise InvalidInput(f"{path.name}: expected a table with columns, got an empty file")
     first = tables[0]
@@ -73,18 +81,22 @@ def read_table(path: Path, *, header: bool = True, id_columns: int = 1, others: 
 
 
 def texts(column: Any) -> Any:
-    """Return ids as text (pa.StringArray); null where there is none, a whole number without `.0`."""
+    """Return ids as text (pa.StringArray) as `key_text` has them: null for none, a whole number without `.0`."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = kind.value_type
     if pa.types.is_floating(kind) and _whole(column):
         column = column.cast(pa.int64())
-    if pa.types.is_decimal(kind):
-        found = [None if one is None else format(one.normalize(), "f") for one in column.to_pylist()]
-        column = pa.array(found, pa.string())
+    elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return pa.array([key_text(one) for one in column.to_pylist()], pa.string())
     column = column.cast(pa.string())
-    return pc.if_else(pc.is_in(column, pa.array(["", "NaN", "nan"])), pa.scalar(None, pa.string()), column)
+    # Arrow's expressions are slow, and hardly any column needs them.
+    if pc.any(pc.match_substring(column, ".0")).as_py():
+        column = pc.replace_substring_regex(column, r"^-0\.0+$", "0")
+        column = pc.replace_substring_regex(column, r"^(-?[0-9]+)\.0+$", r"\1")
+    nothing = pc.or_(pc.is_in(column, pa.array(sorted(NO_VALUE))), pc.utf8_is_space(column))
+    return pc.if_else(nothing, pa.scalar(None, pa.string()), column)
 
 
 def numbers(column: Any, name: str, file: str, notes: list[str]) -> NDArray[np.float64] | None:
@@ -203,9 +215,11 @@ def _one(file: Path, *, header: bool, id_columns: int, others: Any) -> Table:
     try:
         if file.suffix in _PARQUET:
             read = parquet.read_table(file)
+            require_flat(file, read.schema, read.column_names)
             columns = [one.combine_chunks() for one in read.columns]
             return Table(file, list(read.column_names), columns, True)
         names = _header(file) if header else []
+        require_commas(file, names)
         columns = _csv(file, names, id_columns, others)
     except (OSError, EOFError, UnicodeDecodeError, pa.ArrowInvalid, csv.Error) as error:
         reason = " ".join(str(error).split())[:200]
@@ -220,7 +234,7 @@ def _header(file: Path) -> list[str]:
 
 
 def _csv(file: Path, names: Sequence[str], id_columns: int, others: Any) -> list[Any]:
-    if file.stat().st_size == 0:
+    if _is_empty(file):
         return []
     if not names:
         width = 1
@@ -241,6 +255,12 @@ def _csv(file: Path, names: Sequence[str], id_columns: int, others: Any) -> list
             raise
         return _csv(file, names, id_columns, None)
     return [one.combine_chunks() for one in found.columns]
+
+
+def _is_empty(file: Path) -> bool:
+    opened = gzip.open if file.suffix == ".gz" else open
+    with opened(file, "rb") as content:
+        return not content.read(1)
 
 
 def _joined(parts: list[Any]) -> Any:

@@ -74,8 +74,9 @@ def split_of(graph: Graph, seed: int) -> Split:
     positives = int((graph.labels[rows] == 1).sum())
     if not positives or positives == len(rows):
         raise InvalidInput(
-            f"tags: expected labels 0 and 1 outside the held-out targets, "
-            f"got {positives} of 1 and {len(rows) - positives} of 0"
+            f"labels: expected targets labelled 0 and others labelled 1 that are not held out, "
+            f"got {len(rows) - positives:,} labelled 0 and {positives:,} labelled 1; "
+            "labels stand in tags.csv of --data, or in the file of --labels"
         )
     late = _latest(graph, rows)
     if late is not None and _both(graph.labels[late]) and _both(graph.labels[np.setdiff1d(rows, late)]):
