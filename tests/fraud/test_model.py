@@ -10,6 +10,7 @@ from pathlib import Path
 import card_events
 import lightgbm as lgb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -18,6 +19,7 @@ from masthead.base.errors import Conflict, InvalidInput
 from masthead.fraud import FraudModel
 from masthead.fraud.data.columns import Labels
 from masthead.fraud.data.schema import Schema
+from masthead.fraud.networks.graph_model import read_card
 from masthead.fraud.scoring import fitting
 from masthead.fraud.scoring.fitting import fit
 from masthead.fraud.scoring.learning import Material, learn
@@ -226,6 +228,27 @@ def test_a_damaged_folder_is_refused_and_names_the_file(model, tmp_path, name):
     path.write_bytes(bytes(data))
     with pytest.raises(InvalidInput, match=name):
         FraudModel.load(tmp_path / "m")
+
+
+def test_a_model_of_the_other_kind_is_named_with_what_takes_it(model, tmp_path):
+    model.save(tmp_path / "m")
+    with pytest.raises(
+        InvalidInput, match=r"is one of `masthead fraud train`; it scores by `masthead fraud score`"
+    ):
+        read_card(tmp_path / "m")
+    (tmp_path / "m" / "card.json").write_text('{"kind": "fraud-graph"}')
+    with pytest.raises(
+        InvalidInput, match=r"is a graph network; it scores by `masthead fraud graph predict`"
+    ):
+        FraudModel.load(tmp_path / "m")
+
+
+def test_a_data_frame_is_no_path_and_what_is_accepted_is_told():
+    schema, frame = card_events.schema(), pd.DataFrame({"id": ["1"], "time": [1]})
+    with pytest.raises(InvalidInput, match=r"data: expected paths .* or Events .*, got DataFrame"):
+        FraudModel.train(schema, frame)
+    with pytest.raises(InvalidInput, match=r"labels: expected the path .*, got DataFrame"):
+        FraudModel.train(schema, card_events.events(10), frame)
 
 
 def test_nothing_to_learn_from_is_told(world):

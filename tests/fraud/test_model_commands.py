@@ -141,6 +141,8 @@ def test_a_model_that_is_none_ends_with_an_error(capsys, folder):
     assert "card.json" in err
     status, _, err = run(capsys, "fraud", "score", "--model", folder / "nowhere")
     assert (status, "nowhere" in err) == (2, True)
+    status, _, err = train(capsys, folder, "--model", "/proc/x/y")
+    assert (status, "--model: expected a folder that can be made, got '/proc/x/y'" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

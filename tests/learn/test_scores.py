@@ -1,5 +1,7 @@
 """Scores, calibration and model folders: against definitions written out, and against damage."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from masthead.base.errors import InvalidInput, NotFound
 from masthead.learn.calibration import Calibration
-from masthead.learn.cards import read_folder, write_folder
+from masthead.learn.cards import read_folder, require_place, write_folder
 from masthead.learn.scores import average_precision, gain_error, pr_auc, precision_at, roc_auc
 
 rankings = st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=1, max_size=40)
@@ -99,6 +101,9 @@ def test_a_model_never_replaces_a_folder_of_something_else(tmp_path):
     (tmp_path / "letters" / "dear.txt").write_text("dear")
     with pytest.raises(InvalidInput, match="a new or empty folder"):
         write_folder(tmp_path / "letters", {}, {})
+    for path in (Path("/proc/x/y"), tmp_path / "letters" / "dear.txt" / "y"):
+        with pytest.raises(InvalidInput, match="model: expected a folder that can be made"):
+            require_place(path)
 
 
 def test_the_error_of_a_gain_falls_with_the_number_of_groups_and_one_group_tells_nothing():

@@ -236,6 +236,21 @@ def test_several_scripts_run_side_by_side(make: Make, tmp_path: Path) -> None:
     assert sorted(path.parent.name for path in (tmp_path / "out").glob("*/m")) == ["0", "1", "2"]
 
 
+def test_a_channel_that_leads_nowhere_is_input_that_cannot_be_used(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [
+        "--entry-point",
+        "train.py",
+        "--source-dir",
+        str(make(TELL).source_dir),
+        "--model-dir",
+        str(tmp_path / "m"),
+    ]
+    assert run(["fraud", "run-script", *given, "--channel", "train=nosuch"]) == 2
+    assert "channel: there is no file or folder nosuch for train" in capsys.readouterr().err
+
+
 def test_the_command_prints_what_was_made(
     make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,9 +67,12 @@ def train(
     from masthead.base.clock import SystemClock
     from masthead.fraud.data.schema import Schema, collapsed
     from masthead.fraud.scoring.model import FraudModel, Table
+    from masthead.learn.cards import require_place
 
     began = time.perf_counter()
     known = Schema.read(schema)
+    with as_typed("model"):
+        require_place(model)
     with working("reading"), as_typed():
         table = Table.read(known, [*data, *(more or ())], labels)
     unused = _tell_unused(table, known, problems or _beside(model))

@@ -24,7 +24,7 @@ Data = Annotated[
 # Exit statuses: input that cannot be used, whether a command line, a file or a data set; and anything else.
 INVALID, OTHER = 2, 1
 # Fields that are paths: one that leads nowhere is input that cannot be used, unlike a noun that is not there.
-_PATHS = ("data", "file", "labels", "model", "entry_point", "source_dir", "python")
+_PATHS = ("data", "file", "labels", "model", "entry_point", "source_dir", "python", "channel")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 File = Annotated[

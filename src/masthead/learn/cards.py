@@ -15,24 +15,38 @@ import orjson
 from masthead.base.errors import InvalidInput, NotFound, shown
 from masthead.base.ids import new_id
 
-__all__ = ["read_folder", "write_folder"]
+__all__ = ["read_folder", "require_place", "write_folder"]
 
 _CARD = "card.json"
+
+
+def require_place(path: Path) -> None:
+    """Return if a model's folder may be made here, and make the folders above it: asked before it is learned.
+
+    Raises:
+        InvalidInput: Something that is no model stands there, or the folder cannot be made.
+    """
+    if path.exists() and not (path / _CARD).is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise InvalidInput(
+            f"model: expected a new or empty folder or one with a model, got {shown(str(path))}"
+        )
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"model: expected a folder that can be made, got {shown(str(path))}: {error.strerror}"
+        ) from error
 
 
 def write_folder(path: Path, files: Mapping[str, bytes], card: Mapping[str, Any]) -> None:
     """Write a model's folder, all or nothing: what stood there before is replaced only by a whole one.
 
     Raises:
-        InvalidInput: Something that is no model stands there.
+        InvalidInput: As `require_place`.
     """
-    if path.exists() and not (path / _CARD).is_file() and (not path.is_dir() or any(path.iterdir())):
-        raise InvalidInput(
-            f"model: expected a new or empty folder or one with a model, got {shown(str(path))}"
-        )
+    require_place(path)
     told = {**card, "files": {name: _digest(data) for name, data in files.items()}}
     told["checksum"] = _digest(_bytes(told))
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.parent / f".{path.name}.{new_id('model')}"
     beside.mkdir()
     try:

@@ -28,7 +28,7 @@ from masthead.fraud.scoring.stream import Stream
 from masthead.fraud.scoring.thresholds import Costs, Thresholds
 from masthead.fraud.scoring.training import Lesson, train
 from masthead.learn.calibration import Calibration
-from masthead.learn.cards import read_folder, write_folder
+from masthead.learn.cards import read_folder, require_place, write_folder
 
 __all__ = ["FraudModel", "Table"]
 
@@ -62,10 +62,13 @@ class Table:
         if isinstance(data, Table):
             return data
         if not isinstance(data, Events):
-            paths = [data] if isinstance(data, str | Path) else list(data)
-            data = read_events(schema, [Path(path) for path in paths])
+            data = read_events(schema, _paths(data))
         if isinstance(labels, Labels):
             return Table(data, labels, True)
+        if labels is not None and not isinstance(labels, str | Path):
+            raise InvalidInput(
+                f"labels: expected the path of a file, or Labels (`read_labels`), got {type(labels).__name__}"
+            )
         path = None if labels is None else Path(labels)
         return Table(data, read_labels(schema, data, path), path is not None)
 
@@ -185,6 +188,8 @@ class FraudModel:
             out: Folder to save it in.
         """
         known = schema if isinstance(schema, Schema) else Schema.read(schema)
+        if out is not None:
+            require_place(Path(out))
         yield None, None, "reading"
         table = Table.read(known, data, labels)
         if not len(table.events):
@@ -254,6 +259,7 @@ class FraudModel:
             NotFound: There is none.
             InvalidInput: A file is missing or was changed, or it is another kind of model.
         """
+        _refuse_network(Path(path))
         card, files = read_folder(Path(path))
         if card.get("kind") != "fraud" or "schema.toml" not in files:
             raise InvalidInput(
@@ -399,6 +405,39 @@ def _libraries(lesson: Lesson) -> tuple[str, ...]:
         *learner,
         *(("torch",) if lesson.scorer == "gnn" or lesson.embeddings else ()),
     )
+
+
+def _paths(data: Any) -> list[Path]:
+    """Return the paths that are given; a data frame would give the names of its columns.
+
+    Raises:
+        InvalidInput: They are none.
+    """
+    given = [data] if isinstance(data, str | Path) else data
+    paths = list(given) if isinstance(given, Sequence | Iterator) else []
+    if not isinstance(given, Sequence | Iterator) or not all(isinstance(one, str | Path) for one in paths):
+        raise InvalidInput(
+            "data: expected paths of CSV or Parquet files or of folders, or Events (`read_events`), "
+            f"got {type(data).__name__}; a data frame can be written to a Parquet file"
+        )
+    return [Path(one) for one in paths]
+
+
+def _refuse_network(folder: Path) -> None:
+    """Return if a folder does not hold a graph network, whose card is another.
+
+    Raises:
+        InvalidInput: It does.
+    """
+    try:
+        card = orjson.loads((folder / "card.json").read_bytes())
+    except (OSError, ValueError):
+        return  # who reads all of it says what is wrong
+    if isinstance(card, dict) and card.get("kind") == "fraud-graph":
+        raise InvalidInput(
+            f"model: expected a model of `masthead fraud train`, {shown(str(folder))} is a graph network; it scores by "
+            "`masthead fraud graph predict`, and what it is worth is told by `masthead fraud graph train`"
+        )
 
 
 def _identity(card: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
