@@ -298,6 +298,8 @@ def test_labels_that_cannot_be_taken_are_told_by_the_columns_of_their_file(
     assert (found["repeated"], found["refused"]) == (1, 2)
     marks.write_text("no,value,arrived_at\nc,fraud,2020-02-01\n")
     assert run(["fraud", "label", "--data", str(marks)]) == 0
+    assert run(["fraud", "label", "--data", "nosuch.csv"]) == 2
+    assert "data: expected a file or a folder, got 'nosuch.csv'" in capsys.readouterr().err
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> Any:
@@ -312,7 +314,10 @@ def test_the_command_loads_at_once_and_its_loads_can_be_asked_after(
 ) -> None:
     (table / "events.csv").write_text(EVENTS + FURTHER)
     tables = [str(table / "schema.toml"), "--data", str(table / "events.csv")]
-    first = told(capsys, "--schema", *tables)
+    assert run(["fraud", "load", "--schema", *tables, "--json"]) == 0
+    given = capsys.readouterr()
+    assert given.err.endswith("masthead: warning: 4 of 10 rows were refused\n")
+    first = json.loads(given.out)
     assert (first["total"], first["loaded"], first["problems"][0]["row"]) == (10, 5, 5)
     again = told(capsys, "start", "--data", str(table / "events.csv"), str(table / "events.csv"))
     assert (again["loaded"], again["total"]) == (0, 20)
@@ -340,6 +345,8 @@ def test_a_load_that_fails_ends_with_2_says_why_and_goes_on_when_that_is_mended(
     found = told(capsys, "status")
     assert found["state"] == "failed"
     assert "transaction.time" in found["error"]
+    # As the file is it would fail again; who has mended it may let it go on all the same.
+    assert (found["code"], found["resume"]) == ("InvalidInput", "")
     told(capsys, "wait", status=1)
     (table / "events.csv").write_text(EVENTS)
     assert told(capsys, "resume")["loaded"] == 4

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh import fresh
 
 from masthead.app import Masthead
 from masthead.base.errors import Conflict, InvalidInput, NotFound
@@ -217,6 +218,29 @@ def test_a_run_is_held_by_one_process_and_a_step_counts_when_it_is_whole(tmp_pat
             runs.get(wrong)
     runs.delete(run_folder.id)
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_who_was_killed_is_told_how_to_go_on_and_who_took_too_long_what_to_set_higher(
+    cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = fresh(tmp_path / "data")
+    with Masthead.open(load_settings({}, data=data)) as product:
+        begun = product.pipelines.start(asked(cards))
+        folder = Runs(product.folder.runs).get(begun["id"])
+        folder.put_state(state="running", step="ingest")
+        for found in (product.pipelines.get(), product.pipelines.list()[0]):
+            assert (found["state"], found["resume"]) == (
+                "interrupted",
+                f"masthead fraud pipeline resume {begun['id']}",
+            )
+    (tmp_path / "p.json").write_text(json.dumps(asked(cards, limits_s={"ingest": 0.001})))
+    assert run(["fraud", "pipeline", "start", "--config", str(tmp_path / "p.json"), "--data", str(data)]) == 1
+    told = capsys.readouterr().out
+    assert "failed in ingest: step ingest: expected to end within 0.001 s" in told
+    assert (
+        "set a higher limits_s.ingest and begin another run: masthead fraud pipeline start --config" in told
+    )
+    assert "go on with" not in told
 
 
 # ---------------------------------------------------------------------- whole runs

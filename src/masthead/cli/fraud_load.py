@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from masthead.base.errors import Conflict
-from masthead.cli.installation import OTHER, AsJson, installation
+from masthead.cli.installation import OTHER, AsJson, installation, warn
 from masthead.cli.output import print_fields, print_json, print_table
 from masthead.cli.progress import follow
 
@@ -113,6 +113,8 @@ def wait(load: Load = "", as_json: AsJson = False) -> None:
         if found["state"] == "waiting" and masthead.folder.served_by() is None:
             raise Conflict(f"load: {found['id']} waits for a server, and none runs: masthead serve")
         found = follow(lambda: _until_ended(masthead, found["id"]), found["id"])
+    if found["output"] is not None:
+        _warn_of_refused(found["output"])
     _tell(found, as_json=as_json)
     if found["state"] != "done":
         raise typer.Exit(OTHER)
@@ -170,6 +172,7 @@ def _go_on(masthead: "Masthead", id: str, *, detach: bool, as_json: bool) -> Non
         return
     follow(lambda: masthead.loads.doing(id), "loading")
     output = masthead.loads.get(id)["output"]
+    _warn_of_refused(output)
     if as_json:
         print_json({"id": id, **output})
     else:
@@ -204,6 +207,18 @@ def _tell(found: dict[str, Any], *, as_json: bool) -> None:
         print(f"failed: {found['error']}")
     if found["resume"]:
         print(f"go on with: {found['resume']}")
+    elif found["state"] == "failed":
+        print(
+            "as they are its files would fail again; mend them and load again: masthead fraud load --data PATH"
+        )
+
+
+def _warn_of_refused(output: dict[str, Any]) -> None:
+    """Say on standard error what was not taken: the exit status is 0, since whatever could be used is stored."""
+    if output["refused"]:
+        warn(f"{output['refused']:,} of {output['total']:,} rows were refused")
+    if output["labels_refused"]:
+        warn(f"{output['labels_refused']:,} labels were refused")
 
 
 def _tell_output(output: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from masthead.base.errors import Conflict, InvalidInput
+from masthead.base.errors import Conflict, InvalidInput, LimitReached
 from masthead.cli.documents import read_document
 from masthead.cli.grammar import new_room
 from masthead.cli.installation import INVALID, OTHER, AsJson, Data, Name, installation
@@ -193,10 +193,11 @@ def _tell(found: dict[str, Any], *, as_json: bool) -> None:
     elif found["state"] == "failed":
         config = found["config"]
         again = f"retrain {config['challenges']}" if config["live"] else "pipeline start --config FILE"
-        print(
-            "it keeps its parameters and its data and would fail again; "
-            f"mend them and begin another run: masthead fraud {again}"
-        )
+        if found["code"] == LimitReached.code:
+            advice = f"limits and would reach this one again; set a higher limits_s.{found['step']}"
+        else:
+            advice = "parameters and its data and would fail again; mend them"
+        print(f"it keeps its {advice} and begin another run: masthead fraud {again}")
 
 
 _SHOWN = (

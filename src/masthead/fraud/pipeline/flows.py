@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masthead.base.clock import SystemClock, utc
-from masthead.base.errors import Conflict, InvalidInput, MastheadError, shown
+from masthead.base.errors import Conflict, InvalidInput, LimitReached, MastheadError, shown
 from masthead.base.folder import DataFolder
 from masthead.fraud.pipeline.config import STEPS, Config, read_config, retraining
 from masthead.fraud.pipeline.run_verbs import RunVerbs
@@ -142,7 +142,7 @@ class Pipelines(RunVerbs):
             NotFound: There is none.
         """
         run = self._runs.get(id)
-        state, config = run.state(), Config.from_json(run.config())
+        state, config = self._told(run), Config.from_json(run.config())
         steps = []
         for name in STEPS:
             output = run.output(name)
@@ -216,11 +216,15 @@ class Pipelines(RunVerbs):
     def _resume_of(self, run: RunFolder, error: str = "") -> str:
         """Return the command that lets a run go on; "" where it would fail again.
 
-        A run keeps its parameters, and from `ingest` on the data that it took in; before that, files can be mended.
+        A run keeps its parameters, limits of time among them, and from `ingest` on the data that it took in; before
+        that, files can be mended.
         """
         field = error.partition(":")[0]
+        # Learning anew takes no limits, so going on is all that its caller can do.
+        own_limit = field == f"step {run.state().step}" and not Config.from_json(run.config()).live
         frozen = {
             InvalidInput.code: run.output("ingest") is not None or field.startswith("train."),
             Conflict.code: field == "data",
+            LimitReached.code: own_limit,
         }
         return "" if frozen.get(run.state().code) else super()._resume_of(run)

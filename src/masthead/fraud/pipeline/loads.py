@@ -104,15 +104,13 @@ class Loads(RunVerbs):
             NotFound: There is none.
         """
         run = self._runs.get(id)
-        state, asked = run.state().to_json(), run.config()
+        state, asked = self._told(run).to_json(), run.config()
         progress = dict(state["progress"])
         meanwhile = progress.pop("found", None)
         output = run.output(_STEP) or meanwhile
         if output is not None:
             path = self._problem_file(run)
             output = {**output, "problems_file": "" if path is None else str(path)}
-        if state["state"] in ("failed", "cancelled", "interrupted"):
-            state["resume"] = self._resume_of(run)
         state.pop("step")
         config = {**asked, "schema": asked["schema"]["name"]}
         del config["schema_text"]
@@ -152,12 +150,13 @@ class Loads(RunVerbs):
             try:
                 output = run.output(_STEP)
                 if output is None:
-                    run.put_state(state="running", step=_STEP, error="", resume="")
+                    run.put_state(state="running", step=_STEP, error="", code="", resume="")
                     output = yield from self._storing(run)
                 run.put_state(state="done", step="", progress={})
             except Exception as error:
                 said = str(error) if isinstance(error, MastheadError) else f"{type(error).__name__}: {error}"
-                run.put_state(state="failed", error=said, resume=self._resume_of(run))
+                run.put_state(state="failed", error=said, code=getattr(error, "code", ""))
+                run.put_state(resume=self._resume_of(run))
                 raise
         yield output, 1.0, "done"
 
@@ -183,6 +182,10 @@ class Loads(RunVerbs):
         output = done.to_json()
         run.finish(_STEP, output)
         return output
+
+    def _resume_of(self, run: RunFolder, error: str = "") -> str:
+        """Return the command that lets a load go on; "" where its files as they are would make it fail again."""
+        return "" if run.state().code == InvalidInput.code else super()._resume_of(run)
 
     def _run(self, run: "Run", args: dict[str, Any]) -> Json:
         """Do a load's work as a durable job."""

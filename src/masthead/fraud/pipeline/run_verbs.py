@@ -6,6 +6,7 @@ caller's process does the work. Either way what it found lies in the folder, and
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from masthead.base.errors import Conflict, MastheadError
@@ -52,7 +53,7 @@ class RunVerbs(ABC):
 
     def list(self) -> list[dict[str, Any]]:
         """Return the state of every run, the newest first."""
-        return [run.state().to_json() for run in self._runs.list()]
+        return [self._told(run).to_json() for run in self._runs.list()]
 
     def resume(self, id: str = "", *, worker: Worker = "server") -> dict[str, Any]:
         """Let a run go on behind its last finished step and return it; "" = the newest.
@@ -94,6 +95,11 @@ class RunVerbs(ABC):
             NotFound: There is none. Conflict: It runs.
         """
         self._runs.delete(id)
+
+    def _told(self, run: RunFolder) -> RunState:
+        """Return how far a run is; who was killed could not write down how it goes on."""
+        found = run.state()
+        return replace(found, resume=self._resume_of(run)) if found.state == "interrupted" else found
 
     # ------------------------------------------------------------------ who does the work
 
