@@ -26,7 +26,7 @@ from masthead.fraud.scoring.scorer import CalibratedScorer, Scorer
 from masthead.fraud.scoring.state import GraphState
 from masthead.fraud.scoring.stream import Stream
 from masthead.fraud.scoring.thresholds import Costs, Thresholds
-from masthead.fraud.scoring.training import Lesson, train
+from masthead.fraud.scoring.training import Lesson, Trained, train
 from masthead.learn.calibration import Calibration
 from masthead.learn.cards import read_folder, require_place, write_folder
 
@@ -215,28 +215,32 @@ class FraudModel:
             if trained is None:
                 yield None, share, text
         assert trained is not None  # the last step has it
+        model = FraudModel._made(lesson, trained, clock or SystemClock())
+        if out is not None:
+            model.save(out)
+        yield model, 1.0, "done"
+
+    @staticmethod
+    def _made(lesson: Lesson, trained: Trained, clock: Clock) -> "FraudModel":
+        """Return what was learned as a model, with its card."""
         card = {
             **trained.card,
             "kind": "fraud",
-            "created": (clock or SystemClock()).now().isoformat(timespec="seconds"),
-            "schema": {"name": known.name, "digest": known.digest()},
+            "created": clock.now().isoformat(timespec="seconds"),
+            "schema": {"name": lesson.schema.name, "digest": lesson.schema.digest()},
             "versions": {name: version(name) for name in _libraries(lesson)},
             "layout": trained.layout.to_json(),
             "calibration": {"scores": trained.calibration.scores, "odds": trained.calibration.odds},
             "thresholds": trained.thresholds.to_json(),
         }
-        card["id"] = _identity(card, trained.engine.files())
-        model = FraudModel(
-            schema=known,
+        return FraudModel(
+            schema=lesson.schema,
             layout=trained.layout,
             engine=trained.engine,
             calibration=trained.calibration,
-            card=card,
+            card={**card, "id": _identity(card, trained.engine.files())},
             labels_known_at=trained.labels_known_at,
         )
-        if out is not None:
-            model.save(out)
-        yield model, 1.0, "done"
 
     def save(self, path: str | Path) -> None:
         """Write the model's folder: `model.txt` and `forest.npz` of trees, `network.npz` of a network, `schema.toml`,
