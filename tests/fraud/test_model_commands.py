@@ -77,7 +77,7 @@ def test_a_model_is_trained_evaluated_and_put_to_work(capsys, folder, monkeypatc
     }
     status_lines = Path("/proc/self/status").read_text().splitlines()
     peak_kb = next(int(line.split()[1]) for line in status_lines if line.startswith("VmHWM:"))
-    assert 50 < told["peak_mb"] <= peak_kb * 1024 / 1e6
+    assert 50 < told["peak_mb"] <= peak_kb * 1024 / 1e6 + 0.05, "rounded to a tenth"
     assert (told["labels_of_unknown"], told["problems"]) == (0, {"rows": {}, "values": {}, "labels": {}})
     assert not (folder / "m.problems.parquet").exists()
     assert told["rows"] > 1500
