@@ -1,5 +1,6 @@
 """What the pages of transactions share: their navigation, the choice of a space, rows, words for money and scores."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -86,18 +87,52 @@ def entity_path(relation: str, value: str, space: str) -> str:
 
 def entity_name(relation: str, value: str) -> str:
     """Return what people call an entity, as reasons and graphs do."""
-    from masthead.fraud.scoring.reasons import noun_of, spelled  # brings the tables
+    from masthead.fraud.scoring.words import entity_text  # brings the tables
 
-    return f"{noun_of(relation)} {spelled(value)}"
+    return entity_text(relation, value)
+
+
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_LARGE = 1e12  # more digits than this has nobody counts
 
 
 def money(value: float | None) -> str:
-    """Return an amount; nothing for nothing."""
-    return "" if value is None else f"{value:,.2f}"
+    """Return an amount; nothing for nothing.
+
+    >>> money(1234.5), money(-2e308), money(None), money(1.5e300)
+    ('1,234.50', 'beyond all numbers', '', '1.50 × 10³⁰⁰')
+    """
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return "beyond all numbers"
+    if abs(value) < _LARGE:
+        return f"{value:,.2f}"
+    number, power = f"{value:.2e}".split("e+")
+    return f"{number} × 10{power.lstrip('0').translate(_RAISED)}"
 
 
 def probability(value: float | None) -> str:
-    """Return a probability in three digits."""
+    """Return a probability in three digits, and in as many more as it takes to tell it from 0 and from 1.
+
+    >>> probability(0.5), probability(0.014753982), probability(0.00003), probability(0.99996), probability(0.0)
+    ('0.500', '0.0148', '0.00003', '0.99996', '0.000')
+    """
+    if value is None:
+        return ""
+    apart = min(value, 1 - value)
+    if not 0 < apart < 0.1:
+        return f"{value:.3f}"
+    digits = min(2 - math.floor(math.log10(apart)), _DIGITS)
+    whole, _, rest = f"{value:.{digits}f}".partition(".")
+    return f"{whole}.{rest.rstrip('0').ljust(3, '0')}"
+
+
+_DIGITS = 9
+
+
+def rate(value: float | None) -> str:
+    """Return a figure between 0 and 1 that is no probability, in three digits."""
     return "" if value is None else f"{value:.3f}"
 
 

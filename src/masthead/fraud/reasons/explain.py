@@ -25,9 +25,8 @@ from masthead.fraud.scoring.reasons import (
     REMEMBERED,
     count_distinct,
     find_reasons,
-    noun_of,
-    spelled,
 )
+from masthead.fraud.scoring.words import entity_text
 from masthead.fraud.store.link_records import Around, Decided, Linked, LinkRows, Moment
 from masthead.fraud.store.vectors import unpack_vector
 
@@ -273,8 +272,8 @@ class Scene:
     def _sentence(self, path: _Path, between: Sequence[Linked]) -> str:
         words = []
         for place, via in enumerate(path.vias):
-            name = noun_of(self.schema.relations[via.relation].name)
-            words.append(f"{name} {spelled(self._names[via.eid])} ({via.degree} transactions)")
+            name = entity_text(self.schema.relations[via.relation].name, self._names[via.eid])
+            words.append(f"{name} ({via.degree} transactions)")
             words += [f"transaction {one.id} of {_day(one.ts)}" for one in between[place : place + 1]]
         end = f"transaction {path.fraud.id} of {_day(path.fraud.ts)}, confirmed as fraud on {_day(path.confirmed)}"
         return " - ".join([*words, end])
@@ -309,7 +308,7 @@ class Scene:
                 "kind": "entity",
                 "relation": self.schema.relations[via.relation].name,
                 "value": self._names[via.eid],
-                "text": f"{noun_of(self.schema.relations[via.relation].name)} {spelled(self._names[via.eid])}",
+                "text": entity_text(self.schema.relations[via.relation].name, self._names[via.eid]),
                 "degree": via.degree,
             }
             for via in entities

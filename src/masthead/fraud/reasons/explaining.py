@@ -15,7 +15,7 @@ from masthead.fraud.data.schema import Schema
 from masthead.fraud.reasons.evidence import Evidence
 from masthead.fraud.reasons.explain import Scene
 from masthead.fraud.reasons.rings import WINDOW_US, Ring, Rings
-from masthead.fraud.scoring.reasons import noun_of, spelled
+from masthead.fraud.scoring.words import entity_text
 from masthead.fraud.store import results
 from masthead.fraud.store.link_records import LinkRows, Moment, Recent
 from masthead.fraud.store.log import Head, TransactionLog
@@ -200,7 +200,7 @@ class Explainer:
                 {
                     "relation": relation[eid],
                     "value": names[eid],
-                    "text": f"{noun_of(relation[eid])} {spelled(names[eid])}",
+                    "text": entity_text(relation[eid], names[eid]),
                 }
                 for eid in eids
             ],

@@ -5,12 +5,10 @@ A text tells the aggregate that weighed most in the direction of its sum. At mos
 up what is left: together they are the raw score less the mean of the model.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +18,15 @@ from masthead.base.clock import DAY_US, utc
 from masthead.fraud.data.columns import Event
 from masthead.fraud.data.schema import Schema
 from masthead.fraud.scoring.features import Column, Layout
+from masthead.fraud.scoring.words import (
+    SPANS,
+    column_text,
+    data_noun,
+    entity_text,
+    noun_of,
+    plural,
+    plural_of,
+)
 
 __all__ = [
     "MOST",
@@ -30,33 +37,12 @@ __all__ = [
     "count_distinct",
     "days_ago",
     "find_reasons",
-    "noun_of",
-    "plural_of",
-    "spelled",
 ]
 
 _OF_COLUMNS = 1e-6  # how far off a length of time may be that came out of a column's logarithm
 MOST = 5
 REMEMBERED = 64  # transactions of an entity that the features know the counterparties of, this one included
 _WINDOWS = ((DAY_US, "24 h"), (7 * DAY_US, "7 days"), (30 * DAY_US, "30 days"))
-_SPANS = MappingProxyType({"1h": "1 h", "1d": "24 h", "7d": "7 days", "30d": "30 days"})
-_NOUNS = MappingProxyType(
-    {
-        "card1": "card",
-        "addr1": "billing region",
-        "addr2": "billing country",
-        "P_emaildomain": "payer's mail domain",
-        "R_emaildomain": "recipient's mail domain",
-        "ProductCD": "product",
-        "id_19": "address",
-        "id_20": "device",
-        "id_30": "operating system",
-        "id_31": "browser",
-        "DeviceInfo": "device model",
-        "DeviceType": "device type",
-    }
-)
-"""What the columns of IEEE-CIS are; other relations are called as their schema calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +152,7 @@ def _weightiest(part: tuple[list[Column], NDArray[np.int64]], contributions: NDA
     columns, places = part
     weights = np.abs(contributions[places])
     order = [place for place in np.argsort(-weights, kind="stable").tolist() if weights[place]][:2]
-    return " and ".join(_column_noun(columns[place]) for place in order)
-
-
-def _column_noun(column: Column) -> str:
-    own = {"missing": "missing relations", "new": "new entities"} if column.group == "own" else {}
-    return own.get(column.name, f"column {column.name}")
+    return " and ".join(data_noun(columns[place].name) for place in order)
 
 
 def _part_of(column: Column) -> str:
@@ -214,7 +195,7 @@ class _Teller:
         key = self._keys[part]
         if key is None:
             return Reason(part, "", f"no {noun_of(part)}", total)
-        text = f"{noun_of(part)} {spelled(key)}: {self._past(part, order[0])}"
+        text = f"{entity_text(part, key)}: {self._past(part, order[0])}"
         return Reason(part, key, text, total)
 
     def _own(self, column: Column) -> str:
@@ -226,10 +207,11 @@ class _Teller:
                 else ("entity", "never seen before")
             )
             return f"{_many(round(value), what[0])} {what[1]}"
+        name = column_text(column.name)
         if column.group == "categorical":
             category = self._categories[column.name]
-            return f"no {column.name}" if category is None else f"{column.name} {category}"
-        return f"no {column.name}" if math.isnan(value) else f"{column.name} {value:.4g}"
+            return f"no {name}" if category is None else f"{name} {category}"
+        return f"no {name}" if math.isnan(value) else f"{name} {value:.4g}"
 
     def _past(self, relation: str, column: Column) -> str:
         what = column.name.removeprefix(f"{relation}.")
@@ -264,9 +246,9 @@ class _Teller:
         if kind == "amount":
             mean = self._of(relation, what)
             known = "no amount" if math.isnan(mean) else f"mean amount {mean:.4g}"
-            return f"{known} in the {_SPANS[span]} before"
+            return f"{known} in the {SPANS[span]} before"
         span = span or "1d"  # a burst is a day's
-        return f"{_many(round(self._of(relation, f'count_{span}')) + 1, 'transaction')} in {_SPANS[span]}"
+        return f"{_many(round(self._of(relation, f'count_{span}')) + 1, 'transaction')} in {SPANS[span]}"
 
     def _amount(self, relation: str, what: str) -> str:
         apart = self._of(relation, "amount_difference")
@@ -345,43 +327,5 @@ def days_ago(spans_us: Sequence[int]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def noun_of(relation: str) -> str:
-    """Return what people call an entity of a relation.
-
-    >>> noun_of("id_20"), noun_of("merchant_id")
-    ('device', 'merchant')
-    """
-    return _NOUNS.get(relation) or relation.removesuffix("_id").replace("_", " ") or relation
-
-
-def plural_of(relation: str) -> str:
-    """Return what people call several entities of a relation.
-
-    >>> plural_of("id_19"), plural_of("country"), plural_of("card")
-    ('addresses', 'countries', 'cards')
-    """
-    return _plural(noun_of(relation))
-
-
-def spelled(key: str) -> str:
-    """Return a key as people read it: the parts of a composite one in a row.
-
-    >>> spelled("8812"), spelled('["a-b","7"]')
-    ('8812', 'a-b, 7')
-    """
-    if key.startswith("["):
-        try:
-            return ", ".join(map(str, json.loads(key)))
-        except ValueError:
-            return key
-    return key
-
-
-def _plural(noun: str) -> str:
-    if noun.endswith(("s", "x", "ch")):
-        return f"{noun}es"
-    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
-
-
 def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun if count == 1 else _plural(noun)}"
+    return f"{count:,} {noun if count == 1 else plural(noun)}"
