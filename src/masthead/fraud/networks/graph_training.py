@@ -152,7 +152,13 @@ def train_graph_model(
         ("network",),
         trees.model_to_string(num_iteration=trees.best_iteration or -1),
         own.model_to_string(num_iteration=own.best_iteration or -1),
-        {"epoch": trained.epoch, "rows": len(split.fit), "validation_rows": len(split.check)},
+        {
+            "epoch": trained.epoch,
+            "rows": len(split.fit),
+            "validation_rows": len(split.check),
+            "nodes": {kind: len(graph.ids[kind]) for kind in types},
+            "edges": {one.name: len(one.sources) for one in graph.relations},
+        },
     )
     said("scoring")
     return _outcome(model, graph, split, blend=blend, seconds=time.monotonic() - begun)
