@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from masthead.base.log import configure_logs
 from masthead.base.telemetry import REGISTRY
@@ -115,6 +116,7 @@ class _Demonstration:
         self.listener = AlertListener(self._heard)
         self._sent_at: dict[float, float] = {}
         self._told: set[str] = set()
+        self._page = "/ui/groups"  # where the story that is told is seen on the console
 
     @property
     def url(self) -> str:
@@ -124,8 +126,8 @@ class _Demonstration:
 
     @property
     def link(self) -> str:
-        """Return an address that opens the console once, within ten minutes."""
-        return self._server.console_link()
+        """Return an address that opens the console once, within ten minutes, where the story is seen."""
+        return leading_to(self._server.console_link(), self._page)
 
     # ------------------------------------------------------------------ before
 
@@ -337,12 +339,11 @@ class _Demonstration:
         self._clock.run_free()
 
         def show(path: str) -> None:
+            self._page = path
             if wishes.browser and sys.stdout.isatty() and wishes.chapters == ("fraud",):
                 webbrowser.open(self.link)
-            self._teller.say(f"  console        {self.url}{path}")
+            self._teller.say(f"  console        {self.link}")
 
-        if wishes.chapters == ("fraud",):
-            self._teller.say(f"  sign in at     {self.link}")
         return tell(server.masthead, server.settings.data / "fraud" / "demo", self._teller, show)
 
     def stay(self) -> None:
@@ -359,6 +360,15 @@ class _Demonstration:
             while True:
                 time.sleep(3600)
         self._teller.say("Stopping.")
+
+
+def leading_to(link: str, path: str) -> str:
+    """Return a link to sign in that leads to a page; to the overview without one.
+
+    >>> leading_to("http://h/ui/signin?link=abc", "/ui/fraud?space=s-1")
+    'http://h/ui/signin?link=abc&next=/ui/fraud%3Fspace%3Ds-1'
+    """
+    return f"{link}&next={quote(path, safe='/')}" if link and path else link
 
 
 Step = tuple[float, list[tuple[Story, SimulatedReading]]]
