@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nicegui import ui
+from nicegui.elements.mixins.value_element import ValueElement
 
 from masthead.base.errors import InvalidInput, MastheadError, NotFound, shown
 from masthead.base.units import format_duration
@@ -118,7 +119,7 @@ def page_dialog(
 
     Args:
         heading: Its name to a screen reader. width: As CSS.
-        persistent: Stays when a person clicks beside it, so that nothing typed is lost.
+        persistent: Once a field was changed it stays on Escape and on a click beside it, so that nothing typed is lost.
     """
     stays = "persistent " if persistent else ""
     with (
@@ -127,6 +128,15 @@ def page_dialog(
         ui.card().style(width) as card,
     ):
         yield dialog, card
+        if persistent:
+            before = _filled(card)
+            # Sent in the place of closing it.
+            dialog.on("shake", lambda: dialog.close() if _filled(card) == before else None, [])
+
+
+def _filled(card: ui.card) -> dict[int, object]:
+    """Return what each field of a dialog holds."""
+    return {one.id: one.value for one in card.descendants() if isinstance(one, ValueElement)}
 
 
 @contextlib.contextmanager
