@@ -4,7 +4,7 @@ import json
 import math
 
 from masthead.console.charts import band_chart, band_series, contribution_bars, seen_before, thinned
-from masthead.console.fraud_charts import ego_graph, live_chart
+from masthead.console.fraud_charts import ego_graph, height_of, live_chart
 from masthead.console.parts import plain, severity_band
 
 NAN = float("nan")
@@ -99,9 +99,9 @@ def test_a_thinned_line_keeps_its_extremes_and_every_anomaly():
 def test_the_live_chart_has_a_line_at_each_cut_when_there_is_a_model_that_decides():
     assert "markLine" not in live_chart(dark=False)["series"][0]
     lines = live_chart(dark=False, cuts=(0.42, 0.93))["series"][0]["markLine"]["data"]
-    assert [(one["yAxis"], one["label"]["formatter"]) for one in lines] == [
-        (0.42, "review from 0.420"),
-        (0.93, "block from 0.930"),
+    assert [(one["yAxis"], one["name"]) for one in lines] == [
+        (height_of(0.42), "review from 0.420"),
+        (height_of(0.93), "block from 0.930"),
     ]
 
 

@@ -1,6 +1,7 @@
 """Transactions: counts and amounts, scores as they come, the latest frauds, and how long decisions took."""
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -69,7 +70,7 @@ def register(console: Console) -> None:
             ui.add_head_html(SCRIPT)
             window = _top(console)
             figures = _draw_figures(console, space, window)
-            if space != LIVE:
+            if _is_simulation(console, space):
                 simulation_panel(console, space)
             _live(console, space)
             frauds = _draw_frauds(console, space)
@@ -86,6 +87,10 @@ def register(console: Console) -> None:
 
     for page in (fraud_transaction, fraud_entity, fraud_rings, fraud_models, fraud_pipelines, fraud_lists):
         page.register(console)
+
+
+def _is_simulation(console: Console, space: str) -> bool:
+    return any(one.name == space and one.kind == "simulation" for one in console.masthead.fraud.spaces())
 
 
 def _top(console: Console) -> ui.select:
@@ -118,7 +123,11 @@ def _draw_figures(console: Console, space: str, window: ui.select) -> Callable[[
             cards,
             (
                 (f"{count:,}", until, ""),
-                (money(amount), f"{money(amount / count)} each" if count else "", ""),
+                (
+                    money(amount),
+                    f"{money(amount / count)} each" if count and math.isfinite(amount) else "",
+                    "",
+                ),
                 (f"{found['fraudCount']:,}", _share(found["fraudCount"], count), tone),
                 (money(found["totalFraudAmount"]), _share(found["totalFraudAmount"], amount), tone),
             ),
@@ -130,7 +139,7 @@ def _draw_figures(console: Console, space: str, window: ui.select) -> Callable[[
 
 
 def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.2f} % of all" if whole else ""
+    return f"{100 * part / whole:.2f} % of all" if whole and math.isfinite(whole) else ""
 
 
 def _live(console: Console, space: str) -> None:
@@ -153,6 +162,7 @@ def _live(console: Console, space: str) -> None:
                     ("arrived", "Scored (UTC)"),
                     ("amount", "Amount"),
                     ("score", "Probability"),
+                    ("action", "Action"),
                 ),
                 [],
                 key="id",
@@ -186,7 +196,8 @@ def _fed_row(one: Any, space: str) -> Row:
         "id": one.id,
         "arrived": utc(one.arrived / 1e6).strftime("%Y-%m-%d %H:%M:%S"),
         "amount": money(one.amount),
-        "score": probability(one.score) + (" flagged" if one.flagged else ""),
+        "score": probability(one.score),
+        "action": one.action + (" (released, not reviewed)" if one.flagged and one.action == "pass" else ""),
         "href": link(transaction_path(one.id, space)),
     }
 

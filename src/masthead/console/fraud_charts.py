@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from masthead.console.charts import GRID, INK, LINE, TIP
+from masthead.console.fraud_parts import money, probability
 
 Json = dict[str, Any]
 _FLAGGED = {True: "#fc8181", False: "#c53030"}
 _PASSED = {True: "#63b3ed", False: "#2b6cb0"}
+_REVIEWED = {True: "#f0b429", False: "#b7791f"}
 _ENTITY = {True: "#a3b0be", False: "#556270"}
 # Label of a transaction -> (colour in the dark, colour, sign): a colour never stands alone.
 _NODES = {
@@ -18,6 +21,7 @@ _NODES = {
     "flagged": ("#f0b429", "#b7791f", "triangle"),
     "unknown": ("#63b3ed", "#2b6cb0", "circle"),
 }
+_NARROW = 560  # pixels of a chart up to which it is drawn for a phone
 
 SCRIPT = """<script>
 // Adds points to the live chart, and drops the oldest.
@@ -44,13 +48,51 @@ def _described(text: str) -> Json:
     return {"animation": False, "aria": {"enabled": True, "label": {"description": text}}}
 
 
+# What was done -> (name in the legend, colours, sign, size): a colour never stands alone.
+_ACTIONS = {
+    "pass": ("passed", _PASSED, "circle", 5),
+    "review": ("to review", _REVIEWED, "triangle", 11),
+    "block": ("blocked", _FLAGGED, "diamond", 13),
+}
+_LOWEST, _HIGHEST = -5, 4  # decimal logarithms of the odds: probabilities from 0.00001 to 0.9999
+
+
+def height_of(probability: float) -> float:
+    """Return where a probability stands on the axis: the decimal logarithm of its odds, within the axis.
+
+    >>> height_of(0.5), round(height_of(0.01), 2), height_of(0.0), height_of(1.0)
+    (0.0, -2.0, -5, 4)
+    """
+    if not 0 < probability < 1:
+        return _HIGHEST if probability >= 1 else _LOWEST
+    return min(max(math.log10(probability / (1 - probability)), _LOWEST), _HIGHEST)
+
+
+def _probability_axis(place: str = "end") -> Json:
+    """Return an axis of probabilities by the logarithm of their odds: small ones lie apart, and so do great ones."""
+    return {
+        "type": "value",
+        "name": "probability of fraud",
+        "nameLocation": place,
+        "min": _LOWEST,
+        "max": _HIGHEST,
+        "interval": 1,
+        "axisLabel": {":formatter": _ODDS, "hideOverlap": True},
+    }
+
+
+_ODDS = (
+    "place => ({'-1': '0.09', 0: '0.5', 1: '0.91'})[place] ?? (place < 0 ? 10 ** place : 1 - 10 ** -place)"
+    ".toFixed(Math.abs(place))"
+)
+
+
 def live_chart(*, dark: bool, cuts: tuple[float, float] | None = None) -> Json:
-    """Return the empty chart of scores as they are given; its two series are what passed and what was flagged.
+    """Return the empty chart of scores as they are given; its series are what passed, is to review, was blocked.
 
     Args:
         cuts: From where is reviewed and blocked, which two lines show.
     """
-    names = (("passed", _PASSED, "circle", 5), ("flagged", _FLAGGED, "diamond", 11))
     return {
         **_described(
             "Probability of fraud of each transaction as it was scored; the same stands in the table below"
@@ -58,20 +100,18 @@ def live_chart(*, dark: bool, cuts: tuple[float, float] | None = None) -> Json:
         "useUTC": True,
         "tooltip": _tip(dark, trigger="item", **{":formatter": _POINT}),
         "legend": {
-            "data": [name for name, *_ in names],
+            "data": [name for name, *_ in _ACTIONS.values()],
             "textStyle": {"color": INK[dark]},
             "top": 0,
             "right": 0,
         },
-        "grid": {"left": 8, "right": 16, "top": 40, "bottom": 8, "containLabel": True},
-        "xAxis": {"type": "time", "axisLabel": {"hideOverlap": True}},
-        "yAxis": {
-            "type": "value",
-            "name": "probability of fraud",
-            "min": 0,
-            "max": 1,
-            "nameTextStyle": {"align": "left"},
+        "grid": {"left": 8, "right": 16, "top": 56, "bottom": 8, "containLabel": True},
+        "xAxis": {
+            "type": "time",
+            "axisLabel": {"hideOverlap": True},
+            "axisLine": {"onZero": False},
         },
+        "yAxis": {**_probability_axis(), "nameTextStyle": {"align": "left"}},
         "series": [
             {
                 "name": name,
@@ -80,24 +120,26 @@ def live_chart(*, dark: bool, cuts: tuple[float, float] | None = None) -> Json:
                 "symbol": sign,
                 "symbolSize": size,
                 "itemStyle": {"color": colour[dark], "opacity": 0.75},
-                **({"markLine": _cut_lines(*cuts, dark=dark)} if cuts and name == "passed" else {}),
+                **({"markLine": _cut_lines(*cuts, dark=dark)} if cuts and action == "pass" else {}),
             }
-            for name, colour, sign, size in names
+            for action, (name, colour, sign, size) in _ACTIONS.items()
         ],
     }
 
 
-def _cut_lines(review: float, block: float, *, dark: bool) -> Json:
+def _cut_lines(review: float, block: float, *, dark: bool, axis: str = "yAxis") -> Json:
     """Return a line from where is reviewed, and one from where is blocked; their words stand at different ends."""
     return {
         "silent": True,
+        "z": 5,  # above all points
         "symbol": "none",
         "lineStyle": {"color": INK[dark], "type": "dashed", "opacity": 0.7},
         "data": [
             {
-                "yAxis": value,
+                axis: height_of(value),
+                "name": f"{name} from {probability(value)}",
                 "label": {
-                    "formatter": f"{name} from {value:.3f}",
+                    "formatter": "{b}",
                     "color": INK[dark],
                     "backgroundColor": TIP[dark],  # it stands among the points
                     "padding": 2,
@@ -106,25 +148,92 @@ def _cut_lines(review: float, block: float, *, dark: bool) -> Json:
             }
             for name, value, position in (
                 ("review", review, "insideStartTop"),
-                ("block", block, "insideEndBottom" if block > 0.9 else "insideEndTop"),
+                ("block", block, "insideEndBottom" if block > 0.999 else "insideEndTop"),
             )
         ],
     }
 
 
 _POINT = (
-    "point => { const box = document.createElement('div'); box.textContent = `${point.value[2]}: "
-    "${point.value[1].toFixed(3)}, amount ${point.value[3]}`; return box; }"
+    "point => { const box = document.createElement('div'), [, , id, amount, score, done] = point.value; "
+    "box.textContent = `${id}: ${score}, ${done}, amount ${amount}`; return box; }"
 )
 
 
 def live_points(fed: Sequence[Any]) -> list[list[Any]]:
-    """Return new points of the live chart: what passed, and what was flagged."""
-    found: list[list[Any]] = [[], []]
+    """Return new points of the live chart: what passed, what is to review, and what was blocked."""
+    found: dict[str, list[Any]] = {action: [] for action in _ACTIONS}
     for one in fed:
-        amount = "unknown" if one.amount is None else f"{one.amount:,.2f}"
-        found[one.flagged].append([one.arrived / 1e3, round(one.score, 4), one.id, amount])
-    return found
+        told = (one.id, money(one.amount) or "unknown", probability(one.score), one.action)
+        found[one.action].append([one.arrived / 1e3, round(height_of(one.score), 4), *told])
+    return list(found.values())
+
+
+def cost_curve(
+    curve: Sequence[Mapping[str, float]], cuts: tuple[float, float], told: Sequence[str], *, dark: bool
+) -> Json:
+    """Return the chart of what each cut would cost a day, with lines at the two that were chosen.
+
+    Args:
+        curve: As a model card holds it. cuts: From where is reviewed and blocked.
+        told: What is said at each point.
+    """
+    nothing = max(curve[0]["cost"] if curve else 0.0, 1e-9)  # what it costs to flag nothing
+    places = [height_of(one["threshold"]) for one in curve]
+
+    def line(name: str, field: str, colour: str, kind: str, **more: Any) -> Json:
+        points = [
+            [height_of(one["threshold"]), one[field], text] for one, text in zip(curve, told, strict=True)
+        ]
+        return {
+            "name": name,
+            "type": "line",
+            "showSymbol": False,
+            "data": points,
+            "itemStyle": {"color": colour},
+            "lineStyle": {"color": colour, "type": kind, "width": 2},
+            **more,
+        }
+
+    marks = _cut_lines(*cuts, dark=dark, axis="xAxis")
+    for one, position, distance in zip(marks["data"], ("end", "end"), (4, 20), strict=True):
+        one["label"] |= {"position": position, "distance": distance}  # one above the other
+    return {
+        **_described("What each cut would cost a day; the same stands in the table below"),
+        "tooltip": _tip(dark, trigger="axis", **{":formatter": _COST}),
+        "legend": {
+            "data": ["cost", "missed fraud in it"],
+            "textStyle": {"color": INK[dark]},
+            "top": 0,
+            "left": 0,
+        },
+        "grid": {"left": 8, "right": 24, "top": 70, "bottom": 34, "containLabel": True},
+        "xAxis": {
+            **_probability_axis("middle"),
+            "name": "flagged from this probability on",
+            "min": math.floor(min(places, default=_LOWEST)),
+            "max": math.ceil(max(places, default=_HIGHEST)),
+            "nameGap": 28,
+            "splitLine": {"show": False},
+        },
+        "yAxis": {
+            "type": "value",
+            "axisLine": {"onZero": False},
+            "name": "a day",
+            "min": 0,
+            "max": float(f"{2 * nothing:.1g}"),
+        },
+        "series": [
+            line("cost", "cost", LINE[dark], "solid", markLine=marks),
+            line("missed fraud in it", "missed", _FLAGGED[dark], "dotted"),
+        ],
+    }
+
+
+_COST = (
+    "points => { const box = document.createElement('div'); box.style.whiteSpace = 'pre-line'; "
+    "box.textContent = points[0].value[2]; return box; }"
+)
 
 
 def count_bars(stretches: Sequence[Mapping[str, Any]], *, dark: bool) -> Json:
@@ -166,46 +275,98 @@ def latency_bars(classes: Sequence[tuple[str, int]], *, dark: bool) -> Json:
     }
 
 
-def psi_bars(indices: Sequence[tuple[str, float]], *, moved: Sequence[str], limit: float, dark: bool) -> Json:
-    """Return the bars of what moved most, from (name, stability index), with a line at the index from which it has moved.
+def psi_bars(
+    indices: Sequence[tuple[str, float]],
+    *,
+    moved: Sequence[str],
+    limit: float,
+    dark: bool,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Json:
+    """Return the bars of what moved most, the longest on top, with a line at the index from which an alert is told.
 
-    The score, which may come first, is kept; of the others the first 14, which have moved most.
+    Args:
+        indices: (name, stability index), first what has moved most beyond what is usual for it; 15 are shown.
+        moved: Names of what has moved. Another one beyond the line moves as far every week.
+        names: What people call them.
     """
-    first = indices[:1] if indices and indices[0][0] == "score" else []
-    top = list(reversed([*first, *indices[len(first) : 15]]))
+    top = sorted(indices[:15], key=lambda one: one[1])  # the axis counts from below
+    called = [names.get(name, name) for name, _ in top]
     bars = [
         {
             "value": round(value, 3),
             "itemStyle": {"color": (_FLAGGED if name in moved else LINE)[dark]},
-            "label": {"formatter": f"{value:.3f}" + (" moved" if name in moved else "")},
+            "label": {"formatter": f"{value:.3f}{_moved_word(name in moved, value >= limit)}"},
         }
         for name, value in top
     ]
     line = {
         "silent": True,
         "symbol": "none",
-        "lineStyle": {"color": INK[dark], "type": "dashed"},
-        "label": {"formatter": f"moved from {limit:g} on", "color": INK[dark]},
+        "lineStyle": {"color": INK[dark], "type": "dashed", "width": 2},
+        "label": {"formatter": f"alert from {limit:g}", "color": INK[dark], "align": "left"},
         "data": [{"xAxis": limit}],
     }
+    longest = max((value for _, value in top), default=0.0)
     return {
         **_described(
             "Stability index of the score and of the columns that moved most; the same stands in the table below"
         ),
         "tooltip": _tip(dark, trigger="item"),
-        "grid": {"left": 8, "right": 90, "top": 28, "bottom": 8, "containLabel": True},
-        "xAxis": {"type": "value", "min": 0},
-        "yAxis": {"type": "category", "data": [name for name, _ in top]},
+        "grid": {"left": 8, "right": 100, "top": 28, "bottom": 30, "containLabel": True},
+        "xAxis": {
+            "type": "value",
+            "name": "population stability index",
+            "nameLocation": "middle",
+            "nameGap": 28,
+            "min": 0,
+            "max": None if longest > limit else 1.2 * limit,  # the line is always seen
+        },
+        "yAxis": {
+            "type": "category",
+            "data": called,
+            "axisTick": {"show": False},
+            "z": 3,
+        },
         "series": [
             {
                 "type": "bar",
                 "data": bars,
-                "barMaxWidth": 18,
                 "label": {"show": True, "position": "right", "color": INK[dark]},
                 "markLine": line,
             }
         ],
+        "media": [
+            {"query": {"maxWidth": _NARROW}, "option": _names_above(called, bars)},
+            {"option": _names_beside(called)},
+        ],
     }
+
+
+def _names_beside(called: Sequence[str]) -> Json:
+    return {
+        "grid": {"right": 100},
+        "yAxis": {
+            "data": called,
+            "axisLabel": {"inside": False, "verticalAlign": "middle", "padding": 0, "fontSize": 12},
+        },
+        "series": [{"barMaxWidth": 18, "label": {"show": True}}],
+    }
+
+
+def _names_above(called: Sequence[str], bars: Sequence[Json]) -> Json:
+    """Return what is other on a phone, where there is no room beside the bars."""
+    texts = [f"{bar['label']['formatter']}: {name}" for name, bar in zip(called, bars, strict=True)]
+    style = {"inside": True, "verticalAlign": "bottom", "padding": [0, 0, 4, -3], "fontSize": 10}
+    return {
+        "grid": {"right": 24},
+        "yAxis": {"data": texts, "axisLabel": style},
+        "series": [{"barMaxWidth": 6, "label": {"show": False}}],
+    }
+
+
+def _moved_word(moved: bool, beyond: bool) -> str:
+    return " moved" if moved else " usual" if beyond else ""
 
 
 def node_kind(node: Mapping[str, Any]) -> str:
@@ -214,7 +375,6 @@ def node_kind(node: Mapping[str, Any]) -> str:
     return "flagged" if label == "unknown" and node.get("flagged") else label
 
 
-_NARROW = 560  # pixels of a chart up to which it is drawn for a phone
 _WIDE, _HIGH = (190.0, 100.0), (100.0, 150.0)  # radii of the graph
 
 
@@ -317,7 +477,7 @@ _NODE = (
 
 def _transaction(one: Mapping[str, Any], dark: bool) -> Json:
     kind, centre = node_kind(one), bool(one.get("centre"))
-    amount = "" if one["amount"] is None else f", amount {one['amount']:,.2f}"
+    amount = "" if one["amount"] is None else f", amount {money(one['amount'])}"
     border = {"borderColor": INK[dark], "borderWidth": 3} if centre else {}
     return {
         "id": one["id"],

@@ -7,12 +7,18 @@ from nicegui import ui
 from masthead.console.beside import Beside
 from masthead.console.charts import theme
 from masthead.console.fraud_charts import psi_bars
-from masthead.console.fraud_parts import probability
+from masthead.console.fraud_parts import rate
 from masthead.console.parts import iso_time, number_card, title
 from masthead.console.shell import Console, is_dark, watch
 from masthead.console.tables import changed_rows, table
 
-_COLUMNS = (("name", "Column"), ("psi", "Stability index"), ("from", "Moves from"), ("moved", "Moved"))
+_COLUMNS = (
+    ("name", "Column"),
+    ("psi", "Stability index"),
+    ("from", "Moves from"),
+    ("moved", "Moved"),
+    ("key", "In the model"),
+)
 _UNSEEN = (("name", "Relation"), ("share", "Never seen before"))
 
 Json = dict[str, Any]
@@ -32,10 +38,14 @@ def drift_part(console: Console) -> None:
             cards = [number_card(name) for name in names]
         chart = ui.echart(psi_bars([], moved=(), limit=0.2, dark=dark), theme=theme(dark=dark))
         chart.style("height: 380px").props("role=img")
+        ui.label(
+            "How far each has moved from what the model learned: 0 is not at all. An alert is told at the line; what "
+            "is called usual lies beyond it in any week."
+        ).classes("mh-soft")
         with ui.expansion("The same as a table").classes("w-full"):
-            twin = table(_COLUMNS, [], page=15, empty="Nothing was scored in this window")
+            twin = table(_COLUMNS, [], key="key", page=15, empty="Nothing was scored in this window")
         with ui.expansion("Never seen before").classes("w-full"):
-            unseen = table(_UNSEEN, [], page=15, empty="Nothing was scored in this window")
+            unseen = table(_UNSEEN, [], key="key", page=15, empty="Nothing was scored in this window")
 
     def draw(found: Json) -> None:
         window = found["window"]
@@ -47,13 +57,19 @@ def drift_part(console: Console) -> None:
             card.show(value, note, tone=tone)
         indices = _indices(found)
         chart.options.clear()
-        chart.options.update(psi_bars(indices, moved=found["moved"], limit=found["alert_from"], dark=dark))
+        names = {name: _called(name) for name, _ in indices}
+        limit, moved = found["alert_from"], found["moved"]
+        chart.options.update(psi_bars(indices, moved=moved, limit=limit, dark=dark, names=names))
         chart.update()
         changed_rows(twin, [_row(found, name, index) for name, index in indices])
         changed_rows(
             unseen,
             [
-                {"name": name, "share": "no value" if share is None else f"{100 * share:.1f} %"}
+                {
+                    "key": name,
+                    "name": _relation(name),
+                    "share": "no value" if share is None else f"{100 * share:.1f} %",
+                }
                 for name, share in found["unseen_share"].items()
             ],
         )
@@ -81,10 +97,23 @@ def _indices(found: Json) -> list[tuple[str, float]]:
     return [*score, *found["features"].items()]
 
 
+def _called(column: str) -> str:
+    from masthead.fraud.scoring.words import column_text  # brings the tables
+
+    return column_text(column)
+
+
+def _relation(name: str) -> str:
+    from masthead.fraud.scoring.words import noun_of  # as above
+
+    return noun_of(name)
+
+
 def _row(found: Json, name: str, index: float) -> Json:
     limit = found["limits"].get(name, found["alert_from"])
     return {
-        "name": name,
+        "key": name,
+        "name": _called(name),
         "psi": f"{index:.3f}",
         "from": f"{limit:.3g}",
         "moved": "moved" if name in found["moved"] else "",
@@ -109,10 +138,10 @@ def _figures(found: Json) -> list[tuple[str, str, str]]:
             "",
         ),
         (
-            probability(matured["average_precision"]) or "-",
-            f"{told}; {probability(learned)} when it learned",
+            rate(matured["average_precision"]) or "-",
+            f"{told}; {rate(learned)} when it learned",
             "",
         ),
-        (probability(matured["precision_at_100_per_day"]) or "-", told, ""),
+        (rate(matured["precision_at_100_per_day"]) or "-", told, ""),
         ("-" if late is None else f"{100 * late:.1f} %", "older than one before them", ""),
     ]

@@ -6,7 +6,7 @@ from nicegui import ui
 
 from masthead.base.clock import DAY_US
 from masthead.console.beside import Beside
-from masthead.console.fraud_parts import LIVE, probability
+from masthead.console.fraud_parts import LIVE, rate
 from masthead.console.parts import title
 from masthead.console.shell import Console, watch
 from masthead.console.tables import changed_rows, table
@@ -60,5 +60,5 @@ def outcomes_part(console: Console) -> None:
 
 def _row(name: str, told: Json) -> Json:
     counts = {field: f"{told[field]:,}" for field in ("decided", "known", "flagged", "caught", "frauds")}
-    shares = {field: probability(told[field]) or "-" for field in ("precision", "recall")}
+    shares = {field: rate(told[field]) or "-" for field in ("precision", "recall")}
     return {"name": _NAMES[name], **counts, **shares}

@@ -14,7 +14,12 @@ __all__ = ["Decided", "Fed", "decided", "feed", "timeline"]
 
 @dataclass(frozen=True, slots=True)
 class Fed:
-    """One scored transaction on the live chart; `arrived` and `ts` in UTC microseconds."""
+    """One scored transaction on the live chart.
+
+    Attributes:
+        ts, arrived: UTC microseconds.
+        action: pass, review or block.
+    """
 
     seq: int
     id: str
@@ -23,6 +28,7 @@ class Fed:
     arrived: int
     score: float
     flagged: bool
+    action: str
 
 
 class Decided(NamedTuple):
@@ -44,15 +50,23 @@ def feed(connection: Connection, space: str, *, after: int, limit: int) -> list[
     """Return the last scored transactions that were accepted behind a number, in order of acceptance."""
     rows = connection.execute(
         text(
-            "SELECT seq, id, ts, amount, arrived, score, flagged FROM fraud_transactions "
-            "WHERE seq > :after AND space = :space AND score IS NOT NULL ORDER BY seq DESC LIMIT :limit"
+            "SELECT t.seq, t.id, t.ts, t.amount, t.arrived, t.score, t.flagged, "
+            "CASE WHEN t.flagged = 1 THEN d.body END AS body "
+            "FROM (SELECT seq, id, ts, amount, arrived, score, flagged FROM fraud_transactions "
+            "WHERE seq > :after AND space = :space AND score IS NOT NULL ORDER BY seq DESC LIMIT :limit) t "
+            "LEFT JOIN fraud_decisions d ON d.seq = t.seq AND d.shadow = 0 ORDER BY t.seq"
         ),
         {"after": after, "space": space, "limit": limit},
     ).all()
     return [
-        Fed(row.seq, row.id, row.ts, row.amount, row.arrived, row.score, bool(row.flagged))
-        for row in reversed(rows)
+        Fed(row.seq, row.id, row.ts, row.amount, row.arrived, row.score, bool(row.flagged), _action(row.body))
+        for row in rows
     ]
+
+
+def _action(body: bytes | None) -> str:
+    """Return what was done; of what was not flagged there is no need to look."""
+    return "pass" if body is None else str(orjson.loads(bytes(body))["action"])
 
 
 def timeline(connection: Connection, space: str, *, start: int, end: int, width: int) -> list[dict[str, Any]]:
