@@ -53,9 +53,11 @@ def _row(one: dict[str, object], space: str) -> Row:
 def _verbs(console: Console, relation: str, value: str, space: str) -> None:
     portal, fraud = console.masthead.portal, console.masthead.fraud
     with ui.row().classes("items-center w-full mh-card").style("gap: 10px"):
-        ui.button("Block", icon="block", color="negative", on_click=lambda: put("block")).props("outline")
-        ui.button("Allow", icon="check", color="positive", on_click=lambda: put("allow")).props("outline")
-        ui.button("Take off the list", on_click=lambda: remove()).props("flat")
+        block = ui.button("Block", icon="block", color="negative", on_click=lambda: put("block"))
+        allow = ui.button("Allow", icon="check", color="positive", on_click=lambda: put("allow"))
+        off = ui.button("Take off the list", on_click=lambda: remove()).props("flat")
+        for button in (block, allow):
+            button.props("outline")
         word = ui.label().classes("mh-soft").props("role=status")
         ui.space()
         ui.button("Erase", icon="delete_forever", color="negative", on_click=lambda: erase()).props("flat")
@@ -75,6 +77,7 @@ def _verbs(console: Console, relation: str, value: str, space: str) -> None:
             one.kind for one in portal.listed(space=space) if (one.relation, one.value) == (relation, value)
         ]
         word.text = f"on the {found[0]} list" if found else "on no list"
+        block.visible, allow.visible, off.visible = "block" not in found, "allow" not in found, bool(found)
 
     async def erase() -> None:
         question = f"Erase every transaction of {entity_name(relation, value)}, with decisions and labels? It cannot be taken back."
