@@ -363,7 +363,8 @@ def test_a_graph_network_and_a_damaged_model_stand_beside_the_others(visit, worl
     expect(row(broken.name)).to_contain_text("Damaged: model: expected schema.toml")
     expect(row(broken.name)).to_contain_text("Deploy it again from an intact folder, or delete it")
     page.get_by_role("button", name=f"Card {id}").click()
-    expect(page.get_by_role("dialog")).to_contain_text("fraud-graph")
+    expect(page.get_by_role("dialog")).to_contain_text("A relational graph network")
+    expect(page.get_by_role("row").filter(has_text="nodes of type card1")).to_contain_text("40")
     page.get_by_role("button", name="Close").click()
     page.get_by_role("button", name="Thresholds network").click()
     expect(page.get_by_text("which has no thresholds")).to_be_visible()
@@ -410,9 +411,9 @@ def test_a_review_that_was_let_pass_says_so_beside_both_cuts(visit, world, simul
     page = visit.open("/fraud?space=free", "Fraud")
     lines = page.evaluate(
         "() => getElement(+document.querySelector('.nicegui-echart').id.slice(1)).chart"
-        ".getOption().series[0].markLine.data.map(one => one.yAxis)"
+        ".getOption().series[0].markLine.data.map(one => one.name)"
     )
-    assert lines == [0.0, 0.99]
+    assert lines == ["review from 0.000", "block from 0.990"]
     portal.set_thresholds("free")
     fraud.undeploy("free")
     fraud.erase("card1", "let", space="free")

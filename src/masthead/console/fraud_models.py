@@ -1,15 +1,17 @@
 """Models of transactions: what is deployed, its thresholds to change, its outcomes and drift, its card; retrained and promoted."""
 
+from decimal import Decimal
 from typing import Any, cast
 
 from nicegui import run, ui
 
 from masthead.access.visit import Refused, SignedOut
-from masthead.base.errors import MastheadError
+from masthead.base.errors import InvalidInput, MastheadError, shown
+from masthead.console.fraud_card import open_card
 from masthead.console.fraud_drift import drift_part
 from masthead.console.fraud_outcomes import outcomes_part
-from masthead.console.fraud_parts import LIVE, probability, sections
-from masthead.console.parts import confirmed, form, iso_time, show_json, title
+from masthead.console.fraud_parts import LIVE, probability, rate, sections
+from masthead.console.parts import confirmed, form, iso_time, look_again, title
 from masthead.console.shell import Console, frame, watch
 from masthead.console.tables import Row, Table, changed_rows, table
 from masthead.fraud.live.terms import Terms
@@ -56,7 +58,7 @@ def register(console: Console) -> None:
                 [],
                 empty="No model was deployed yet",
                 actions={
-                    "Card": ("description", lambda row: _card(console, row["name"])),
+                    "Card": ("description", lambda row: open_card(console, row["name"])),
                     "Delete": ("delete", lambda row: _delete(console, row["name"])),
                 },
             )
@@ -76,7 +78,7 @@ def _deployed_table(console: Console) -> Table:
         empty="No model is deployed: masthead fraud deploy NAME --model DIR does it",
         actions={
             "Thresholds": ("tune", lambda row: _thresholds(console, row["name"])),
-            "Card": ("description", lambda row: _card(console, row["model"])),
+            "Card": ("description", lambda row: open_card(console, row["model"])),
             "Retrain": ("model_training", lambda row: _retrain(console, row["name"])),
             "Promote its challenger": ("upgrade", lambda row: _promote(console, row["name"])),
             "Undeploy": ("delete", lambda row: _undeploy(console, row["name"])),
@@ -146,7 +148,7 @@ def _figures(card: dict[str, Any]) -> Row:
         found = card.get("validation") or {}
         learned = f"{card.get('rows', 0):,} transactions, {card.get('positives', 0):,} frauds"
         ap = found.get("average_precision")
-    return {"rows": learned, "auc": probability(found.get("roc_auc")), "ap": probability(ap)}
+    return {"rows": learned, "auc": rate(found.get("roc_auc")), "ap": rate(ap)}
 
 
 def _thresholds(console: Console, name: str) -> None:
@@ -155,33 +157,54 @@ def _thresholds(console: Console, name: str) -> None:
     now = portal.thresholds(name)
 
     def save() -> None:
-        portal.set_thresholds(name, review=float(review.value or 0), block=float(block.value or 0))
+        chosen = {field: _chosen(drawn, now[field], field) for field, drawn in fields.items()}
+        if all(chosen[field] == now[field] for field in fields):
+            return
+        portal.set_thresholds(name, **chosen)
         ui.notify(f"{name}: the next decision is made with these thresholds")
 
     def back() -> None:
         portal.set_thresholds(name)
-        review.value, block.value = now["own"]["review"], now["own"]["block"]
+        ui.notify(f"{name}: the next decision is made with the model's own thresholds")
+        dialog.close()
+        look_again()
 
-    with form(f"Thresholds of {name}", save):
+    with form(f"Thresholds of {name}", save) as (dialog, _):
         ui.label("Probabilities from which a transaction is reviewed, and from which it is blocked").classes(
             "mh-soft"
         )
-        review = ui.number("Review from", value=round(now["review"], 4), min=0, max=1, step=0.01).classes(
-            "w-full"
-        )
-        block = ui.number("Block from", value=round(now["block"], 4), min=0, max=1, step=0.01).classes(
-            "w-full"
-        )
-        ui.button("The model's own", icon="restart_alt", on_click=back).props("flat")
+        fields = {
+            field: ui.input(text, value=_told(now[field]))
+            .props("type=number min=0 max=1 step=0.01")
+            .classes("w-full")
+            for field, text in (("review", "Review from"), ("block", "Block from"))
+        }
+        own = " and ".join(_told(value) for value in now["own"].values())
+        if now["by_hand"]:
+            ui.button(f"The model's own, {own}", icon="restart_alt", on_click=back).props("flat no-caps")
+        else:
+            ui.label("They are the model's own.").classes("mh-soft")
 
 
-def _card(console: Console, id: str) -> None:
-    """Show the model card, without what only machines read."""
-    card = console.masthead.portal.card(id)
-    show_json(f"Model {id}", {name: value for name, value in card.items() if name not in _LONG})
+def _told(value: float) -> str:
+    """Return a threshold as its field shows it: six digits tell which it is.
+
+    >>> _told(0.014753982123), _told(0.00003), _told(1.0)
+    ('0.014754', '0.00003', '1')
+    """
+    return f"{Decimal(f'{value:.6g}'):f}"
 
 
-_LONG = ("calibration", "chosen", "directions", "files", "layout", "reference", "trees")
+def _chosen(drawn: ui.input, now: float, field: str) -> float:
+    """Return what a field says; left as it was shown, it is the exact value and not the digits shown."""
+    text = str("" if drawn.value is None else drawn.value).strip()
+    if text == _told(now):
+        return now
+    try:
+        return float(text)
+    except ValueError:
+        got = shown(text) if text else "nothing"
+        raise InvalidInput(f"{field}: expected a probability from 0 to 1, got {got}", field=field) from None
 
 
 async def _retrain(console: Console, name: str) -> None:
