@@ -357,7 +357,7 @@ def _names_beside(called: Sequence[str]) -> Json:
 def _names_above(called: Sequence[str], bars: Sequence[Json]) -> Json:
     """Return what is other on a phone, where there is no room beside the bars."""
     texts = [f"{bar['label']['formatter']}: {name}" for name, bar in zip(called, bars, strict=True)]
-    style = {"inside": True, "verticalAlign": "bottom", "padding": [0, 0, 4, -3], "fontSize": 10}
+    style = {"inside": True, "verticalAlign": "bottom", "padding": [0, 0, 4, 4], "fontSize": 10}
     return {
         "grid": {"right": 24},
         "yAxis": {"data": texts, "axisLabel": style},
