@@ -39,6 +39,7 @@ PLANS = {
     "ingest-interval": ["ingest.py", "--sync", "interval"],
     "faults": ["faults.py"],
     "fraud-model": ["fraud_model.py"],
+    "fraud-rings": ["fraud_rings.py"],
     "fraud-graph": ["fraud_graph.py"],
     "fraud-train": ["fraud_train.py"],
     "fraud-etl": ["fraud_etl.py", "--engine", "both"],

@@ -337,7 +337,8 @@ def test_thresholds_that_are_set_count_from_the_next_decision_on(visit, world, s
     dialog.get_by_label("Block from").fill("0.999")
     dialog.get_by_label("Review from").fill("0.998")
     dialog.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("set by hand")).to_be_visible()
+    row = page.get_by_role("row").filter(has=page.get_by_role("cell", name="cards", exact=True)).first
+    expect(row).to_contain_text("set by hand")
     one = {"TransactionID": "9000003", "TransactionDT": 15_000_001, "TransactionAmt": 12.5}
     assert world.masthead.fraud.score(one, space=simulated)["threshold"] == 0.998
     world.masthead.portal.set_thresholds("cards")

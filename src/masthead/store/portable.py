@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, MetaData, Table
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from masthead.base.errors import Conflict, InvalidInput
+from masthead.base.errors import Conflict, InvalidInput, Unavailable
 from masthead.store.engine import Database
 from masthead.store.migrate import migrate
 
@@ -120,8 +120,9 @@ def _answering(database: Database) -> Iterator[None]:
     """Say in one line why the other database failed."""
     try:
         yield
-    except DBAPIError as error:
-        reason = str(error.orig).strip().partition("\n")[0]
+    except (DBAPIError, Unavailable) as error:
+        cause = error.__cause__ if isinstance(error, Unavailable) else error
+        reason = str(cause.orig if isinstance(cause, DBAPIError) else cause).strip().partition("\n")[0]
         shown = database.engine.url.render_as_string(hide_password=True)
         if isinstance(error, DataError | IntegrityError):
             raise InvalidInput(f"database: a row does not fit into {shown}: {reason}") from error
