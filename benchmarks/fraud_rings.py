@@ -69,6 +69,7 @@ def measured(folder: Path) -> dict[str, object]:
         "members_of_alive": alive.total(),
         "members_told": sum(count for owner in owners for ring, count in owner.items() if ring in alive),
         "joined": sum(sum(ring in alive for ring in owner) > 1 for owner in owners),
+        "of_nobody": sum(not any(ring in alive for ring in owner) for owner in owners),
         "told": len(told),
         "load1": round(os.getloadavg()[0], 1),
     }

@@ -115,7 +115,7 @@ def judged(world: Any) -> Iterator[str]:
             ),
             space="judged",
         )
-    for id in RING[:2]:
+    for id in RING:
         fraud.label(id, "fraud", "chargeback", space="judged")
     yield "judged"
     portal.set_thresholds("judged")
@@ -162,7 +162,7 @@ def test_a_ring_is_shown_with_what_ties_it_and_its_members_are_a_click_away(visi
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name=RING[0], exact=True))
     cells = row.get_by_role("cell")
     expect(cells).to_have_count(9)
-    assert [one.strip() for one in cells.all_inner_texts()[:5]] == [RING[0], "3", "33.00", "2", "3"]
+    assert [one.strip() for one in cells.all_inner_texts()[:5]] == [RING[0], "3", "33.00", "3", "0"]
     expect(cells.nth(7)).to_have_text(f"device {DEVICE}")
     page.get_by_role("button", name=f"Members {RING[0]}").click()
     dialog = page.get_by_role("dialog")

@@ -17,7 +17,7 @@ from masthead.fraud.store.link_blocks import Links
 from masthead.fraud.store.links import LinkReader
 from masthead.fraud.store.records import LAST_SEQ
 
-__all__ = ["Around", "Decided", "LinkRows", "Linked", "MarkRow", "Moment", "Recent"]
+__all__ = ["SUSPECTED", "Around", "Decided", "LinkRows", "Linked", "MarkRow", "Moment", "Recent"]
 
 
 class Moment(NamedTuple):
@@ -93,7 +93,11 @@ class MarkRow(NamedTuple):
 
 
 class Recent(NamedTuple):
-    """A transaction, or a label of one (`told` is its number), in the order of acceptance."""
+    """A transaction, or a label of one (`told` is its number), in the order of acceptance.
+
+    Attributes:
+        flagged: With a probability of at least `SUSPECTED`.
+    """
 
     number: int
     seq: int
@@ -239,13 +243,16 @@ _NEW_MARKS = _MARK.format(
     touched="(SELECT space, id FROM fraud_labels WHERE space || '' = ? AND seq >= ? "
     "UNION SELECT space, id FROM fraud_transactions WHERE space || '' = ? AND seq >= ?)"
 )
-_RECENT = "SELECT seq, ts, amount, flagged, ents FROM fraud_transactions WHERE space = ? AND ts > ?"
+SUSPECTED = 0.1
+"""From this probability on a flagged transaction may belong to a ring."""
+_SUSPECT = f"CASE WHEN score >= {SUSPECTED} THEN flagged ELSE 0 END"
+_RECENT = f"SELECT seq, ts, amount, {_SUSPECT}, ents FROM fraud_transactions WHERE space = ? AND ts > ?"
 _RECENT_LABELS = (
     "SELECT l.seq, t.seq, l.arrived_at, l.value FROM fraud_transactions t "
     "JOIN fraud_labels l ON l.space = t.space AND l.id = t.id WHERE t.space = ? AND t.ts > ?"
 )
 _NEW = (
-    "SELECT seq, ts, amount, flagged, ents FROM fraud_transactions "
+    f"SELECT seq, ts, amount, {_SUSPECT}, ents FROM fraud_transactions "
     "WHERE seq >= ? AND space || '' = ? AND ts + 0 > ?"
 )
 _NEW_LABELS = (
