@@ -25,8 +25,8 @@ class Listener:
 def test_rings_appear_and_are_caught_and_it_is_said_where_they_are_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A fifth of the payments, as fast as they are taken.
-    for name, value in (("_TAUGHT", 3_000), ("_BEFORE", 1_500), ("_RATE", 60.0), ("_STREAM_S", 5.0)):
+    # Fewer than half of the payments, twice as fast.
+    for name, value in (("_TAUGHT", 6_000), ("_BEFORE", 2_000), ("_RATE", 80.0), ("_STREAM_S", 5.0)):
         monkeypatch.setattr(payments, name, value)
     settings = Settings(data=tmp_path / "data", port=0, aws_port=0, mqtt_port=0, sync="interval")
     heard, shown = Listener(), list[str]()
@@ -35,7 +35,7 @@ def test_rings_appear_and_are_caught_and_it_is_said_where_they_are_seen(
         found = payments.tell(masthead, tmp_path / "tables", heard, shown.append)  # type: ignore[arg-type]
         space = found["space"]
         assert found["ok"], found
-        assert (found["sent"], found["failed"]) == (300, 0)
+        assert (found["sent"], found["failed"]) == (400, 0)
         assert found["rings_caught"] >= 1
         assert shown == [f"/ui/fraud?space={space}"]
         caught = [
@@ -48,6 +48,6 @@ def test_rings_appear_and_are_caught_and_it_is_said_where_they_are_seen(
         told = [line for line in heard.lines if line.startswith("  on the page of rings: ")]
         assert len(told) == len(rings) >= 1
         assert told[0].startswith(f"  on the page of rings: {rings[0]['size']} payments, ")
-        assert masthead.fraud.stats(space=space)["totalCount"] == 1_800
+        assert masthead.fraud.stats(space=space)["totalCount"] == 2_400
         assert masthead.fraud.find().items == ()  # real transactions are not touched
     assert not (tmp_path / "tables").exists()
