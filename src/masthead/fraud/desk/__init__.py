@@ -1,1 +1,1 @@
-"""What people decide and see: lists, thresholds, verdicts' outcomes, feed, simulations."""
+"""What people see of transactions: the live feed, simulations, lists, thresholds and verdicts."""

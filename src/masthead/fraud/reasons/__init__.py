@@ -1,1 +1,1 @@
-"""Looking back at a decision: reasons, paths, graphs, rings."""
+"""Looking back at a decision: explanations, paths to frauds, the graph around it, rings."""
