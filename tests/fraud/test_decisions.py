@@ -30,13 +30,12 @@ def counted() -> float:
 
 
 def test_the_latency_that_is_told_and_counted_covers_the_commit(house: Masthead) -> None:
-    quick = house.fraud.score(flat(0))
+    house.fraud.score(flat(0))  # what the first one waits for is no commit
     before = counted()
     driver = house.fraud.store._opened()
     driver.set_trace_callback(lambda statement: time.sleep(0.15) if statement == "COMMIT" else None)
     slow = house.fraud.score(flat(1))
     driver.set_trace_callback(None)
-    assert quick["latency_ms"] < slow["latency_ms"]
     assert slow["latency_ms"] >= 150
     assert slow["time"] == pytest.approx(slow["latency_ms"] / 1e3, abs=1e-5)
     assert counted() == before + 1
