@@ -1,5 +1,6 @@
 """The write-ahead log goes into the database beside who writes."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -55,3 +56,28 @@ def test_who_writes_does_not_copy(store: TransactionLog, monkeypatch: pytest.Mon
     assert Path(str(store.database.engine.url.database)).stat().st_size == size
     store.settle()
     assert Path(f"{store.database.engine.url.database}-wal").stat().st_size == 0
+
+
+def test_a_reader_that_is_about_to_write_holds_up_nobody_who_settles(store: TransactionLog) -> None:
+    write(store, 1)
+    reads, writes = threading.Event(), threading.Event()
+
+    def link() -> None:  # as who links does: it reads, and writes in between
+        with store.database.read() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM fraud_transactions").fetchall()
+            reads.set()
+            writes.wait(10)
+            time.sleep(0.1)  # until somebody settles
+            with store.group():
+                pass
+
+    linking = threading.Thread(target=link)
+    linking.start()
+    reads.wait(10)
+    write(store, 1_001)  # behind what the reader sees
+    writes.set()
+    began = time.monotonic()
+    store.settle()
+    assert time.monotonic() - began < 10
+    assert Path(f"{store.database.engine.url.database}-wal").stat().st_size == 0
+    linking.join()

@@ -8,6 +8,7 @@ numbers rise without holes and a process that keeps a state in memory sees at on
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
 from masthead.base.errors import LimitReached
+from masthead.base.log import get_logger
 from masthead.fraud.store.checkpoints import BRAKE_PAGES, Checkpoints
 from masthead.fraud.store.records import LAST_SEQ, LIVE, NewDecision, NewLabel, NewTransaction
 from masthead.store.engine import Database
@@ -26,6 +28,7 @@ __all__ = ["Group", "Head", "History", "TransactionLog"]
 
 _LOCK = 0x4D41_5354_4652  # of PostgreSQL's advisory locks: who writes transactions
 _CACHE_KIB = 262_144
+_SETTLED_S, _AGAIN_S = 30.0, 0.01
 _AT_ONCE = 50_000
 _MANY = 500  # rows from which PostgreSQL takes them by COPY
 
@@ -168,11 +171,32 @@ class TransactionLog:
             self._driver, self._driver_used = None, False
 
     def settle(self) -> None:
-        """Bring what was taken away out of the write-ahead log, too."""
-        if self._checkpoints is not None:
-            with self._turn:
-                self._checkpoints.wait()
-                self._opened().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        """Bring what was taken away out of the write-ahead log, too.
+
+        A reader may hold up the end of the log, and be about to write itself, as who links does: so the turn is held for
+        moments only.
+        """
+        until = time.monotonic() + _SETTLED_S
+        while self._checkpoints is not None and not self._truncated(self._checkpoints):
+            if time.monotonic() > until:
+                get_logger("fraud").warning(
+                    "what was taken away still stands in the write-ahead log: a reader holds it"
+                )
+                return
+            time.sleep(_AGAIN_S)
+
+    def _truncated(self, checkpoints: Checkpoints) -> bool:
+        """Empty the write-ahead log; return whether nobody was in the way."""
+        checkpoints.wait()  # it may wait for the turn itself
+        with self._turn:
+            driver = self._opened()
+            (patience,) = driver.execute("PRAGMA busy_timeout").fetchone()
+            driver.execute("PRAGMA busy_timeout=0")
+            try:
+                busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                driver.execute(f"PRAGMA busy_timeout={patience}")
+            return not busy
 
     def close(self) -> None:
         """Let go of the writer's connection."""
